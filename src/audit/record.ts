@@ -1,0 +1,43 @@
+import { newTimeOrderedId } from '../db/ids.ts'
+import type { Db } from '../db/tables.ts'
+import type { Reason } from './reason.ts'
+
+/** Who did it. `unknown` only where a request failed before its caller was known. */
+export type Actor = {
+  kind: 'agent' | 'user' | 'admin' | 'system' | 'unknown'
+  id?: string | undefined
+}
+
+/** One thing that happened or was refused: ids and closed words, never an address, a name or free text. */
+export type AuditEvent = {
+  /** `<record>.<past tense>`, such as `delegation.revoked` or `exchange.refused`. */
+  type: string
+  at: Date
+  actor: Actor
+  tenant_id?: string | undefined
+  agent_id?: string | undefined
+  user_id?: string | undefined
+  audience_id?: string | undefined
+  delegation_id?: string | undefined
+  jti?: string | undefined
+  /** The code the caller was told. */
+  error?: string | undefined
+  /** The true reason. */
+  reason?: Reason | undefined
+  detail?: Record<string, unknown> | undefined
+  request_id?: string | undefined
+}
+
+/** Writes one event, in the caller's transaction when `db` is one. */
+export async function recordEvent(db: Db, { actor, detail, ...event }: AuditEvent): Promise<void> {
+  await db
+    .insertInto('audit_events')
+    .values({
+      id: newTimeOrderedId('evt_', event.at),
+      ...event,
+      actor_kind: actor.kind,
+      actor_id: actor.id,
+      detail: detail === undefined ? null : JSON.stringify(detail),
+    })
+    .execute()
+}

@@ -1,0 +1,147 @@
+import { isLoopback } from './oauth/uri.ts'
+
+/** Every setting, declared once; nothing else reads the environment. Lifetimes are in seconds. */
+export type Config = {
+  issuer: string
+  host: string
+  port: number
+  /** Unset: the embedded PostgreSQL under `dataDir`. */
+  databaseUrl: string | undefined
+  migrationDatabaseUrl: string | undefined
+  dataDir: string
+  /** Unset: made once and kept under `dataDir` (embedded only). */
+  adminApiKey: string | undefined
+  /** 32 bytes each, newest first. Unset: made once and kept under `dataDir` (embedded only). */
+  keyEncryptionKeys: Buffer[] | undefined
+  /** Addresses or CIDR blocks of proxies whose forwarded headers count. */
+  trustProxy: string[]
+  outboundAllow: string
+  allowLoopbackHttp: boolean
+  rateLimits: boolean
+  idJagLifetime: number
+  idTokenLifetime: number
+  sessionLifetime: number
+  refreshTokenLifetime: number
+  jwksCeiling: number
+  logLevel: string
+  logFormat: 'json' | 'pretty'
+}
+
+/** A setting that cannot be: the server refuses to start and says which and why. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+}
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
+
+/** @throws {ConfigError} naming every setting that is wrong, and what would be right. */
+export function loadConfig(env: NodeJS.ProcessEnv, terminal = false): Config {
+  const faults: string[] = []
+  const fault = (text: string) => {
+    faults.push(text)
+  }
+  const text = (name: string) => env[name] || undefined
+  const seconds = (name: string, standard: number, least: number, most: number) => {
+    const value = text(name)
+    if (value === undefined) return standard
+    if (/^\d+$/.test(value) && Number(value) >= least && Number(value) <= most) return Number(value)
+    fault(`${name} must be a whole number of seconds from ${least} to ${most}`)
+    return standard
+  }
+  const choice = <T extends string>(name: string, standard: T, allowed: readonly string[]): T => {
+    const value = text(name) ?? standard
+    if (!allowed.includes(value)) fault(`${name} must be one of ${allowed.join(', ')}`)
+    return value as T
+  }
+
+  const issuer = text('ISSUER') ?? 'http://localhost:4000'
+  const issuerUrl = checkIssuer(issuer, fault)
+  const loopback = issuerUrl !== undefined && isLoopback(issuerUrl)
+  const databaseUrl = text('DATABASE_URL')
+  for (const name of ['DATABASE_URL', 'MIGRATION_DATABASE_URL']) {
+    const url = text(name)
+    if (url !== undefined && !/^postgres(ql)?:\/\//.test(url)) {
+      fault(`${name} must be a postgres:// URL`)
+    }
+  }
+  if (text('MIGRATION_DATABASE_URL') && !databaseUrl) {
+    fault('MIGRATION_DATABASE_URL needs DATABASE_URL beside it')
+  }
+
+  const adminApiKey = text('ADMIN_API_KEY')
+  if (adminApiKey !== undefined && adminApiKey.length < 32) {
+    fault('ADMIN_API_KEY must have at least 32 characters')
+  }
+  if (adminApiKey !== undefined && !/^[\x21-\x7e]+$/.test(adminApiKey)) {
+    fault('ADMIN_API_KEY must be printable ASCII without spaces')
+  }
+  if (databaseUrl && !adminApiKey) fault('ADMIN_API_KEY is required with DATABASE_URL')
+
+  const keyEncryptionKeys = text('KEY_ENCRYPTION_KEY')
+    ?.split(',')
+    .map((key) => Buffer.from(key.trim(), 'base64'))
+  if (keyEncryptionKeys?.some((key) => key.length !== 32)) {
+    fault(
+      'KEY_ENCRYPTION_KEY must be 32 bytes in base64 (openssl rand -base64 32), or several, comma-separated',
+    )
+  }
+  if (databaseUrl && !keyEncryptionKeys) fault('KEY_ENCRYPTION_KEY is required with DATABASE_URL')
+
+  const allowLoopbackHttp =
+    choice('ALLOW_LOOPBACK_HTTP', loopback ? 'on' : 'off', ['on', 'off']) === 'on'
+  if (allowLoopbackHttp && !loopback) {
+    fault('ALLOW_LOOPBACK_HTTP=on is for development: ISSUER must then be a loopback address')
+  }
+  const rateLimits = choice('RATE_LIMITS', 'on', ['on', 'off']) === 'on'
+  if (!rateLimits && !loopback) {
+    fault('RATE_LIMITS=off is accepted only when ISSUER is a loopback address')
+  }
+
+  const port = text('PORT') ?? (issuerUrl?.port || '4000')
+  if (!/^\d+$/.test(port) || Number(port) > 65_535) fault('PORT must be a number from 0 to 65535')
+
+  const config: Config = {
+    issuer,
+    host: text('HOST') ?? '127.0.0.1',
+    port: Number(port),
+    databaseUrl,
+    migrationDatabaseUrl: text('MIGRATION_DATABASE_URL'),
+    dataDir: text('DATA_DIR') ?? './data',
+    adminApiKey,
+    keyEncryptionKeys,
+    trustProxy: (text('TRUST_PROXY') ?? '')
+      .split(',')
+      .map((entry) => entry.trim())
+      .filter(Boolean),
+    outboundAllow: text('OUTBOUND_ALLOW') ?? '',
+    allowLoopbackHttp,
+    rateLimits,
+    idJagLifetime: seconds('ID_JAG_LIFETIME', 300, 60, 300),
+    idTokenLifetime: seconds('ID_TOKEN_LIFETIME', 600, 60, 86_400),
+    sessionLifetime: seconds('SESSION_LIFETIME', 86_400, 60, 31_536_000),
+    refreshTokenLifetime: seconds('REFRESH_TOKEN_LIFETIME', 2_592_000, 60, 31_536_000),
+    jwksCeiling: seconds('JWKS_CEILING', 86_400, 1, 604_800),
+    logLevel: choice('LOG_LEVEL', 'info', LOG_LEVELS),
+    logFormat: choice('LOG_FORMAT', terminal ? 'pretty' : 'json', ['json', 'pretty']),
+  }
+  if (faults.length > 0) throw new ConfigError(faults.join('; '))
+  return config
+}
+
+/** DS-01: an origin alone, `https` unless loopback, written exactly as it will appear in tokens. */
+function checkIssuer(issuer: string, fault: (text: string) => void): URL | undefined {
+  if (!URL.canParse(issuer)) {
+    fault('ISSUER must be a URL, such as https://id.example.com')
+    return undefined
+  }
+  const url = new URL(issuer)
+  if (url.origin !== issuer) {
+    fault(
+      'ISSUER must be an origin alone: scheme, lower-case host and, if not the standard one, a port; no path, no trailing slash',
+    )
+  }
+  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && isLoopback(url))) {
+    fault('ISSUER must be https, unless it is a loopback address')
+  }
+  return url
+}

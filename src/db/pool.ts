@@ -1,0 +1,23 @@
+import { Kysely, PostgresDialect } from 'kysely'
+import pg from 'pg'
+import type { Tables } from './tables.ts'
+
+export type Connection = string | pg.PoolConfig
+
+export const poolConfig = (connection: Connection): pg.PoolConfig =>
+  typeof connection === 'string' ? { connectionString: connection } : connection
+
+/**
+ * The pool and the query builder on it. An idle connection that breaks is dropped and made anew at the
+ * next use: the listener keeps that from ending the process.
+ */
+export function openPool(connection: Connection, onIdleError: (error: Error) => void, max = 10) {
+  const pool = new pg.Pool({
+    application_name: 'agent-idp',
+    connectionTimeoutMillis: 5_000,
+    max,
+    ...poolConfig(connection),
+  })
+  pool.on('error', onIdleError)
+  return { pool, db: new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) }) }
+}

@@ -1,0 +1,351 @@
+import type { ColumnType, Generated, JSONColumnType, Kysely, Selectable, Transaction } from 'kysely'
+
+/** The data model on one page; the constraints are in migrations/. */
+export type Tables = {
+  tenants: TenantsTable
+  users: UsersTable
+  user_passwords: UserPasswordsTable
+  agents: AgentsTable
+  credentials: CredentialsTable
+  audiences: AudiencesTable
+  entitlements: EntitlementsTable
+  delegations: DelegationsTable
+  interactions: InteractionsTable
+  sessions: SessionsTable
+  refresh_token_families: RefreshTokenFamiliesTable
+  refresh_tokens: RefreshTokensTable
+  authorization_codes: AuthorizationCodesTable
+  spent_assertions: SpentAssertionsTable
+  signing_keys: SigningKeysTable
+  revocations: RevocationsTable
+  admin_keys: AdminKeysTable
+  idempotency_keys: IdempotencyKeysTable
+  issuances: IssuancesTable
+  audit_events: AuditEventsTable
+  seals: SealsTable
+}
+
+/** The database, or a transaction on it: what every query takes first. */
+export type Db = Kysely<Tables> | Transaction<Tables>
+export type Row<Name extends keyof Tables> = Selectable<Tables[Name]>
+
+type TenantsTable = {
+  id: string
+  name: string
+  status: Generated<'active' | 'suspended'>
+  created_at: Generated<Date>
+}
+
+type UsersTable = {
+  id: string
+  tenant_id: Generated<string>
+  email: string | null
+  email_verified_at: Date | null
+  /** Who vouched for the address: an admin key's id, or `environment` for the key of the environment. */
+  email_verified_by: string | null
+  phone_number: string | null
+  phone_verified_at: Date | null
+  phone_verified_by: string | null
+  name: string | null
+  external_id: string | null
+  status: Generated<'active' | 'suspended' | 'deleted'>
+  /** Since then no policy delegation is made for this user (a revocation by user). */
+  policy_barred_at: Date | null
+  created_at: Date
+  updated_at: Date
+  deleted_at: Date | null
+}
+
+type UserPasswordsTable = {
+  user_id: string
+  tenant_id: Generated<string>
+  hash: string
+  changed_at: Date
+}
+
+export type AuthMethod = 'private_key_jwt' | 'client_secret_basic' | 'client_secret_post' | 'none'
+
+type AgentsTable = {
+  id: string
+  tenant_id: Generated<string>
+  name: string
+  purpose: string | null
+  owner_id: string | null
+  environment: string | null
+  expires_at: Date | null
+  token_endpoint_auth_method: AuthMethod
+  jwks_uri: string | null
+  redirect_uris: string[]
+  grant_types: string[]
+  id_token_signed_response_alg: string
+  status: 'requested' | 'active' | 'suspended' | 'retired'
+  status_reason: string | null
+  created_at: Date
+  updated_at: Date
+}
+
+type CredentialsTable = {
+  id: string
+  tenant_id: Generated<string>
+  agent_id: string
+  kind: 'jwk' | 'secret'
+  slot: 1 | 2
+  kid: string | null
+  jwk: JSONColumnType<Record<string, unknown>> | null
+  secret_hash: Buffer | null
+  created_at: Date
+  ended_at: Date | null
+}
+
+export type Profile = 'idjag' | 'mcp-ema' | 'authmd-0.1' | 'authmd-0.2' | 'authmd-head'
+export type AudienceResource = {
+  identifier: string
+  scopes: { name: string; description?: string }[]
+}
+
+type AudiencesTable = {
+  id: string
+  tenant_id: Generated<string>
+  issuer: string
+  name: string
+  profile: Profile
+  resources: JSONColumnType<AudienceResource[]>
+  default_scopes: string[]
+  default_resources: string[]
+  claims: string[]
+  subject_type: 'public' | 'pairwise'
+  /** Seconds. */
+  max_auth_age: number | null
+  /** Seconds. */
+  id_jag_lifetime: number | null
+  id_jag_signing_alg: string
+  owner_id: string | null
+  review_at: Date | null
+  status: Generated<'active' | 'suspended' | 'retired'>
+  status_reason: string | null
+  created_at: Date
+  updated_at: Date
+}
+
+type EntitlementsTable = {
+  id: string
+  tenant_id: Generated<string>
+  agent_id: string
+  audience_id: string
+  client_id: string | null
+  scopes: string[]
+  /** Null: every resource of the audience. */
+  resources: string[] | null
+  consent: 'user' | 'admin'
+  expires_at: Date | null
+  created_at: Date
+  updated_at: Date
+  ended_at: Date | null
+}
+
+type DelegationsTable = {
+  id: string
+  tenant_id: Generated<string>
+  user_id: string
+  agent_id: string
+  audience_id: string
+  scopes: string[]
+  /** Null: every resource the entitlement allows. */
+  resources: string[] | null
+  mode: 'once' | 'always'
+  source: 'user' | 'admin' | 'policy'
+  sub_asserted: string
+  text_version: string | null
+  /** As stored; a row whose `expires_at` has passed may still say `active`. */
+  status: Generated<'active' | 'consumed' | 'expired' | 'revoked'>
+  created_at: Date
+  expires_at: Date | null
+  consumed_at: Date | null
+  revoked_at: Date | null
+  /** Why it ended: `user`, `admin`, a revocation's id, or `replaced` by a newer consent. */
+  end_reason: string | null
+}
+
+type InteractionsTable = {
+  id: string
+  tenant_id: Generated<string>
+  user_id: string
+  agent_id: string
+  audience_id: string
+  scopes: string[]
+  resources: string[]
+  status: Generated<'open' | 'granted' | 'denied' | 'expired'>
+  created_at: Date
+  expires_at: Date
+  decided_at: Date | null
+  delegation_id: string | null
+}
+
+type SessionsTable = {
+  id: string
+  tenant_id: Generated<string>
+  user_id: string
+  token_hash: Buffer
+  auth_time: Date
+  amr: string[]
+  created_at: Date
+  expires_at: Date
+  ended_at: Date | null
+  end_reason: string | null
+}
+
+type RefreshTokenFamiliesTable = {
+  id: string
+  tenant_id: Generated<string>
+  agent_id: string
+  user_id: string
+  session_id: string
+  scope: string[]
+  created_at: Date
+  expires_at: Date
+  ended_at: Date | null
+  end_reason: string | null
+}
+
+type RefreshTokensTable = {
+  hash: Buffer
+  tenant_id: Generated<string>
+  family_id: string
+  created_at: Date
+  expires_at: Date
+  spent_at: Date | null
+}
+
+type AuthorizationCodesTable = {
+  hash: Buffer
+  tenant_id: Generated<string>
+  agent_id: string
+  user_id: string
+  session_id: string
+  redirect_uri: string
+  code_challenge: string
+  nonce: string | null
+  scope: string[]
+  created_at: Date
+  expires_at: Date
+  consumed_at: Date | null
+  /** What its redemption made: ended when the code is presented again. */
+  family_id: string | null
+}
+
+type SpentAssertionsTable = { digest: Buffer; tenant_id: Generated<string>; expires_at: Date }
+
+export type KeyPurpose = 'id_token' | 'id_jag' | 'seal'
+
+type SigningKeysTable = {
+  /** RFC 7638 thumbprint. */
+  kid: string
+  tenant_id: Generated<string>
+  alg: string
+  purpose: KeyPurpose
+  public_jwk: JSONColumnType<Record<string, unknown>>
+  /** Encrypted; null once removed. */
+  private_key: string | null
+  status: 'next' | 'active' | 'retired' | 'removed' | 'compromised'
+  created_at: Date
+  published_at: Date
+  activated_at: Date | null
+  retired_at: Date | null
+  removed_at: Date | null
+}
+
+type RevocationsTable = {
+  id: string
+  tenant_id: Generated<string>
+  agent_id: string | null
+  user_id: string | null
+  audience_id: string | null
+  owner_id: string | null
+  revoked_tenant_id: string | null
+  reason: string
+  admin_key_id: string | null
+  delegations_revoked: number
+  refresh_tokens_revoked: number
+  events_queued: number
+  created_at: Date
+}
+
+type AdminKeysTable = {
+  id: string
+  tenant_id: Generated<string>
+  name: string
+  key_hash: Buffer
+  scopes: string[]
+  created_at: Date
+  created_by: string | null
+  expires_at: Date | null
+  ended_at: Date | null
+}
+
+type IdempotencyKeysTable = {
+  admin_key_id: string
+  key: string
+  tenant_id: Generated<string>
+  body_digest: Buffer
+  status: number | null
+  answer: JSONColumnType<Record<string, unknown>> | null
+  created_at: Date
+}
+
+type IssuancesTable = {
+  jti: string
+  tenant_id: Generated<string>
+  at: Date
+  agent_id: string
+  owner_id: string
+  user_id: string
+  audience_id: string
+  delegation_id: string
+  credential_id: string | null
+  session_id: string
+  family_id: string | null
+  resources: string[]
+  scopes: string[]
+  kid: string
+  auth_time: Date
+  expires_at: Date
+  agent_context_id: string | null
+  request_id: string | null
+  xid: ColumnType<string, never, never>
+}
+
+type AuditEventsTable = {
+  id: string
+  tenant_id: Generated<string>
+  at: Date
+  type: string
+  actor_kind: 'agent' | 'user' | 'admin' | 'system' | 'unknown'
+  actor_id: string | null
+  agent_id: string | null
+  user_id: string | null
+  audience_id: string | null
+  delegation_id: string | null
+  jti: string | null
+  error: string | null
+  reason: string | null
+  detail: JSONColumnType<Record<string, unknown>> | null
+  request_id: string | null
+  xid: ColumnType<string, never, never>
+}
+
+type SealsTable = {
+  position: string
+  tenant_id: Generated<string>
+  at: Date
+  snapshot: string
+  cluster: string
+  previous_hash: Buffer
+  root: Buffer
+  row_count: number
+  row_tables: string[]
+  row_ids: string[]
+  leaves: Buffer
+  kid: string
+  signature: string
+  hash: Buffer
+}

@@ -1,0 +1,22 @@
+import type { Kysely } from 'kysely'
+import type pg from 'pg'
+import type { Logger } from 'pino'
+import type { Config } from './config.ts'
+import type { Tables } from './db/tables.ts'
+import type { Metrics } from './http/metrics.ts'
+import type { Outbound } from './http/outbound.ts'
+import type { KeyRing } from './keys/key-ring.ts'
+
+/** What main.ts builds once and every verb receives first. */
+export type Deps = {
+  config: Config
+  db: Kysely<Tables>
+  /** The same pool that `db` uses, for statements prepared by hand. */
+  pool: pg.Pool
+  keys: KeyRing
+  /** The one guarded way out. */
+  outbound: Outbound
+  now: () => Date
+  log: Logger
+  metrics: Metrics
+}

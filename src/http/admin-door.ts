@@ -1,0 +1,85 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { ProblemError, type ProblemFault, problemBody } from './problem.ts'
+
+/** The scopes of the admin API: `<resource>:read` or `<resource>:write`, or all of them. */
+export const ADMIN_RESOURCES = [
+  'tenants',
+  'users',
+  'agents',
+  'audiences',
+  'entitlements',
+  'delegations',
+  'rules',
+  'revocations',
+  'keys',
+  'audit',
+  'admin-keys',
+  'metrics',
+] as const
+export type AdminScope = `${(typeof ADMIN_RESOURCES)[number]}:${'read' | 'write'}`
+
+/** Who calls the admin API: the key of the environment, or a stored one. */
+export type Admin = { id: string; scopes: readonly string[] }
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set by the admin door's guard, before any handler of it runs. */
+    admin: Admin
+  }
+  interface FastifyContextConfig {
+    /** The scope that the admin door's guard asks for. */
+    scope?: AdminScope
+    /** Left out of the API reference. */
+    undocumented?: boolean
+  }
+}
+
+/** The admin door's dialect: every error leaves as problem details. */
+export function problemErrorHandler(
+  error: FastifyError | ProblemError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+) {
+  const problem = error instanceof ProblemError ? error : asProblem(error)
+  if (problem.status >= 500)
+    request.log.error({ err: problem.extra.cause ?? error }, 'request failed')
+  if (problem.code === 'unauthenticated')
+    reply.header('www-authenticate', 'Bearer realm="agent-idp admin"')
+  return reply
+    .code(problem.status)
+    .header('content-type', 'application/problem+json')
+    .header('cache-control', 'no-store')
+    .send(JSON.stringify(problemBody(problem.code, problem.message, problem.extra)))
+}
+
+function asProblem(error: FastifyError): ProblemError {
+  if (error.validation) {
+    const inBody = error.validationContext === 'body'
+    const errors = error.validation.map((fault): ProblemFault => {
+      const missing = fault.params.missingProperty ?? fault.params.additionalProperty
+      const pointer = `${fault.instancePath}${missing === undefined ? '' : `/${missing}`}`
+      const known =
+        fault.keyword === 'additionalProperties' ? 'is not a known member' : fault.message
+      return { pointer, detail: String(known) }
+    })
+    const [first] = errors
+    return new ProblemError(
+      'validation_failed',
+      `${inBody ? 'The body' : `The ${error.validationContext}`} does not fit: ${first?.pointer || 'it'} ${first?.detail}`,
+      { errors },
+    )
+  }
+  switch (error.code) {
+    case 'FST_ERR_CTP_INVALID_JSON_BODY':
+    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
+      return new ProblemError('malformed_json', 'Send a JSON object as the body')
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return new ProblemError('unsupported_media_type', 'Send the body as application/json')
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new ProblemError('too_large', 'The body is larger than this server reads')
+  }
+  if (error instanceof SyntaxError || (error.statusCode ?? 500) === 400) {
+    return new ProblemError('malformed_json', 'Send a JSON object as the body')
+  }
+  return new ProblemError('internal_error', 'It was logged; try again later', { cause: error })
+}

@@ -1,0 +1,57 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { OAuthError } from '../oauth/errors.ts'
+
+/** The clients' door's dialect: `{error, error_description}` (RFC 6749 §5.2), never to be cached (TX-40). */
+export function oauthErrorHandler(
+  error: FastifyError | OAuthError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+) {
+  const known = error instanceof OAuthError ? error : asOAuthError(error)
+  if (known.status >= 500)
+    request.log.error({ err: known.details.cause ?? error }, 'request failed')
+  if (known.details.retryAfter !== undefined)
+    reply.header('retry-after', String(known.details.retryAfter))
+  if (known.details.basicChallenge) reply.header('www-authenticate', 'Basic realm="agent-idp"')
+  return reply
+    .code(known.status)
+    .headers(NO_STORE)
+    .header('content-type', 'application/json; charset=utf-8')
+    .send(
+      JSON.stringify({
+        error: known.code,
+        error_description: known.message,
+        ...known.details.members,
+      }),
+    )
+}
+
+export const NO_STORE = { 'cache-control': 'no-store', pragma: 'no-cache' } as const
+
+function asOAuthError(error: FastifyError): OAuthError {
+  if (error.validation) {
+    const [fault] = error.validation
+    const name = fault?.params.missingProperty ?? fault?.instancePath.split('/')[1] ?? 'a parameter'
+    return new OAuthError(
+      'invalid_request',
+      `${printable(String(name))}: ${printable(fault?.message ?? 'is wrong')}`,
+    )
+  }
+  if (error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
+    return new OAuthError(
+      'invalid_request',
+      'Send the request as application/x-www-form-urlencoded',
+    )
+  }
+  if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
+    return new OAuthError('invalid_request', 'The request body is larger than this server reads')
+  }
+  if ((error.statusCode ?? 500) < 500)
+    return new OAuthError('invalid_request', 'The request is malformed')
+  return new OAuthError('server_error', 'Something went wrong on our side; it was logged', {
+    cause: error,
+  })
+}
+
+/** What RFC 6749 §5.2 lets an error_description hold. */
+const printable = (text: string) => text.replace(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, '')

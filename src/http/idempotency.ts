@@ -1,0 +1,85 @@
+import { createHmac } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Kysely, Transaction } from 'kysely'
+import type { Tables } from '../db/tables.ts'
+import { invalid, ProblemError } from './problem.ts'
+
+/** How long a key is remembered, in milliseconds. */
+const KEPT = 24 * 3600 * 1000
+
+type Surroundings = {
+  db: Kysely<Tables>
+  now: () => Date
+  config: { keyEncryptionKeys: Buffer[] | undefined }
+}
+
+/**
+ * Runs a creating call in one transaction with the memory of its `Idempotency-Key`: the same key with the
+ * same body gives the first answer again, without what is shown once; with another body it is refused.
+ * Without the header it is a plain transaction.
+ * @throws {ProblemError} `idempotency_conflict`
+ */
+export async function createOnce<Answer extends object>(
+  deps: Surroundings,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  shownOnce: readonly (keyof Answer & string)[],
+  create: (tx: Transaction<Tables>) => Promise<Answer>,
+): Promise<Answer> {
+  reply.code(201)
+  const key = request.headers['idempotency-key']
+  if (key === undefined) return deps.db.transaction().execute(create)
+  if (typeof key !== 'string' || !/^[\x21-\x7e]{1,255}$/.test(key)) {
+    throw invalid('', 'Idempotency-Key must be 1 to 255 printable ASCII characters')
+  }
+  const now = deps.now()
+  const id = { admin_key_id: request.admin.id, key }
+  const digest = bodyDigest(deps, request)
+  return deps.db.transaction().execute(async (tx) => {
+    await tx
+      .deleteFrom('idempotency_keys')
+      .where('created_at', '<', new Date(now.getTime() - KEPT))
+      .execute()
+    // A second call with the key waits here until the first has committed or given up.
+    const mine = await tx
+      .insertInto('idempotency_keys')
+      .values({ ...id, body_digest: digest, created_at: now })
+      .onConflict((conflict) => conflict.columns(['admin_key_id', 'key']).doNothing())
+      .returning('key')
+      .executeTakeFirst()
+    if (mine === undefined) {
+      const before = await tx
+        .selectFrom('idempotency_keys')
+        .select(['body_digest', 'answer'])
+        .where('admin_key_id', '=', id.admin_key_id)
+        .where('key', '=', key)
+        .executeTakeFirstOrThrow()
+      if (!before.body_digest.equals(digest)) {
+        throw new ProblemError(
+          'idempotency_conflict',
+          'Use a new Idempotency-Key for another request',
+        )
+      }
+      return before.answer as Answer
+    }
+    const answer = await create(tx)
+    const kept = Object.entries(answer).filter(([name]) => !shownOnce.includes(name as never))
+    await tx
+      .updateTable('idempotency_keys')
+      .set({ status: 201, answer: JSON.stringify(Object.fromEntries(kept)) })
+      .where('admin_key_id', '=', id.admin_key_id)
+      .where('key', '=', key)
+      .execute()
+    return answer
+  })
+}
+
+/** Keyed, so that a password in a body cannot be guessed from the digest. */
+function bodyDigest({ config }: Surroundings, request: FastifyRequest): Buffer {
+  const [secret = ''] = config.keyEncryptionKeys ?? []
+  return createHmac('sha256', secret)
+    .update('idempotency\n')
+    .update(`${request.method} ${request.url}\n`)
+    .update(JSON.stringify(request.body ?? null))
+    .digest()
+}

@@ -1,0 +1,51 @@
+/** The codes a client may be told at the token endpoint (RFC 6749 §5.2, RFC 8693 §2.2.2 and later). */
+export type OAuthErrorCode =
+  | 'invalid_request'
+  | 'invalid_client'
+  | 'unauthorized_client'
+  | 'unsupported_grant_type'
+  | 'invalid_grant'
+  | 'invalid_scope'
+  | 'invalid_target'
+  | 'insufficient_user_authentication'
+  | 'interaction_required'
+  | 'access_denied'
+  | 'server_error'
+  | 'temporarily_unavailable'
+
+export type OAuthErrorDetails = {
+  /** Members beside `error` and `error_description`, such as `max_age` or `interaction_uri`. */
+  members?: Record<string, string | number>
+  /** Seconds for `Retry-After`. */
+  retryAfter?: number
+  /** Told to the log alone. */
+  cause?: unknown
+  /** The caller asked too often: 429 instead of 503. */
+  tooMany?: boolean
+  /** Answer with `WWW-Authenticate: Basic`: the client authenticated by header (CA-02). */
+  basicChallenge?: boolean
+}
+
+/**
+ * An error meant for a client. The description is shown as it stands, so it is self-sufficient,
+ * printable ASCII without `"` and `\` (RFC 6749 §5.2), and never quotes what the caller sent.
+ */
+export class OAuthError extends Error {
+  readonly code: OAuthErrorCode
+  readonly details: OAuthErrorDetails
+
+  constructor(code: OAuthErrorCode, description: string, details: OAuthErrorDetails = {}) {
+    super(description, { cause: details.cause })
+    this.name = 'OAuthError'
+    this.code = code
+    this.details = details
+  }
+
+  /** The HTTP status of this code at the token endpoint (§2.7 of the protocol reference). */
+  get status(): number {
+    if (this.code === 'invalid_client') return 401
+    if (this.code === 'server_error') return 500
+    if (this.code === 'temporarily_unavailable') return this.details.tooMany ? 429 : 503
+    return 400
+  }
+}

@@ -1,0 +1,29 @@
+/** Names from the registries (RFC 6749, 7523, 8693, id-jag), written once. */
+export const GRANT = {
+  authorizationCode: 'authorization_code',
+  refreshToken: 'refresh_token',
+  tokenExchange: 'urn:ietf:params:oauth:grant-type:token-exchange',
+} as const
+export type GrantType = (typeof GRANT)[keyof typeof GRANT]
+
+export const TOKEN_TYPE = {
+  idJag: 'urn:ietf:params:oauth:token-type:id-jag',
+  idToken: 'urn:ietf:params:oauth:token-type:id_token',
+  refreshToken: 'urn:ietf:params:oauth:token-type:refresh_token',
+  accessToken: 'urn:ietf:params:oauth:token-type:access_token',
+} as const
+
+export const JWT_BEARER_GRANT = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+export const ID_JAG_GRANT_PROFILE = 'urn:ietf:params:oauth:grant-profile:id-jag'
+export const CLIENT_ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+
+/** JOSE header `typ` of each kind of token; no two kinds share one (RFC 8725 §3.11, SE-10). */
+export const TYP = {
+  idJag: 'oauth-id-jag+jwt',
+  idToken: 'JWT',
+  accessToken: 'at+jwt',
+  clientAssertion: 'client-authentication+jwt',
+  seal: 'audit-seal+jwt',
+} as const
+
+export const OPENID_SCOPES = ['openid', 'profile', 'email', 'phone', 'offline_access'] as const

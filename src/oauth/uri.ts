@@ -1,0 +1,26 @@
+/**
+ * A resource identifier after RFC 3986 §6.2.2 syntax normalisation (TX-11): case of scheme and host,
+ * percent-encoding, dot segments, an empty path. Undefined unless it is an absolute URI without a
+ * fragment (RFC 8707 §2, TX-08).
+ */
+export function normaliseResource(value: string): string | undefined {
+  if (!/^[A-Za-z][A-Za-z0-9+.-]*:/.test(value) || value.includes('#')) return undefined
+  if (/[^\x21-\x7e]/.test(value) || /%(?![0-9A-Fa-f]{2})/.test(value)) return undefined
+  const unescaped = value.replace(/%[0-9A-Fa-f]{2}/g, (encoded) => {
+    const char = String.fromCharCode(Number.parseInt(encoded.slice(1), 16))
+    return /[A-Za-z0-9._~-]/.test(char) ? char : encoded.toUpperCase()
+  })
+  if (!URL.canParse(unescaped)) return undefined
+  return new URL(unescaped).href
+}
+
+/** The same identifier with and without one trailing slash, where its path is empty or `/` (TX-05). */
+export function withOrWithoutSlash(identifier: string): string | undefined {
+  const [, head, path = ''] = /^([A-Za-z][A-Za-z0-9+.-]*:\/\/[^/?#]+)(\/?)$/.exec(identifier) ?? []
+  if (head === undefined) return undefined
+  return path === '/' ? head : `${head}/`
+}
+
+const LOOPBACK = new Set(['127.0.0.1', '[::1]', 'localhost'])
+
+export const isLoopback = (url: URL): boolean => LOOPBACK.has(url.hostname)
