@@ -1,0 +1,86 @@
+/** Where a URL leads, and whether a request may go there: DR-30, DR-31, DR-35. Values only. */
+import { isIP } from 'node:net'
+import { type AllowRule, ruleCovers } from './allow-list.ts'
+import { isLoopback, isSpecialUse } from './special-use.ts'
+
+/** `host` is in lower case, without brackets and without a trailing dot. */
+export type Destination = {
+  scheme: 'https:' | 'http:'
+  host: string
+  port: number
+  path: string
+}
+
+export type DestinationRefusal =
+  | 'invalid_url'
+  | 'userinfo_not_allowed'
+  | 'scheme_not_allowed'
+  | 'port_not_allowed'
+  | 'address_not_allowed'
+
+export type DestinationRules = { allow: AllowRule[]; allowLoopbackHttp: boolean }
+
+/** The URL parser turns decimal, octal and hexadecimal IPv4 addresses into their usual form. */
+export function readDestination(text: string): Destination | DestinationRefusal {
+  // The parser would repair these; two parsers that repair differently are how guards are passed.
+  if (/[^\x21-\x7e]|\\/.test(text)) return 'invalid_url'
+  const url = URL.parse(text)
+  if (!url) return 'invalid_url'
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'scheme_not_allowed'
+  // An empty userinfo leaves no trace in the parsed URL.
+  const authority = /^[a-z]+:\/\/([^/?#]*)/i.exec(text)?.[1]
+  if (authority === undefined) return 'invalid_url'
+  if (authority.includes('@')) return 'userinfo_not_allowed'
+  const host = url.hostname.replace(/^\[|\]$|\.$/g, '')
+  if (host.split('.').includes('')) return 'invalid_url'
+  return {
+    scheme: url.protocol,
+    host,
+    port: Number(url.port || (url.protocol === 'https:' ? 443 : 80)),
+    path: url.pathname + url.search,
+  }
+}
+
+/** What can be said before any look-up: such a host is not even asked for. */
+export function refuseBeforeLookup(
+  to: Destination,
+  rules: DestinationRules,
+): DestinationRefusal | undefined {
+  if (rules.allowLoopbackHttp) return undefined
+  if (to.scheme !== 'https:') return 'scheme_not_allowed'
+  const portIsKnown = to.port === 443 || rules.allow.some((rule) => rule.port === to.port)
+  return portIsKnown ? undefined : 'port_not_allowed'
+}
+
+/** The addresses that need no look-up: of a literal, and of `localhost` (RFC 6761 §6.3). */
+export function knownAddresses(host: string): string[] | undefined {
+  if (isIP(host) !== 0) return [host]
+  return /(^|\.)localhost$/.test(host) ? ['127.0.0.1', '::1'] : undefined
+}
+
+/** One address that may not be called is enough: which one is used is not ours to choose. */
+export function refuseAddresses(
+  to: Destination,
+  addresses: string[],
+  rules: DestinationRules,
+): DestinationRefusal | undefined {
+  for (const address of addresses) {
+    const refusal = refuseAddress(to, address, rules)
+    if (refusal) return refusal
+  }
+  return undefined
+}
+
+function refuseAddress(
+  to: Destination,
+  address: string,
+  { allow, allowLoopbackHttp }: DestinationRules,
+): DestinationRefusal | undefined {
+  if (allowLoopbackHttp && isLoopback(address)) return undefined
+  if (to.scheme !== 'https:') return 'scheme_not_allowed'
+  if (allow.some((rule) => rule.port === to.port && ruleCovers(rule, to.host, address))) {
+    return undefined
+  }
+  if (isSpecialUse(address)) return 'address_not_allowed'
+  return to.port === 443 ? undefined : 'port_not_allowed'
+}

@@ -1,0 +1,174 @@
+/**
+ * The one guarded way out. Every call to an address that someone else supplied goes through here:
+ * client metadata, JWKS, discovery documents, events endpoints (protocol.md §5.5).
+ *
+ *  1. https and port 443, unless the operator listed the port; no userinfo (DR-30).
+ *  2. All addresses of the host are looked up once and judged; one bad one refuses the request.
+ *     The connection goes to those addresses, without a second look-up (DR-31).
+ *  3. No redirect is followed, nothing is decompressed, everything has a limit (DR-32, DR-33).
+ *  4. Nothing of ours goes along: no cookie, no proxy, no connection kept (DR-34).
+ *  5. An OutboundError can be shown; what the network or the other side said cannot (DR-36).
+ */
+import dns from 'node:dns/promises'
+import type { IncomingMessage } from 'node:http'
+import { isIP } from 'node:net'
+import { readAllowRule } from './allow-list.ts'
+import {
+  type DestinationRules,
+  knownAddresses,
+  readDestination,
+  refuseAddresses,
+  refuseBeforeLookup,
+} from './destination.ts'
+import { parseJsonObject } from './json-object.ts'
+import { OutboundError, type OutboundReason } from './outbound-error.ts'
+import {
+  type Message,
+  plainHeaders,
+  readBody,
+  refuseRedirect,
+  sendRequest,
+} from './send-request.ts'
+
+export { parseAllowList } from './allow-list.ts'
+export { OutboundError, type OutboundReason } from './outbound-error.ts'
+
+/** Every address of a host. May reject; must not answer anything but addresses. */
+export type Lookup = (host: string) => Promise<string[]>
+
+export type OutboundSettings = {
+  /** Entries of OUTBOUND_ALLOW, see allow-list.ts. */
+  allow: string[]
+  /** DR-35: `http` and any port, to loopback addresses only. */
+  allowLoopbackHttp: boolean
+  lookup?: Lookup
+  /** Milliseconds for look-up, TCP and TLS together; 3000 unless told. */
+  connectTimeoutMs?: number
+  /** Milliseconds up to the last byte of the answer; 10000 unless told. */
+  totalTimeoutMs?: number
+}
+
+export type OutboundRequest = Message & {
+  url: string
+  /** Bytes of the answer's body. */
+  maxBytes: number
+}
+
+/** Names of `headers` are in lower case; `set-cookie` is dropped. */
+export type OutboundAnswer = { status: number; headers: Record<string, string>; body: Buffer }
+
+export type JsonAnswer = Omit<OutboundAnswer, 'body'> & { json: Record<string, unknown> }
+
+export type Outbound = {
+  /**
+   * Any status but a redirect is an answer. Whatever the media type, the body is bytes.
+   * @throws OutboundError, with `status` if one was received
+   */
+  request(request: OutboundRequest): Promise<OutboundAnswer>
+  /**
+   * A JSON object, with status 200. The media type is not looked at: key sets come as many.
+   * @throws OutboundError, with `status` if one was received
+   */
+  getJson(url: string, limits: { maxBytes: number }): Promise<JsonAnswer>
+}
+
+/** @throws Error for a bad entry in `allow` */
+export function createOutbound(settings: OutboundSettings): Outbound {
+  const guard: Guard = {
+    allow: settings.allow.map(readAllowRule),
+    allowLoopbackHttp: settings.allowLoopbackHttp,
+    lookup: settings.lookup ?? lookupAll,
+    connectTimeoutMs: settings.connectTimeoutMs ?? 3_000,
+    totalTimeoutMs: settings.totalTimeoutMs ?? 10_000,
+  }
+  return {
+    request: ({ url, maxBytes, ...message }) =>
+      call(guard, url, message, (answer) => readBody(answer, maxBytes)),
+
+    async getJson(url, { maxBytes }) {
+      const message: Message = { method: 'GET', headers: { accept: 'application/json' } }
+      const { body, ...answer } = await call(guard, url, message, async (answer) => {
+        if (answer.statusCode !== 200) throw new OutboundError('bad_status')
+        const json = parseJsonObject(await readBody(answer, maxBytes))
+        if (!json) throw new OutboundError('not_json')
+        return json
+      })
+      return { ...answer, json: body }
+    },
+  }
+}
+
+type Guard = DestinationRules & {
+  lookup: Lookup
+  connectTimeoutMs: number
+  totalTimeoutMs: number
+}
+
+/** Everything between the URL and the answer, under both time limits. */
+async function call<T>(
+  guard: Guard,
+  url: string,
+  message: Message,
+  read: (answer: IncomingMessage) => Promise<T>,
+): Promise<{ status: number; headers: Record<string, string>; body: T }> {
+  const to = readDestination(url)
+  if (typeof to === 'string') throw new OutboundError(to)
+  refuseIf(refuseBeforeLookup(to, guard))
+
+  const abort = new AbortController()
+  const total = setTimeout(() => abort.abort(), guard.totalTimeoutMs)
+  const connecting = setTimeout(() => abort.abort(), guard.connectTimeoutMs)
+  // What it means if something unknown goes wrong now, and what was answered so far.
+  let failing: OutboundReason = 'resolution_failed'
+  let status: number | undefined
+  try {
+    const addresses = await findAddresses(guard.lookup, to.host, abort.signal)
+    refuseIf(refuseAddresses(to, addresses, guard))
+
+    failing = 'connect_failed'
+    const onConnected = () => {
+      clearTimeout(connecting)
+      failing = 'bad_response'
+    }
+    const answer = await sendRequest(to, addresses, message, { signal: abort.signal, onConnected })
+    status = answer.statusCode ?? 0
+    refuseRedirect(answer)
+    return { status, headers: plainHeaders(answer), body: await read(answer) }
+  } catch (cause) {
+    const error = asOutboundError(cause, abort.signal.aborted ? 'timeout' : failing)
+    error.status = status
+    throw error
+  } finally {
+    clearTimeout(total)
+    clearTimeout(connecting)
+    abort.abort() // closes the connection, whatever is still on the way
+  }
+}
+
+/** @throws the signal's reason, or what the look-up throws */
+async function findAddresses(lookup: Lookup, host: string, signal: AbortSignal): Promise<string[]> {
+  const known = knownAddresses(host)
+  if (known) return known
+  const found = await new Promise<string[]>((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    lookup(host).then(resolve, reject)
+  })
+  if (found.length === 0 || found.some((address) => isIP(address) === 0)) {
+    throw new Error('the look-up found no address, or something else')
+  }
+  return found
+}
+
+/** As the operating system resolves names, /etc/hosts included: private networks live there. */
+async function lookupAll(host: string): Promise<string[]> {
+  const found = await dns.lookup(host, { all: true, order: 'verbatim' })
+  return found.map(({ address }) => address)
+}
+
+function refuseIf(refusal: OutboundReason | undefined): void {
+  if (refusal) throw new OutboundError(refusal)
+}
+
+function asOutboundError(cause: unknown, otherwise: OutboundReason): OutboundError {
+  return cause instanceof OutboundError ? cause : new OutboundError(otherwise, cause)
+}
