@@ -1,0 +1,42 @@
+import type { AudienceResource } from '../db/tables.ts'
+import { normaliseResource } from '../oauth/uri.ts'
+
+export type Asked = { scopes: readonly string[]; resources: readonly string[] }
+export type Ceiling = { scopes: readonly string[]; resources: readonly string[] | null }
+export type Catalogue = { resources: readonly AudienceResource[] }
+
+/**
+ * The scopes an audience knows: of the granted resources, or of all when none is named (rule 2).
+ * Order is the catalogue's.
+ */
+export function catalogueScopes(audience: Catalogue, resources: readonly string[]): Set<string> {
+  const named = new Set(resources.map(identity))
+  const chosen = audience.resources.filter(
+    (resource) => named.size === 0 || named.has(identity(resource.identifier)),
+  )
+  return new Set(chosen.flatMap((resource) => resource.scopes.map((scope) => scope.name)))
+}
+
+/** The audience's own spelling of a resource, compared as TX-11 says; undefined when it has none such. */
+export const registeredResource = (audience: Catalogue, resource: string): string | undefined =>
+  audience.resources.find((known) => identity(known.identifier) === identity(resource))?.identifier
+
+/** True when the ceiling lets this resource through; a ceiling of null lets every one. */
+export const allowsResource = (ceiling: Ceiling, resource: string): boolean =>
+  ceiling.resources === null ||
+  ceiling.resources.some((allowed) => identity(allowed) === identity(resource))
+
+/** asked ∩ entitled ∩ catalogue: what a user can be asked for, and the most that consent may grant. */
+export function withinCeiling(asked: Asked, entitlement: Ceiling, audience: Catalogue) {
+  const resources = asked.resources.filter(
+    (resource) =>
+      registeredResource(audience, resource) !== undefined && allowsResource(entitlement, resource),
+  )
+  const catalogue = catalogueScopes(audience, resources)
+  const scopes = asked.scopes.filter(
+    (scope) => entitlement.scopes.includes(scope) && catalogue.has(scope),
+  )
+  return { scopes, resources }
+}
+
+const identity = (resource: string): string => normaliseResource(resource) ?? resource
