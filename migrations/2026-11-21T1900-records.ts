@@ -197,6 +197,7 @@ const statements = [
     token_hash bytea not null unique,
     auth_time  timestamptz not null,
     amr        text[] not null,
+    continues  text references sessions,
     created_at timestamptz not null,
     expires_at timestamptz not null,
     ended_at   timestamptz,

@@ -188,6 +188,8 @@ type SessionsTable = {
   token_hash: Buffer
   auth_time: Date
   amr: string[]
+  /** The first session of this user in this browser, when this one came of signing in again. */
+  continues: string | null
   created_at: Date
   expires_at: Date
   ended_at: Date | null

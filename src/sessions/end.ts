@@ -1,0 +1,30 @@
+import { recordEvent } from '../audit/record.ts'
+import type { Db } from '../db/tables.ts'
+import { endFamilies } from './family-queries.ts'
+import { endSessionLine } from './queries.ts'
+
+type Ending = { at: Date; reason: 'signed_out' | 'replaced'; request_id?: string | undefined }
+
+/**
+ * Ends a session by its user's own act, with the line it belongs to and all refresh token families that
+ * began there. Run it in a transaction: sessions first, then families, as everywhere.
+ */
+export async function endSession(
+  db: Db,
+  session: { id: string; continues: string | null; tenant_id: string; user_id: string },
+  { at, reason, request_id }: Ending,
+): Promise<void> {
+  const first = session.continues ?? session.id
+  const ended = await endSessionLine(db, { first, at, reason })
+  if (ended.length === 0) return
+  const families = await endFamilies(db, { of: { session_ids: ended }, at, reason })
+  await recordEvent(db, {
+    type: 'session.ended',
+    at,
+    actor: { kind: 'user', id: session.user_id },
+    tenant_id: session.tenant_id,
+    user_id: session.user_id,
+    detail: { why: reason, session_ids: ended, family_ids: families.map(({ id }) => id) },
+    request_id,
+  })
+}
