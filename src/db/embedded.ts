@@ -8,6 +8,7 @@
  *    pools find it by themselves. Only when it keeps dying does `died` resolve.
  */
 
+import { rmSync } from 'node:fs'
 import { chown, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -87,7 +88,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedP
 
     const settings = { ...SETTINGS, ...options.settings, unix_socket_directories: host }
     const start = { home, postgres: binaries.postgres, settings, log: options.log }
-    const server = await supervise(() => startPostmaster(start), options.log)
+    const server = await supervise(() => startPostmaster(start), host, options.log)
     const connection = { host, port: PORT, user: DATABASE, database: DATABASE, password }
     const { version } = binaries
     options.log.info({ version, pid: server.pid(), host }, 'embedded PostgreSQL is up')
@@ -110,7 +111,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedP
 }
 
 /** Keeps a server running until it is told to stop, or dies too often. */
-async function supervise(start: () => Promise<Postmaster>, log: Log) {
+async function supervise(start: () => Promise<Postmaster>, socketFolder: string, log: Log) {
   let current = await start()
   let stopping: Promise<void> | undefined
   let restarting: Promise<void> | undefined
@@ -133,8 +134,11 @@ async function supervise(start: () => Promise<Postmaster>, log: Log) {
     log.warn({ pid: current.child.pid }, 'the embedded PostgreSQL is up again')
     watch()
   }
-  // For processes that end without calling stop(); a signal is all one can send from here.
-  const lastResort = () => void current.child.kill('SIGINT')
+  // For processes that end without calling stop(): what can be done without waiting.
+  const lastResort = () => {
+    current.child.kill('SIGINT')
+    rmSync(socketFolder, { recursive: true, force: true })
+  }
 
   watch()
   process.on('exit', lastResort)

@@ -62,16 +62,18 @@ export async function stopOrphan(home: Home, log: Log): Promise<string | undefin
   const lines = (await readFile(pidFile, 'utf8').catch(() => '')).split('\n')
   const pid = Number.parseInt(lines[0] ?? '', 10)
   if (!(pid > 1)) return undefined
-  if (!(await isPostmaster(pid, home.cluster))) {
-    // PostgreSQL would take any process of its account that has got this id since for a server.
-    await rm(pidFile, { force: true })
-    return lines[4]
-  }
+  if (await isPostmaster(pid, home.cluster)) await stopOther(pid, home, log)
+  // PostgreSQL would take any process of its account that has got this id since for a server.
+  await rm(pidFile, { force: true })
+  return lines[4]
+}
+
+async function stopOther(pid: number, home: Home, log: Log): Promise<void> {
   log.warn({ pid }, 'stopping the PostgreSQL that an earlier agent-idp left running')
   for (const signal of ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const) {
     signalIfAlive(pid, signal)
     for (let waited = 0; waited < PATIENCE; waited += 20) {
-      if (!(await isPostmaster(pid, home.cluster))) return lines[4]
+      if (!(await isPostmaster(pid, home.cluster))) return
       await pause(20)
     }
   }
