@@ -1,0 +1,149 @@
+import { recordEvent } from '../audit/record.ts'
+import type { Db, Row } from '../db/tables.ts'
+import { violatedUnique } from '../db/unique.ts'
+import type { Deps } from '../deps.ts'
+import type { Admin } from '../http/admin-door.ts'
+import { invalid, notFound, ProblemError } from '../http/problem.ts'
+import { changeContact } from './contact.ts'
+import { hashNewPassword } from './create.ts'
+import { lockUser, putPassword, removePassword, updateUser } from './queries.ts'
+import type { UserPatch } from './schema.ts'
+import { alreadyExists } from './user.ts'
+
+export type ChangedUser = {
+  user: Row<'users'>
+  before: Row<'users'>
+  /** Set anew or taken away. */
+  passwordChanged: boolean
+}
+
+/**
+ * Applies a merge patch to a user, under the row lock that mints and consents wait for. What has to end with
+ * a suspension, a deletion or a new password is the caller's part.
+ *
+ *   active ⇄ suspended → deleted ← active
+ *
+ * @throws {ProblemError} `not_found`, `invalid_transition` (deleted is final), `already_exists`,
+ *   `validation_failed`, `unavailable`
+ */
+export async function changeUser(
+  tx: Db,
+  deps: Deps,
+  id: string,
+  patch: UserPatch,
+  admin: Admin,
+): Promise<ChangedUser> {
+  // Before the lock: hashing takes long enough to be in the way.
+  const hash = patch.password ? await hashNewPassword(patch.password) : undefined
+  const before = await lockUser(tx, id)
+  if (before === undefined) throw notFound('user')
+  if (patch.status === 'deleted') return deleteUser(tx, deps, before, patch, admin)
+  if (before.status === 'deleted') {
+    throw new ProblemError('invalid_transition', 'This user was deleted, which is final')
+  }
+
+  const now = deps.now()
+  const next = patchedColumns(before, patch, admin.id, now)
+  const changed = changedMembers(before, next)
+  const passwordChanged =
+    hash !== undefined || (patch.password === null && (await removePassword(tx, id)))
+  if (hash !== undefined) await putPassword(tx, before, hash, now)
+  if (passwordChanged) changed.push('password')
+  const status = patch.status ?? before.status
+  if (changed.length === 0 && status === before.status) {
+    return { user: before, before, passwordChanged }
+  }
+
+  const user = await updateUser(tx, id, { ...next, status, updated_at: now }).catch((error) => {
+    throw alreadyExists(violatedUnique(error)) ?? error
+  })
+  const event = { at: now, actor: { kind: 'admin', id: admin.id }, ...namesOf(user) } as const
+  if (changed.length > 0)
+    await recordEvent(tx, { ...event, type: 'user.updated', detail: { changed } })
+  if (status !== before.status) {
+    await recordEvent(tx, {
+      ...event,
+      type: status === 'active' ? 'user.resumed' : 'user.suspended',
+    })
+  }
+  return { user, before, passwordChanged }
+}
+
+/** Leaves a tombstone: the id, and that it was. */
+async function deleteUser(
+  tx: Db,
+  deps: Deps,
+  before: Row<'users'>,
+  { status: _, ...others }: UserPatch,
+  admin: Admin,
+): Promise<ChangedUser> {
+  for (const [name, value] of Object.entries(others)) {
+    if (value) throw invalid(`/${name}`, 'cannot be set on a user who is being deleted')
+  }
+  if (before.status === 'deleted') return { user: before, before, passwordChanged: false }
+  const now = deps.now()
+  const passwordChanged = await removePassword(tx, before.id)
+  const user = await updateUser(tx, before.id, {
+    email: null,
+    email_verified_at: null,
+    email_verified_by: null,
+    phone_number: null,
+    phone_verified_at: null,
+    phone_verified_by: null,
+    name: null,
+    external_id: null,
+    status: 'deleted',
+    updated_at: now,
+    deleted_at: now,
+  })
+  await recordEvent(tx, {
+    type: 'user.deleted',
+    at: now,
+    actor: { kind: 'admin', id: admin.id },
+    ...namesOf(user),
+  })
+  return { user, before, passwordChanged }
+}
+
+const namesOf = (user: Row<'users'>) => ({ tenant_id: user.tenant_id, user_id: user.id })
+
+function patchedColumns(before: Row<'users'>, patch: UserPatch, by: string, now: Date) {
+  const email = changeContact(
+    'email',
+    {
+      value: before.email,
+      verified_at: before.email_verified_at,
+      verified_by: before.email_verified_by,
+    },
+    { value: patch.email, verified: patch.email_verified },
+    by,
+    now,
+  )
+  const phone = changeContact(
+    'phone_number',
+    {
+      value: before.phone_number,
+      verified_at: before.phone_verified_at,
+      verified_by: before.phone_verified_by,
+    },
+    { value: patch.phone_number, verified: patch.phone_number_verified },
+    by,
+    now,
+  )
+  return {
+    email: email.value,
+    email_verified_at: email.verified_at,
+    email_verified_by: email.verified_by,
+    phone_number: phone.value,
+    phone_verified_at: phone.verified_at,
+    phone_verified_by: phone.verified_by,
+    name: patch.name === undefined ? before.name : patch.name,
+    external_id: patch.external_id === undefined ? before.external_id : patch.external_id,
+  }
+}
+
+/** Names alone: the audit log holds no personal data. */
+function changedMembers(before: Row<'users'>, next: ReturnType<typeof patchedColumns>): string[] {
+  const names = Object.keys(next) as (keyof typeof next)[]
+  return names.filter((name) => next[name]?.valueOf() !== before[name]?.valueOf())
+}

@@ -1,0 +1,94 @@
+import { type Insertable, sql, type Updateable } from 'kysely'
+import { newestFirst } from '../db/newest-first.ts'
+import type { Db, Row, Tables } from '../db/tables.ts'
+import type { ListRequest } from '../http/list.ts'
+import type { UserQuery } from './schema.ts'
+
+const COLUMNS = [
+  'id',
+  'tenant_id',
+  'email',
+  'email_verified_at',
+  'email_verified_by',
+  'phone_number',
+  'phone_verified_at',
+  'phone_verified_by',
+  'name',
+  'external_id',
+  'status',
+  'policy_barred_at',
+  'created_at',
+  'updated_at',
+  'deleted_at',
+] as const
+
+export function findUser(db: Db, id: string): Promise<Row<'users'> | undefined> {
+  return db.selectFrom('users').select(COLUMNS).where('id', '=', id).executeTakeFirst()
+}
+
+export function lockUser(db: Db, id: string): Promise<Row<'users'> | undefined> {
+  return db.selectFrom('users').select(COLUMNS).where('id', '=', id).forUpdate().executeTakeFirst()
+}
+
+export function listUsers(db: Db, filter: UserQuery, list: ListRequest): Promise<Row<'users'>[]> {
+  let query = db.selectFrom('users').select(COLUMNS).$call(newestFirst(list))
+  const { email } = filter
+  if (email !== undefined) {
+    query = query.where(({ eb, fn, val }) =>
+      eb(fn('lower', ['email']), '=', fn('lower', [val(email)])),
+    )
+  }
+  for (const name of ['status', 'external_id', 'tenant_id'] as const) {
+    const value = filter[name]
+    if (value !== undefined) query = query.where(name, '=', value)
+  }
+  return query.execute()
+}
+
+export function insertUser(db: Db, user: Insertable<Tables['users']>): Promise<Row<'users'>> {
+  return db.insertInto('users').values(user).returning(COLUMNS).executeTakeFirstOrThrow()
+}
+
+export function updateUser(
+  db: Db,
+  id: string,
+  change: Updateable<Tables['users']>,
+): Promise<Row<'users'>> {
+  return db
+    .updateTable('users')
+    .set(change)
+    .where('id', '=', id)
+    .returning(COLUMNS)
+    .executeTakeFirstOrThrow()
+}
+
+export async function putPassword(
+  db: Db,
+  user: { id: string; tenant_id: string },
+  hash: string,
+  now: Date,
+): Promise<void> {
+  await db
+    .insertInto('user_passwords')
+    .values({ user_id: user.id, tenant_id: user.tenant_id, hash, changed_at: now })
+    .onConflict((conflict) => conflict.column('user_id').doUpdateSet({ hash, changed_at: now }))
+    .execute()
+}
+
+/** Whether there was one. */
+export async function removePassword(db: Db, userId: string): Promise<boolean> {
+  const { numDeletedRows } = await db
+    .deleteFrom('user_passwords')
+    .where('user_id', '=', userId)
+    .executeTakeFirst()
+  return numDeletedRows > 0n
+}
+
+export async function tenantExists(db: Db, id: string): Promise<boolean> {
+  const row = await db
+    .selectFrom('tenants')
+    .select(sql.lit(1).as('one'))
+    .where('id', '=', id)
+    .executeTakeFirst()
+  return row !== undefined
+}
