@@ -1,0 +1,38 @@
+import type { Deps } from '../deps.ts'
+import { type Birth, type MakeKeyPair, makeKeyPair, newKey } from './new-key.ts'
+import { requireKek } from './private-key-envelope.ts'
+import { insertKeys, listSigningKeys, lockKeys } from './queries.ts'
+import { KEY_SLOTS } from './schedule.ts'
+
+type Surroundings = Pick<Deps, 'db' | 'now'>
+
+/**
+ * Makes what the first start lacks: an active and a next key for each purpose and algorithm. Replicas
+ * that start at once wait for one another, and one of them makes the keys.
+ * @throws {KeyEncryptionError} when a key that signs, or will, could not be opened.
+ */
+export async function ensureKeys(
+  { db, now }: Surroundings,
+  keks: Buffer[],
+  make: MakeKeyPair = makeKeyPair,
+): Promise<void> {
+  await db.transaction().execute(async (tx) => {
+    await lockKeys(tx)
+    const there = await listSigningKeys(tx)
+    for (const key of there) requireKek(keks, key, key.private_key ?? '')
+
+    // Nothing was served before, so nothing is cached: these count as published at once.
+    const at = now()
+    const next: Birth = { status: 'next', created_at: at, published_at: at }
+    const active: Birth = { ...next, status: 'active', activated_at: at }
+    const missing = KEY_SLOTS.flatMap((slot) =>
+      [active, next]
+        .filter((birth) => !there.some((key) => isOf(key, slot) && key.status === birth.status))
+        .map(async (birth) => newKey(keks, slot, birth, await make(slot.alg))),
+    )
+    await insertKeys(tx, await Promise.all(missing))
+  })
+}
+
+const isOf = (key: { purpose: string; alg: string }, slot: { purpose: string; alg: string }) =>
+  key.purpose === slot.purpose && key.alg === slot.alg

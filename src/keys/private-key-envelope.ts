@@ -1,0 +1,89 @@
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createPrivateKey,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto'
+import type { Row } from '../db/tables.ts'
+
+// How a private key lies in the database: AES-256-GCM under a key that the database does not hold
+// (DS-27), as `v1.<id of that key>.<nonce>.<ciphertext and tag>`. The row's kid, purpose and algorithm
+// are authenticated with it, so that a value copied into another row does not open.
+
+/** What keeps a private key from being opened, in words for the operator who has to mend it. */
+export class KeyEncryptionError extends Error {
+  override name = 'KeyEncryptionError'
+}
+
+export type KeyIdentity = Pick<Row<'signing_keys'>, 'kid' | 'purpose' | 'alg'>
+
+const VERSION = 'v1'
+const CIPHER = 'aes-256-gcm'
+const NONCE_BYTES = 12
+const TAG_BYTES = 16
+
+/** Seals under the newest, that is the first, of the key encryption keys. */
+export function sealPrivateKey(keks: Buffer[], of: KeyIdentity, privateKey: KeyObject): string {
+  const [newest] = keks
+  if (!newest) throw new KeyEncryptionError('KEY_ENCRYPTION_KEY is not set')
+  const nonce = randomBytes(NONCE_BYTES)
+  const cipher = createCipheriv(CIPHER, envelopeKey(newest), nonce).setAAD(boundTo(of))
+  const plain = privateKey.export({ type: 'pkcs8', format: 'der' })
+  const sealed = Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()])
+  plain.fill(0)
+  return [VERSION, kekId(newest), nonce.toString('base64url'), sealed.toString('base64url')].join(
+    '.',
+  )
+}
+
+/** @throws {KeyEncryptionError} when no key encryption key fits, or the value is not this row's. */
+export function openPrivateKey(keks: Buffer[], of: KeyIdentity, envelope: string): KeyObject {
+  const kek = requireKek(keks, of, envelope)
+  const [, , nonce = '', text = ''] = envelope.split('.')
+  const sealed = Buffer.from(text, 'base64url')
+  try {
+    const decipher = createDecipheriv(CIPHER, envelopeKey(kek), Buffer.from(nonce, 'base64url'), {
+      authTagLength: TAG_BYTES,
+    })
+      .setAAD(boundTo(of))
+      .setAuthTag(sealed.subarray(-TAG_BYTES))
+    const plain = Buffer.concat([decipher.update(sealed.subarray(0, -TAG_BYTES)), decipher.final()])
+    const privateKey = createPrivateKey({ key: plain, type: 'pkcs8', format: 'der' })
+    plain.fill(0)
+    return privateKey
+  } catch (cause) {
+    throw new KeyEncryptionError(
+      `The private key of signing key ${of.kid} (${of.purpose}, ${of.alg}) does not open: the row was changed or damaged`,
+      { cause },
+    )
+  }
+}
+
+/** The key encryption key that sealed this value. @throws {KeyEncryptionError} when it is not among them. */
+export function requireKek(keks: Buffer[], of: KeyIdentity, envelope: string): Buffer {
+  const [version, id] = envelope.split('.')
+  const kek = version === VERSION ? keks.find((candidate) => kekId(candidate) === id) : undefined
+  if (kek) return kek
+  throw new KeyEncryptionError(
+    version === VERSION
+      ? `KEY_ENCRYPTION_KEY does not hold the key (id ${id}) that signing key ${of.kid} (${of.purpose}, ${of.alg}) was encrypted with. Add the earlier value behind a comma, newest first`
+      : `The private key of signing key ${of.kid} is stored in a form that this version does not know`,
+  )
+}
+
+const boundTo = ({ kid, purpose, alg }: KeyIdentity) => Buffer.from(`${kid}|${purpose}|${alg}`)
+
+/** The setting serves other ends too, so each derives its own key from it (RFC 5869). */
+const envelopeKey = (kek: Buffer) => derive(kek, 'agent-idp signing key envelope')
+
+/** Names a key encryption key without telling anything of it. */
+const kekId = (kek: Buffer) =>
+  createHash('sha256')
+    .update(derive(kek, 'agent-idp key encryption key id'))
+    .digest('hex')
+    .slice(0, 12)
+
+const derive = (kek: Buffer, use: string) => Buffer.from(hkdfSync('sha256', kek, '', use, 32))
