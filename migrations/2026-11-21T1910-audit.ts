@@ -1,20 +1,24 @@
 import { type Kysely, sql } from 'kysely'
 
 /**
- * What happened, append-only. A row's `xid` is the transaction that wrote it: a seal closes every row
- * that its snapshot sees and the seal before did not. The tables name ids only, and have no foreign
- * keys: the log outlives what it speaks of, and writing it waits for nobody's lock.
+ * What happened, append-only. `cluster` and `xid` say which transaction of which database cluster wrote a
+ * row: a seal closes every row that its snapshot sees and the seal before did not, and transaction ids
+ * start over when a dump is restored elsewhere. The tables name ids only, and have no foreign keys: the
+ * log outlives what it speaks of, and writing it waits for nobody's lock.
+ *
+ * Columns added later must be nullable and without a default: a seal hashes what a row holds, nulls left out.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
   for (const statement of statements) await sql.raw(statement).execute(db)
 }
 
 const tenantColumn = `tenant_id text not null default 'ten_AAAAAAAAAAAAAAAAAAAAAA'`
-const xidColumn = `xid bigint not null default pg_current_xact_id()::text::bigint`
+const writtenBy = `cluster bigint not null default (pg_control_system()).system_identifier,
+    xid bigint not null default pg_current_xact_id()::text::bigint`
 
 const statements = [
   `create table issuances (
-    jti              text primary key,
+    jti              text collate "C" primary key,
     ${tenantColumn},
     at               timestamptz not null,
     agent_id         text not null,
@@ -32,15 +36,15 @@ const statements = [
     expires_at       timestamptz not null,
     agent_context_id text,
     request_id       text,
-    ${xidColumn})`,
+    ${writtenBy})`,
   `create index issuances_agent on issuances (agent_id, jti)`,
   `create index issuances_user on issuances (user_id, jti)`,
   `create index issuances_audience on issuances (audience_id, jti)`,
   `create index issuances_delegation on issuances (delegation_id, at)`,
-  `create index issuances_xid on issuances using brin (xid) with (autosummarize = on)`,
+  `create index issuances_written on issuances (cluster, xid)`,
 
   `create table audit_events (
-    id            text primary key check (id ~ '^evt_'),
+    id            text collate "C" primary key check (id ~ '^evt_'),
     ${tenantColumn},
     at            timestamptz not null,
     type          text not null,
@@ -53,26 +57,28 @@ const statements = [
     jti           text,
     error         text,
     reason        text,
-    detail        jsonb,
+    detail        jsonb check (jsonb_typeof(detail) = 'object'),
     request_id    text,
-    ${xidColumn})`,
+    ${writtenBy})`,
   `create index audit_events_agent on audit_events (agent_id, id)`,
   `create index audit_events_user on audit_events (user_id, id)`,
   `create index audit_events_audience on audit_events (audience_id, id)`,
   `create index audit_events_type on audit_events (type, id)`,
-  `create index audit_events_xid on audit_events using brin (xid) with (autosummarize = on)`,
+  `create index audit_events_jti on audit_events (jti, id) where jti is not null`,
+  `create index audit_events_written on audit_events (cluster, xid)`,
 
   // A seal: the Merkle root over the rows it closed, chained to the seal before and signed. Its members
-  // are kept by name and leaf, so that a changed, missing or slipped-in row can be named.
+  // are kept by name and leaf, so that a changed, missing or slipped-in row can be named. A chain has no
+  // forks: position and previous hash are unique.
   `create table seals (
     position      bigint primary key check (position > 0),
     ${tenantColumn},
     at            timestamptz not null,
     snapshot      text not null,
-    cluster       text not null,
-    previous_hash bytea not null,
+    cluster       bigint not null,
+    previous_hash bytea not null unique,
     root          bytea not null,
-    row_count     integer not null check (row_count >= 0),
+    row_count     integer not null check (row_count > 0),
     row_tables    text[] not null,
     row_ids       text[] not null,
     leaves        bytea not null,
