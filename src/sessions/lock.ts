@@ -1,0 +1,66 @@
+import type { Reason } from '../audit/reason.ts'
+import type { Db } from '../db/tables.ts'
+import { shareSession } from './queries.ts'
+
+export type Parties = { tenant_id: string; user_id: string; agent_id: string; session_id: string }
+
+export type LiveParties = NonNullable<Awaited<ReturnType<typeof shareUser>>> & {
+  grant_types: string[]
+  auth_time: Date
+  amr: string[]
+}
+
+/**
+ * Everything a code or a refresh token rests on, shared until the transaction ends, in the one order
+ * (design §2, rule 3): tenant, user, agent, owner, session; code and family come after. Whoever ends
+ * one of them takes it `for update` first, so commit order alone decides who was earlier.
+ * @returns the reason, if one of them is not live.
+ */
+export async function shareParties(
+  db: Db,
+  { tenant_id, user_id, agent_id, session_id }: Parties,
+  now: Date,
+): Promise<LiveParties | { refused: Reason }> {
+  const tenant = await shareTenant(db, tenant_id)
+  if (tenant?.status !== 'active') return { refused: 'tenant_suspended' }
+  const user = await shareUser(db, user_id)
+  if (user?.status !== 'active') return { refused: 'user_inactive' }
+  const agent = await shareAgent(db, agent_id)
+  if (!agent || agent.status === 'retired') return { refused: 'agent_retired' }
+  if (agent.status === 'requested') return { refused: 'agent_requested' }
+  if (agent.status === 'suspended') return { refused: 'agent_suspended' }
+  if (!agent.expires_at || agent.expires_at <= now) return { refused: 'agent_expired' }
+  const owner = agent.owner_id ? await shareUser(db, agent.owner_id) : undefined
+  if (owner?.status !== 'active') return { refused: 'owner_inactive' }
+  const session = await shareSession(db, session_id)
+  if (!session || session.ended_at || session.expires_at <= now) return { refused: 'session_ended' }
+  const { auth_time, amr } = session
+  return { ...user, grant_types: agent.grant_types, auth_time, amr }
+}
+
+const shareTenant = (db: Db, id: string) =>
+  db.selectFrom('tenants').select('status').where('id', '=', id).forShare().executeTakeFirst()
+
+const shareUser = (db: Db, id: string) =>
+  db
+    .selectFrom('users')
+    .select([
+      'id',
+      'status',
+      'name',
+      'email',
+      'email_verified_at',
+      'phone_number',
+      'phone_verified_at',
+    ])
+    .where('id', '=', id)
+    .forShare()
+    .executeTakeFirst()
+
+const shareAgent = (db: Db, id: string) =>
+  db
+    .selectFrom('agents')
+    .select(['status', 'expires_at', 'owner_id', 'grant_types'])
+    .where('id', '=', id)
+    .forShare()
+    .executeTakeFirst()
