@@ -1,0 +1,52 @@
+import type { Deps } from '../deps.ts'
+import type { SigningAlg } from '../keys/key-ring.ts'
+import { TYP } from '../oauth/names.ts'
+import { joinScope } from '../oauth/scope.ts'
+import { newSecret } from '../oauth/secret.ts'
+import {
+  ACCESS_TOKEN_LIFETIME,
+  accessTokenClaims,
+  type Grant,
+  idTokenClaims,
+} from './openid-tokens.ts'
+
+/** What the token endpoint answers to a code or a refresh token (OIDC Core §3.1.3.3). */
+export type TokenAnswer = {
+  access_token: string
+  token_type: 'Bearer'
+  expires_in: number
+  scope: string
+  id_token?: string
+  refresh_token?: string
+}
+
+/** Signs the tokens of a grant. An ID token comes only with `openid` in the scope. */
+export async function issueTokens(
+  deps: Pick<Deps, 'config' | 'keys' | 'now'>,
+  agent: { id: string; id_token_signed_response_alg: string },
+  of: Omit<Grant, 'issuer' | 'client_id'>,
+): Promise<TokenAnswer> {
+  const now = deps.now()
+  const grant: Grant = { issuer: deps.config.issuer, client_id: agent.id, ...of }
+  const access = await deps.keys.sign(
+    'id_token',
+    'ES256',
+    TYP.accessToken,
+    accessTokenClaims(grant, { now, jti: newSecret() }),
+  )
+  const answer: TokenAnswer = {
+    access_token: access.jws,
+    token_type: 'Bearer',
+    expires_in: ACCESS_TOKEN_LIFETIME,
+    scope: joinScope(grant.scope),
+  }
+  if (!grant.scope.includes('openid')) return answer
+  const alg = agent.id_token_signed_response_alg as SigningAlg
+  const claims = idTokenClaims(grant, {
+    now,
+    lifetime: deps.config.idTokenLifetime,
+    accessToken: access.jws,
+  })
+  const { jws } = await deps.keys.sign('id_token', alg, TYP.idToken, claims)
+  return { ...answer, id_token: jws }
+}

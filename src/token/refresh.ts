@@ -1,0 +1,104 @@
+import type { AuthenticatedAgent } from '../agents/authenticate.ts'
+import { recordEvent } from '../audit/record.ts'
+import type { Deps } from '../deps.ts'
+import type { FormFields } from '../http/form.ts'
+import { GRANT } from '../oauth/names.ts'
+import { parseScope } from '../oauth/scope.ts'
+import { hashSecret } from '../oauth/secret.ts'
+import {
+  endFamilies,
+  findRefreshToken,
+  findTokenState,
+  lockFamily,
+} from '../sessions/family-queries.ts'
+import { shareParties } from '../sessions/lock.ts'
+import { rotate } from '../sessions/rotate.ts'
+import { issueTokens, type TokenAnswer } from './issue-tokens.ts'
+import type { Refusal } from './refusal.ts'
+import { type Context, settle } from './settle.ts'
+
+/**
+ * The refresh_token grant (RFC 6749 §6, OIDC Core §12). Every use gives a new token; a spent one that
+ * comes back ends the family, for one of its two holders is a thief (OP-22, TV-62).
+ * @throws {OAuthError}
+ */
+export function refreshTokens(
+  deps: Deps,
+  client: AuthenticatedAgent,
+  params: FormFields,
+  context: Context = {},
+): Promise<TokenAnswer> {
+  const settling = { client, event: 'refresh_token.refused', ...context }
+  return settle<TokenAnswer>(deps, settling, async (tx) => {
+    const { refresh_token } = params
+    if (typeof refresh_token !== 'string') {
+      return { refused: 'malformed_request', text: 'refresh_token is missing or repeated' }
+    }
+    const hash = hashSecret(refresh_token)
+    const found = await findRefreshToken(tx, hash)
+    if (!found || found.agent_id !== client.agent.id) return { refused: 'unknown_refresh_token' }
+    const { tenant_id, agent_id, user_id, session_id } = found
+
+    const now = deps.now()
+    const parties = await shareParties(tx, found, now)
+    const family = await lockFamily(tx, found.family_id)
+    const token = await findTokenState(tx, hash)
+    if (!family || !token) return { refused: 'unknown_refresh_token', user_id }
+    if (family.ended_at) return { refused: 'refresh_token_revoked', user_id }
+    const event = {
+      at: now,
+      actor: { kind: 'agent', id: agent_id } as const,
+      tenant_id,
+      agent_id,
+      user_id,
+      ...context,
+    }
+    if (token.spent_at) {
+      await endFamilies(tx, { of: { ids: [family.id] }, at: now, reason: 'token_reused' })
+      await recordEvent(tx, {
+        ...event,
+        type: 'refresh_token.reused',
+        detail: { family_id: family.id },
+      })
+      return { refused: 'spent_refresh_token', user_id }
+    }
+    if ('refused' in parties) return { ...parties, user_id }
+    if (!parties.grant_types.includes(GRANT.refreshToken)) {
+      return { refused: 'grant_not_allowed', user_id }
+    }
+    if (token.expires_at <= now || family.expires_at <= now) {
+      return { refused: 'refresh_token_expired', user_id }
+    }
+    const asked = narrow(params.scope, family.scope)
+    if ('refused' in asked) return { ...asked, user_id }
+
+    const { auth_time, amr } = parties
+    const answer = await issueTokens(deps, client.agent, {
+      user: parties,
+      session_id,
+      auth_time,
+      amr,
+      family_id: family.id,
+      scope: asked.scope,
+    })
+    const next = await rotate(tx, family, hash, now)
+    await recordEvent(tx, {
+      ...event,
+      type: 'refresh_token.rotated',
+      detail: { family_id: family.id, scope: asked.scope },
+    })
+    return { ...answer, refresh_token: next }
+  })
+}
+
+/** What this answer may hold: the scope asked for, never beyond the original (OP-24). The family keeps its own. */
+function narrow(
+  asked: string | string[] | undefined,
+  original: string[],
+): { scope: string[] } | Refusal {
+  if (asked === undefined) return { scope: original }
+  const scope = typeof asked === 'string' ? parseScope(asked) : undefined
+  if (!scope) return { refused: 'scope_malformed' }
+  if (scope.every((name) => original.includes(name))) return { scope }
+  return { refused: 'scope_not_granted' }
+}

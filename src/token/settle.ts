@@ -1,0 +1,68 @@
+import type { AuthenticatedAgent } from '../agents/authenticate.ts'
+import { recordEvent } from '../audit/record.ts'
+import type { Db } from '../db/tables.ts'
+import type { Deps } from '../deps.ts'
+import { grantError, type Refusal } from './refusal.ts'
+
+/** What the request says besides its parameters. */
+export type Context = { request_id?: string | undefined }
+
+type GrantRefusal = Refusal & { user_id?: string }
+
+type Settling = Context & {
+  client: AuthenticatedAgent
+  /** Type of the audit event of a refusal. */
+  event: string
+}
+
+/**
+ * Runs one grant in one transaction. The client's assertion is spent with it, also when the grant is
+ * refused, and a refusal is written down with its true reason (design §2, rule 6).
+ * @throws {OAuthError} for a refusal, once that is committed.
+ */
+export async function settle<Answer extends object>(
+  deps: Deps,
+  { client, event, request_id }: Settling,
+  grant: (tx: Db) => Promise<Answer | GrantRefusal>,
+): Promise<Answer> {
+  const outcome = await deps.db
+    .transaction()
+    .execute(async (tx): Promise<Answer | GrantRefusal> => {
+      const spent = await spendAssertion(tx, client)
+      const settled = spent ? await grant(tx) : { refused: 'replayed_assertion' as const }
+      if (!isRefusal(settled)) return settled
+      await recordEvent(tx, {
+        type: event,
+        at: deps.now(),
+        actor: { kind: 'agent', id: client.agent.id },
+        tenant_id: client.agent.tenant_id,
+        agent_id: client.agent.id,
+        user_id: settled.user_id,
+        error: grantError(settled).code,
+        reason: settled.refused,
+        request_id,
+      })
+      return settled
+    })
+  if (!isRefusal(outcome)) return outcome
+  const error = grantError(outcome)
+  deps.metrics.refused(error.code, outcome.refused)
+  throw error
+}
+
+const isRefusal = (outcome: object): outcome is GrantRefusal => 'refused' in outcome
+
+/** False when the assertion was presented before; of two at once, the second waits for the first. */
+async function spendAssertion(
+  tx: Db,
+  { agent, assertion }: Pick<AuthenticatedAgent, 'agent' | 'assertion'>,
+): Promise<boolean> {
+  if (!assertion) return true
+  const spent = await tx
+    .insertInto('spent_assertions')
+    .values({ ...assertion, tenant_id: agent.tenant_id })
+    .onConflict((conflict) => conflict.doNothing())
+    .returning('digest')
+    .executeTakeFirst()
+  return spent !== undefined
+}
