@@ -124,9 +124,9 @@ function otherMajor(dataDir: string, home: Home, theirs: string, ours: string) {
   return new EmbeddedPostgresError(
     `The database in ${home.cluster} is of PostgreSQL ${theirs}; this agent-idp runs PostgreSQL ${ours} and ` +
       `has not touched it. Dump it with PostgreSQL ${theirs} (on Debian: package postgresql-${theirs}):\n\n` +
-      `  cd / && ${as}${bin}/pg_ctl -D '${home.cluster}' -w -o "${options}" start\n` +
+      `  (cd / && ${as}${bin}/pg_ctl -D '${home.cluster}' -w -l /dev/null -o "${options}" start)\n` +
       `  PGPASSWORD=$(cat '${join(dataDir, 'postgres-password')}') ${bin}/pg_dump -h /tmp -p 54320 -U ${DATABASE} -Fc -f agent-idp.dump ${DATABASE}\n` +
-      `  ${as}${bin}/pg_ctl -D '${home.cluster}' -m fast stop\n\n` +
+      `  (cd / && ${as}${bin}/pg_ctl -D '${home.cluster}' -m fast stop)\n\n` +
       'Then move that folder away, start agent-idp once to get an empty database, and load agent-idp.dump ' +
       'into it with pg_restore --clean.',
   )

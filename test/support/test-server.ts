@@ -7,6 +7,7 @@
  */
 
 import { randomBytes } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -67,12 +68,16 @@ async function startTemporary() {
   const log = { info() {}, warn() {} }
   // Test files run side by side, each with pools of its own.
   const server = await startEmbedded({ dataDir, log, settings: { max_connections: '300' } })
+  // A run that is interrupted ends without stop(): then the server is on its way out already.
+  const discard = () => rmSync(dataDir, { recursive: true, force: true, maxRetries: 10 })
+  process.on('exit', discard)
   const { host, port, user, password, database } = server.connection
   const place = new URLSearchParams({ host, port: String(port) })
   return {
     url: `postgres://${user}:${password}@localhost/${database}?${place}`,
     async stop() {
       await server.stop()
+      process.off('exit', discard)
       await rm(dataDir, { recursive: true, force: true })
     },
   }
