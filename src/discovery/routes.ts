@@ -1,0 +1,120 @@
+import { createHash } from 'node:crypto'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import Type from 'typebox'
+import type { Deps } from '../deps.ts'
+import { problemBody } from '../http/problem.ts'
+import { agentDocument, providerDocument } from './client-documents.ts'
+import { serverMetadata } from './metadata.ts'
+import { findPublicAgent } from './queries.ts'
+import { Jwks, Metadata, PublicClient } from './schema.ts'
+
+/** Seconds that a published document may be cached (DS-04, DS-24). */
+const MAX_AGE = 300
+/** Shorter: a relying app should learn soon that an agent was stopped. */
+const AGENT_MAX_AGE = 60
+
+/** What anyone may read: no authentication, no cookie, any origin. Nothing here changes anything. */
+export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
+  const { issuer, jwksCeiling } = deps.config
+  const openTo = (url: string) => {
+    app.options(url, { config: { undocumented: true } }, (_request, reply) =>
+      reply.code(204).headers(PREFLIGHT).send(),
+    )
+    return url
+  }
+
+  const metadata = fixedDocument(serverMetadata(issuer))
+  for (const [name, summary] of [
+    ['oauth-authorization-server', 'Authorization server metadata (RFC 8414)'],
+    ['openid-configuration', 'The same metadata, where OpenID Connect looks for it'],
+  ] as const) {
+    app.get(
+      openTo(`/.well-known/${name}`),
+      { schema: { summary, response: { 200: Metadata } } },
+      (request, reply) => sendDocument(request, reply, metadata, MAX_AGE),
+    )
+  }
+
+  app.get(
+    openTo('/.well-known/jwks.json'),
+    { schema: { summary: 'Public signing keys', response: { 200: Jwks } } },
+    (request, reply) =>
+      sendDocument(request, reply, deps.keys.jwks(), Math.min(MAX_AGE, jwksCeiling)),
+  )
+
+  const provider = fixedDocument(providerDocument(issuer))
+  app.get(
+    openTo('/agent-provider.json'),
+    {
+      schema: {
+        summary: 'Client metadata of the platform, the client_id that auth.md services see',
+        response: { 200: PublicClient },
+      },
+    },
+    (request, reply) => sendDocument(request, reply, provider, MAX_AGE),
+  )
+
+  app.get(
+    openTo('/agents/:agent_id/client.json'),
+    {
+      schema: {
+        summary: 'Client metadata of one agent',
+        description: 'Of an agent that may act now and authenticates with a key; otherwise 404.',
+        params: Type.Object({ agent_id: Type.String() }),
+        response: { 200: PublicClient },
+      },
+    },
+    async (request, reply) => {
+      const { agent_id } = request.params
+      const agent = AGENT_ID.test(agent_id)
+        ? await findPublicAgent(deps.db, agent_id, deps.now())
+        : undefined
+      const document = agent && agentDocument(issuer, agent)
+      if (document) return sendDocument(request, reply, fixedDocument(document), AGENT_MAX_AGE)
+      return sendNotFound(reply)
+    },
+  )
+}
+
+const AGENT_ID = /^agt_[A-Za-z0-9_-]{22}$/
+
+const ANY_ORIGIN = { 'access-control-allow-origin': '*' }
+const PREFLIGHT = {
+  ...ANY_ORIGIN,
+  'access-control-allow-methods': 'GET',
+  // MCP clients send a header of their own when they look here.
+  'access-control-allow-headers': '*',
+  'access-control-max-age': '86400',
+}
+
+type Document = { body: string; etag: string }
+
+function fixedDocument(value: object): Document {
+  const body = JSON.stringify(value)
+  return { body, etag: `"${createHash('sha256').update(body).digest('base64url')}"` }
+}
+
+function sendDocument(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { body, etag }: Document,
+  maxAge: number,
+): FastifyReply {
+  reply.headers({ ...ANY_ORIGIN, 'cache-control': `public, max-age=${maxAge}`, etag })
+  const known = request.headers['if-none-match']
+  if (known !== undefined && isKnown(known, etag)) return reply.code(304).send()
+  return reply.type('application/json').send(body)
+}
+
+/** Not cached: an agent that is resumed is there again at once. */
+const sendNotFound = (reply: FastifyReply): FastifyReply =>
+  reply
+    .code(404)
+    .headers({ ...ANY_ORIGIN, 'cache-control': 'no-store' })
+    .type('application/problem+json')
+    .send(JSON.stringify(problemBody('not_found', 'No agent publishes metadata here')))
+
+/** RFC 9110 §13.1.2: any of a list, compared weakly. */
+const isKnown = (header: string, etag: string): boolean =>
+  header.split(',').some((tag) => ['*', etag, `W/${etag}`].includes(tag.trim()))
