@@ -1,0 +1,46 @@
+import { randomBytes } from 'node:crypto'
+import type { TestContext } from 'node:test'
+import { pino } from 'pino'
+import { type Config, loadConfig } from '../../src/config.ts'
+import { openPool } from '../../src/db/pool.ts'
+import type { Deps } from '../../src/deps.ts'
+import { openKeyRing } from '../../src/keys/open-key-ring.ts'
+import { type RotationRequest, rotateKeys } from '../../src/keys/rotate.ts'
+import { addSeconds } from '../../src/oauth/numeric-date.ts'
+import { testDatabase } from '../support/postgres.ts'
+
+/** A database and any number of replicas' key rings on it, under one clock. */
+export async function openRings(t: TestContext, environment: NodeJS.ProcessEnv = {}) {
+  const database = await testDatabase(t)
+  const config = loadConfig({
+    DATABASE_URL: 'postgres://unused',
+    ADMIN_API_KEY: 'test-admin-key-0123456789-0123456789',
+    KEY_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+    ...environment,
+  })
+  const logs: string[] = []
+  const log = pino({}, { write: (line: string) => void logs.push(line) })
+  const clock = { now: new Date('2026-11-21T12:00:00Z') }
+  const { db } = openPool(database.connection, () => undefined, 8)
+  const undo: (() => unknown)[] = []
+  t.after(async () => {
+    for (const step of undo) await step()
+    await db.destroy()
+    await database.drop()
+  })
+
+  const open = async (changes: Partial<Config> = {}) => {
+    const now = () => new Date(clock.now)
+    const surroundings = { db, now, log, config: { ...config, ...changes } }
+    const keys = await openKeyRing(surroundings)
+    undo.push(() => keys.close())
+    const deps = { ...surroundings, keys } as Deps
+    const rotate = (which: RotationRequest = {}) =>
+      rotateKeys(deps, which, { actor: { kind: 'system' } })
+    return { ...keys, rotate }
+  }
+  const wait = (seconds: number) => {
+    clock.now = addSeconds(clock.now, seconds)
+  }
+  return { db, config, clock, logs, open, wait }
+}
