@@ -76,14 +76,18 @@ export async function refuseUnstorableText(request: FastifyRequest): Promise<voi
   }
 }
 
-/** A `preValidation` hook: says why these members of a record cannot be changed, rather than that they are unknown. */
+/**
+ * A `preValidation` hook for members that a record has but that no patch changes: says what to do instead,
+ * rather than that they are unknown. `advice` is by member.
+ * @throws {ProblemError} `validation_failed`
+ */
 export const refuseFixed =
-  (members: readonly string[], advice: string) =>
-  async (request: FastifyRequest): Promise<void> => {
-    const { body } = request
+  (advice: Record<string, string>) =>
+  async ({ body }: FastifyRequest): Promise<void> => {
     if (typeof body !== 'object' || body === null) return
-    const fixed = members.find((name) => Object.hasOwn(body, name))
-    if (fixed !== undefined) throw invalid(`/${fixed}`, `cannot be changed: ${advice}`)
+    for (const [name, instead] of Object.entries(advice)) {
+      if (Object.hasOwn(body, name)) throw invalid(`/${name}`, `cannot be changed; ${instead}`)
+    }
   }
 
 /** Nothing that the admin door takes is nested deeper. */

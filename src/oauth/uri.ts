@@ -24,3 +24,19 @@ export function withOrWithoutSlash(identifier: string): string | undefined {
 const LOOPBACK = new Set(['127.0.0.1', '[::1]', 'localhost'])
 
 export const isLoopback = (url: URL): boolean => LOOPBACK.has(url.hostname)
+
+/**
+ * An absolute `https` URL as a peer or an administrator may register one, or one of a loopback address by
+ * `http` where that is allowed. Undefined for anything that a URL parser would have to repair, and for
+ * userinfo and fragments.
+ */
+export function parseWebUrl(value: string, allowLoopbackHttp: boolean): URL | undefined {
+  if (!/^https?:\/\/[^/?]/i.test(value) || /[^\x21-\x7e]|[\\#]/.test(value)) return undefined
+  const url = URL.parse(value)
+  if (!url || /^https?:\/\/[^/?]*@/i.test(value)) return undefined
+  if (url.protocol === 'http:' && !(allowLoopbackHttp && isLoopback(url))) return undefined
+  return url
+}
+
+/** What a person recognises of an address: its host, or all of it where there is none, as in a custom scheme. */
+export const hostOf = (uri: string): string => URL.parse(uri)?.host || uri
