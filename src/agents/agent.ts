@@ -1,0 +1,16 @@
+import type { CredentialRow } from './credential-queries.ts'
+import type { AgentWithUse } from './queries.ts'
+import type { Agent, Credential } from './schema.ts'
+
+/** An agent as the API shows it. */
+export const describeAgent = (row: AgentWithUse): Agent => ({
+  ...row,
+  client_id: row.id,
+  dpop_bound_access_tokens: false,
+})
+
+/** A credential as the API shows it: what it is, never what it holds. */
+export const describeCredential = ({ slot: _, ...row }: CredentialRow): Credential => ({
+  ...row,
+  status: row.ended_at === null ? 'active' : 'ended',
+})

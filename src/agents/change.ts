@@ -1,0 +1,109 @@
+import { recordEvent } from '../audit/record.ts'
+import type { Db, Row } from '../db/tables.ts'
+import type { Deps } from '../deps.ts'
+import type { Admin } from '../http/admin-door.ts'
+import { invalid, notFound, ProblemError } from '../http/problem.ts'
+import { readFuture } from '../http/shapes.ts'
+import { describeAgent } from './agent.ts'
+import { listLiveCredentials } from './credential-queries.ts'
+import { requireActiveOwner } from './gate.ts'
+import { findAgent, lockAgent, updateAgent } from './queries.ts'
+import {
+  checkGrantTypes,
+  checkJwksUri,
+  checkRedirectUris,
+  refuseUnbuilt,
+  standardGrantTypes,
+} from './registration.ts'
+import type { Agent, AgentPatch } from './schema.ts'
+
+/**
+ * Applies a merge patch to an agent's registration. Its status has calls of its own.
+ * @throws {ProblemError} `not_found`, `validation_failed`, `unsupported_value`, `owner_inactive`,
+ *   `invalid_transition` (retired is final; stored keys stand in the way of a `jwks_uri`)
+ */
+export async function changeAgent(
+  tx: Db,
+  deps: Deps,
+  id: string,
+  patch: AgentPatch,
+  admin: Admin,
+): Promise<Agent> {
+  const before = await lockAgent(tx, id)
+  if (before === undefined) throw notFound('agent')
+  if (before.status === 'retired') {
+    throw new ProblemError('invalid_transition', 'This agent is retired, which is final')
+  }
+  const now = deps.now()
+  refuseUnbuilt(patch)
+  const next = patchedColumns(before, patch, now)
+  if (patch.grant_types) checkGrantTypes(before.token_endpoint_auth_method, patch.grant_types)
+  if (patch.redirect_uris) checkRedirectUris(patch.redirect_uris)
+  if (patch.jwks_uri) await checkNewJwksUri(tx, deps, before, patch.jwks_uri)
+  if (patch.owner_id !== undefined) {
+    await requireActiveOwner(tx, { tenant_id: before.tenant_id, owner_id: patch.owner_id })
+  }
+  const changed = changedMembers(before, next)
+  if (changed.length > 0) {
+    await updateAgent(tx, id, { ...next, updated_at: now })
+    await recordEvent(tx, {
+      type: 'agent.updated',
+      at: now,
+      actor: { kind: 'admin', id: admin.id },
+      tenant_id: before.tenant_id,
+      agent_id: id,
+      ...(changed.includes('owner_id') ? { user_id: patch.owner_id } : {}),
+      detail: { changed },
+    })
+  }
+  const agent = await findAgent(tx, id)
+  if (agent === undefined) throw notFound('agent')
+  return describeAgent(agent)
+}
+
+function patchedColumns(before: Row<'agents'>, patch: AgentPatch, now: Date) {
+  const { name = before.name, purpose = before.purpose, owner_id = before.owner_id } = patch
+  const { environment = before.environment, jwks_uri = before.jwks_uri } = patch
+  const {
+    redirect_uris = before.redirect_uris,
+    grant_types = before.grant_types,
+    id_token_signed_response_alg = before.id_token_signed_response_alg,
+  } = patch
+  return {
+    name,
+    purpose,
+    owner_id,
+    environment,
+    jwks_uri,
+    expires_at:
+      patch.expires_at === undefined
+        ? before.expires_at
+        : readFuture('/expires_at', patch.expires_at, now),
+    redirect_uris: redirect_uris ?? [],
+    grant_types: grant_types ?? standardGrantTypes(before.token_endpoint_auth_method),
+    id_token_signed_response_alg: id_token_signed_response_alg ?? 'RS256',
+  }
+}
+
+async function checkNewJwksUri(
+  tx: Db,
+  deps: Deps,
+  agent: Row<'agents'>,
+  jwksUri: string,
+): Promise<void> {
+  if (agent.token_endpoint_auth_method !== 'private_key_jwt') {
+    throw invalid('/jwks_uri', 'is for token_endpoint_auth_method private_key_jwt alone')
+  }
+  checkJwksUri(jwksUri, deps.config.allowLoopbackHttp)
+  if ((await listLiveCredentials(tx, agent.id)).length > 0) {
+    throw new ProblemError(
+      'invalid_transition',
+      'Its keys come from a jwks_uri or from its credentials, not from both: end its live credentials first',
+    )
+  }
+}
+
+function changedMembers(before: Row<'agents'>, next: ReturnType<typeof patchedColumns>): string[] {
+  const names = Object.keys(next) as (keyof typeof next)[]
+  return names.filter((name) => JSON.stringify(next[name]) !== JSON.stringify(before[name]))
+}

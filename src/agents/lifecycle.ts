@@ -1,0 +1,129 @@
+/**
+ * The states of an agent. What a suspension or a retirement ends elsewhere (delegations, refresh tokens) is
+ * the caller's part; its credentials end here.
+ *
+ *   requested ─approve→ active ⇄ suspended      suspend, resume
+ *       └────────────────┴──────────┴─retire→ retired, which is final
+ *
+ * Each verb takes the agent's row lock first, so that a mint of this agent waits for this commit or is waited
+ * for, and does nothing where the agent is in that state already.
+ */
+import { recordEvent } from '../audit/record.ts'
+import type { Db, Row } from '../db/tables.ts'
+import type { Deps } from '../deps.ts'
+import type { Admin } from '../http/admin-door.ts'
+import { notFound, ProblemError } from '../http/problem.ts'
+import { endLiveCredentials } from './credential-queries.ts'
+import { requireReady } from './gate.ts'
+import { lockAgent, updateAgent } from './queries.ts'
+
+type Status = Row<'agents'>['status']
+type Why = { reason?: string | undefined }
+
+/** @throws {ProblemError} `not_found`, `invalid_transition`, `owner_inactive` */
+export function approveAgent(
+  tx: Db,
+  deps: Deps,
+  id: string,
+  why: Why,
+  admin: Admin,
+): Promise<Row<'agents'>> {
+  return move(tx, deps, id, why, admin, {
+    from: ['requested'],
+    to: 'active',
+    type: 'agent.approved',
+  })
+}
+
+/** @throws {ProblemError} `not_found`, `invalid_transition` */
+export function suspendAgent(
+  tx: Db,
+  deps: Deps,
+  id: string,
+  why: Why,
+  admin: Admin,
+): Promise<Row<'agents'>> {
+  return move(tx, deps, id, why, admin, {
+    from: ['active'],
+    to: 'suspended',
+    type: 'agent.suspended',
+  })
+}
+
+/** Brings no delegation back. @throws {ProblemError} `not_found`, `invalid_transition`, `owner_inactive` */
+export function resumeAgent(
+  tx: Db,
+  deps: Deps,
+  id: string,
+  why: Why,
+  admin: Admin,
+): Promise<Row<'agents'>> {
+  return move(tx, deps, id, why, admin, {
+    from: ['suspended'],
+    to: 'active',
+    type: 'agent.resumed',
+  })
+}
+
+/** Ends its credentials too. @throws {ProblemError} `not_found`, `invalid_transition` */
+export function retireAgent(
+  tx: Db,
+  deps: Deps,
+  id: string,
+  why: Why,
+  admin: Admin,
+): Promise<Row<'agents'>> {
+  return move(tx, deps, id, why, admin, {
+    from: ['requested', 'active', 'suspended'],
+    to: 'retired',
+    type: 'agent.retired',
+  })
+}
+
+async function move(
+  tx: Db,
+  deps: Deps,
+  id: string,
+  { reason }: Why,
+  admin: Admin,
+  { from, to, type }: { from: readonly Status[]; to: Status; type: string },
+): Promise<Row<'agents'>> {
+  const agent = await lockAgent(tx, id)
+  if (agent === undefined) throw notFound('agent')
+  if (agent.status === to) return agent
+  if (!from.includes(agent.status)) {
+    throw new ProblemError(
+      'invalid_transition',
+      agent.status === 'retired'
+        ? 'This agent is retired, which is final'
+        : `This needs an agent that is ${from.join(' or ')}; this one is ${agent.status}`,
+    )
+  }
+  const now = deps.now()
+  if (to === 'active') await requireReady(tx, agent, now)
+  if (to === 'retired') requireComplete(agent)
+  const credentials = to === 'retired' ? await endLiveCredentials(tx, id, now) : []
+  const moved = await updateAgent(tx, id, {
+    status: to,
+    status_reason: reason ?? null,
+    updated_at: now,
+  })
+  await recordEvent(tx, {
+    type,
+    at: now,
+    actor: { kind: 'admin', id: admin.id },
+    tenant_id: agent.tenant_id,
+    agent_id: id,
+    ...(credentials.length > 0 ? { detail: { credentials_ended: credentials } } : {}),
+  })
+  return moved
+}
+
+/** Every agent past `requested` has an owner, a purpose and an end: the database insists. */
+function requireComplete(agent: Row<'agents'>): void {
+  if (agent.owner_id !== null && agent.purpose && agent.expires_at !== null) return
+  throw new ProblemError(
+    'invalid_transition',
+    'Give the agent an owner, a purpose and an expires_at first (PATCH)',
+  )
+}

@@ -1,0 +1,89 @@
+import { type Insertable, sql, type Updateable } from 'kysely'
+import { newestFirst } from '../db/newest-first.ts'
+import type { Db, Row, Tables } from '../db/tables.ts'
+import type { ListRequest } from '../http/list.ts'
+import type { AgentQuery } from './schema.ts'
+
+export type AgentWithUse = Row<'agents'> & { last_used_at: Date | null }
+
+const COLUMNS = [
+  'id',
+  'tenant_id',
+  'name',
+  'purpose',
+  'owner_id',
+  'environment',
+  'expires_at',
+  'token_endpoint_auth_method',
+  'jwks_uri',
+  'redirect_uris',
+  'grant_types',
+  'id_token_signed_response_alg',
+  'status',
+  'status_reason',
+  'created_at',
+  'updated_at',
+] as const
+
+/** An issuance's id sorts by time, so the newest is one step on the index of agent and id. */
+const lastUsedAt = sql<Date | null>`(
+  select at from issuances where issuances.agent_id = agents.id order by jti desc limit 1)`.as(
+  'last_used_at',
+)
+
+export function findAgent(db: Db, id: string): Promise<AgentWithUse | undefined> {
+  return db
+    .selectFrom('agents')
+    .select(COLUMNS)
+    .select(lastUsedAt)
+    .where('id', '=', id)
+    .executeTakeFirst()
+}
+
+export function lockAgent(db: Db, id: string): Promise<Row<'agents'> | undefined> {
+  return db.selectFrom('agents').select(COLUMNS).where('id', '=', id).forUpdate().executeTakeFirst()
+}
+
+export function listAgents(db: Db, filter: AgentQuery, list: ListRequest): Promise<AgentWithUse[]> {
+  let query = db.selectFrom('agents').select(COLUMNS).select(lastUsedAt).$call(newestFirst(list))
+  for (const name of ['status', 'owner_id', 'environment', 'tenant_id'] as const) {
+    const value = filter[name]
+    if (value !== undefined) query = query.where(name, '=', value)
+  }
+  return query.execute()
+}
+
+export function insertAgent(db: Db, agent: Insertable<Tables['agents']>): Promise<Row<'agents'>> {
+  return db.insertInto('agents').values(agent).returning(COLUMNS).executeTakeFirstOrThrow()
+}
+
+export function updateAgent(
+  db: Db,
+  id: string,
+  change: Updateable<Tables['agents']>,
+): Promise<Row<'agents'>> {
+  return db
+    .updateTable('agents')
+    .set(change)
+    .where('id', '=', id)
+    .returning(COLUMNS)
+    .executeTakeFirstOrThrow()
+}
+
+/** The owner's row, locked `for share`: they stay as they are until this transaction has committed. */
+export function shareOwner(
+  db: Db,
+  id: string,
+): Promise<Pick<Row<'users'>, 'tenant_id' | 'status'> | undefined> {
+  return db
+    .selectFrom('users')
+    .select(['tenant_id', 'status'])
+    .where('id', '=', id)
+    .forShare()
+    .executeTakeFirst()
+}
+
+export async function tenantExists(db: Db, id: string): Promise<boolean> {
+  const row = await db.selectFrom('tenants').select('id').where('id', '=', id).executeTakeFirst()
+  return row !== undefined
+}
