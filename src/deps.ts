@@ -11,8 +11,10 @@ import type { KeyRing } from './keys/key-ring.ts'
 export type Deps = {
   config: Config
   db: Kysely<Tables>
-  /** The same pool that `db` uses, for statements prepared by hand. */
+  /** The pool that `db` uses. */
   pool: pg.Pool
+  /** Connections for the statements of the token exchange, prepared by hand. */
+  hot: pg.Pool
   keys: KeyRing
   /** The one guarded way out. */
   outbound: Outbound

@@ -19,6 +19,9 @@ export async function migrateToLatest(connection: Connection, grantTo?: string):
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) })
   try {
     const migrator = new Migrator({ db, provider: { getMigrations } })
+    // A lesser role may look but not migrate: where nothing is pending, nothing is touched.
+    const pending = (await migrator.getMigrations()).some(({ executedAt }) => !executedAt)
+    if (!pending && grantTo === undefined) return []
     const { error, results = [] } = await migrator.migrateToLatest()
     if (error) throw error
     if (grantTo !== undefined) await grantLesserRole(db, grantTo)

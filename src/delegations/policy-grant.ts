@@ -1,0 +1,51 @@
+import type { Actor } from '../audit/record.ts'
+import { recordEvent } from '../audit/record.ts'
+import { newId } from '../db/ids.ts'
+import type { Deps } from '../deps.ts'
+import { lockParties, type Triple } from './lock.ts'
+import { findEndedAfter, findPolicyBar } from './policy-queries.ts'
+import { insertDelegation, lockLiveDelegation } from './queries.ts'
+
+/**
+ * Makes the delegation of an entitlement with `consent: "admin"`, at its first mint. What anyone ended is
+ * not made again: that takes a later entitlement, an administrator's own delegation, or the user's consent;
+ * and a revocation by user bars all of that user's.
+ * @returns `made`, or `exists` when somebody was faster: ask again. Otherwise it may not be made.
+ */
+export async function grantByPolicy(
+  deps: Deps,
+  of: Triple & { tenant_id: string },
+  by: Actor,
+): Promise<'made' | 'exists' | 'stopped'> {
+  const now = deps.now()
+  return deps.db.transaction().execute(async (tx) => {
+    const locked = await lockParties(tx, of, now)
+    if (!locked.live) return 'exists'
+    const { entitlement } = locked.parties
+    if (entitlement.consent !== 'admin') return 'stopped'
+    if (await lockLiveDelegation(tx, of)) return 'exists'
+    if (await findPolicyBar(tx, of.user_id)) return 'stopped'
+    if (await findEndedAfter(tx, of, entitlement.created_at)) return 'stopped'
+    const delegation = await insertDelegation(tx, {
+      id: newId('dlg'),
+      ...of,
+      scopes: entitlement.scopes,
+      resources: entitlement.resources,
+      mode: 'always',
+      source: 'policy',
+      sub_asserted: of.user_id,
+      created_at: now,
+      expires_at: entitlement.expires_at,
+    })
+    if (delegation === undefined) return 'exists'
+    await recordEvent(tx, {
+      type: 'delegation.granted',
+      at: now,
+      actor: by,
+      ...of,
+      delegation_id: delegation.id,
+      detail: { mode: 'always', source: 'policy' },
+    })
+    return 'made'
+  })
+}

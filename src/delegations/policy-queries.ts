@@ -1,0 +1,37 @@
+import type { Db } from '../db/tables.ts'
+import type { Triple } from './lock.ts'
+
+/** Whether a revocation by user bars policy delegations of this user. */
+export async function findPolicyBar(db: Db, userId: string): Promise<boolean> {
+  const user = await db
+    .selectFrom('users')
+    .select('policy_barred_at')
+    .where('id', '=', userId)
+    .executeTakeFirstOrThrow()
+  return user.policy_barred_at !== null
+}
+
+/** A delegation of the three that somebody ended (not: replaced, consumed or run out) since that instant. */
+export const findEndedAfter = (db: Db, of: Triple, since: Date) =>
+  db
+    .selectFrom('delegations')
+    .select('id')
+    .where('user_id', '=', of.user_id)
+    .where('agent_id', '=', of.agent_id)
+    .where('audience_id', '=', of.audience_id)
+    .where('status', '=', 'revoked')
+    .where('end_reason', '<>', 'replaced')
+    .where('revoked_at', '>=', since)
+    .executeTakeFirst()
+
+/** How the latest delegation of the three ended, to name the true reason in the audit log. */
+export const findLatestEnded = (db: Db, of: Triple) =>
+  db
+    .selectFrom('delegations')
+    .select(['status', 'expires_at'])
+    .where('user_id', '=', of.user_id)
+    .where('agent_id', '=', of.agent_id)
+    .where('audience_id', '=', of.audience_id)
+    .orderBy('created_at', 'desc')
+    .limit(1)
+    .executeTakeFirst()

@@ -1,0 +1,98 @@
+import type { FastifyInstance } from 'fastify'
+import type { Logger } from 'pino'
+import { createApp } from './app.ts'
+import { startSealer } from './audit/sealer.ts'
+import { type Config, ConfigError } from './config.ts'
+import { type EmbeddedPostgres, startEmbedded } from './db/embedded.ts'
+import { migrateToLatest } from './db/migrate.ts'
+import { type Connection, openHotPool, openPool } from './db/pool.ts'
+import type { Deps } from './deps.ts'
+import { createMetrics } from './http/metrics.ts'
+import { createOutbound, parseAllowList } from './http/outbound.ts'
+import { openKeyRing } from './keys/open-key-ring.ts'
+import { completeSecrets } from './secrets.ts'
+import { startTidying } from './token/tidy.ts'
+
+export type Server = {
+  app: FastifyInstance
+  deps: Deps
+  /** Where it listens, such as `http://127.0.0.1:4000`. */
+  address: string
+  /** Which database it uses, in words. */
+  database: string
+  /** Resolves when it cannot go on: the embedded database is gone for good. */
+  died: Promise<Error>
+  /** Finishes the requests in flight, then lets go of everything. */
+  stop(): Promise<void>
+}
+
+/** Oldest PostgreSQL that is supported: `server_version_num`. */
+const OLDEST_POSTGRES = 150_000
+
+/**
+ * Builds what the doors need, in the order in which each part needs the one before, and listens.
+ * @throws {ConfigError} or the part's own error, in words for the operator; what had been started is stopped.
+ */
+export async function startServer(settings: Config, log: Logger): Promise<Server> {
+  const undo: (() => unknown)[] = []
+  const stop = async () => {
+    for (const step of undo.splice(0).reverse()) await step()
+  }
+  try {
+    const allow = parseAllowList(settings.outboundAllow)
+    const embedded = settings.databaseUrl === undefined ? await embed(settings, log) : undefined
+    if (embedded) undo.push(() => embedded.stop())
+    const config = await completeSecrets(settings, log)
+    const connection: Connection = embedded?.connection ?? (config.databaseUrl as string)
+    await migrate(config, connection, log)
+
+    const onIdleError = (error: Error) => log.warn({ err: error }, 'a database connection was lost')
+    const { pool, db } = openPool(connection, onIdleError)
+    const hot = openHotPool(connection, onIdleError)
+    undo.push(() => Promise.all([db.destroy(), hot.end()]))
+    const version = await requireVersion(pool)
+
+    const now = () => new Date()
+    const keys = await openKeyRing({ db, config, now, log })
+    undo.push(() => keys.close())
+    const outbound = createOutbound({ allow, allowLoopbackHttp: config.allowLoopbackHttp })
+    const metrics = createMetrics({ pool })
+    const deps: Deps = { config, db, pool, hot, keys, outbound, now, log, metrics }
+
+    const app = await createApp(deps)
+    const address = await app.listen({ host: config.host, port: config.port })
+    undo.push(() => app.close())
+    const sealer = startSealer(deps)
+    const tidying = startTidying(deps)
+    undo.push(() => Promise.all([sealer.stop(), tidying.stop()]))
+
+    const database = embedded
+      ? `embedded PostgreSQL ${version} in ${config.dataDir}`
+      : `PostgreSQL ${version}`
+    return { app, deps, address, database, died: embedded?.died ?? new Promise(() => {}), stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+const embed = (config: Config, log: Logger): Promise<EmbeddedPostgres> =>
+  startEmbedded({ dataDir: config.dataDir, log })
+
+async function migrate(config: Config, connection: Connection, log: Logger): Promise<void> {
+  const owner = config.migrationDatabaseUrl
+  const lesserRole = owner && config.databaseUrl ? new URL(config.databaseUrl).username : undefined
+  const done = await migrateToLatest(owner ?? connection, lesserRole)
+  if (done.length > 0) log.info({ migrations: done }, 'the database schema was brought up to date')
+}
+
+async function requireVersion(pool: Deps['pool']): Promise<string> {
+  const { rows } = await pool.query<{ number: string; name: string }>(
+    `select current_setting('server_version_num') as number, current_setting('server_version') as name`,
+  )
+  const [version] = rows
+  if (Number(version?.number) < OLDEST_POSTGRES) {
+    throw new ConfigError(`PostgreSQL 15 or newer is needed; the server is ${version?.name}`)
+  }
+  return version?.name.split(' ')[0] ?? ''
+}

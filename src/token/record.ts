@@ -1,0 +1,203 @@
+/**
+ * One statement for every outcome of an exchange, shared by the requests in flight.
+ *
+ *  1. No record, no token: a caller is answered after its row has committed (rule 1).
+ *  2. The statement asks once more, under row locks, whether all that the decision rested on still
+ *     stands and is the very version that was read (rule 3). What ends something takes its row
+ *     `for update` first, so commit order alone decides between an end and a mint.
+ *  3. It spends: a `once` delegation, and the client assertion's `jti`, both or neither.
+ *
+ * This statement writes tables of three rooms (delegations, spent assertions, issuances), because they
+ * have to be one commit.
+ */
+import type pg from 'pg'
+import { columns, createBatch } from '../db/batch.ts'
+
+export type Issuance = {
+  jti: string
+  at: Date
+  tenant_id: string
+  user_id: string
+  user_version: string
+  agent_id: string
+  agent_version: string
+  owner_id: string
+  audience_id: string
+  audience_version: string
+  entitlement_id: string
+  entitlement_version: string
+  delegation_id: string
+  delegation_version: string
+  once: boolean
+  credential_id: string | null
+  session_id: string
+  family_id: string
+  refresh_hash: Buffer | null
+  assertion_digest: Buffer | null
+  assertion_expires_at: Date | null
+  resources: readonly string[]
+  scopes: readonly string[]
+  kid: string
+  auth_time: Date
+  expires_at: Date
+  agent_context_id: string | null
+  request_id: string | null
+}
+
+/**
+ * `recorded`: the row is durable. `replayed`: the client assertion was spent before. `changed`: something
+ * the decision rested on has ended or is another version; nothing was written.
+ */
+export type Recorded = 'recorded' | 'replayed' | 'changed'
+export type RecordIssuance = (issuance: Issuance) => Promise<Recorded>
+
+/** Requests in one writing statement at the most. */
+const MOST = 64
+
+export function createRecordIssuance(pool: pg.Pool): RecordIssuance {
+  const run = (name: string, text: string) => async (issuances: Issuance[]) => {
+    const { rows } = await pool.query<{ n: string; outcome: Recorded }>({
+      name,
+      text,
+      values: columns(issuances, COLUMNS),
+    })
+    const outcomes: Recorded[] = []
+    for (const { n, outcome } of rows) outcomes[Number(n) - 1] = outcome
+    return outcomes
+  }
+  // Together, nobody waits for a row that someone is about to end: such a request is left out (skip
+  // locked) and goes alone, where waiting holds up nobody else. So a batch never waits for a row lock.
+  const together = createBatch<Issuance, Recorded>({
+    most: MOST,
+    apart: ({ once, delegation_id, assertion_digest }) => [
+      ...(once ? [delegation_id] : []),
+      ...(assertion_digest ? [assertion_digest.toString('base64')] : []),
+    ],
+    run: run('record_issuances', recordStatement('skip locked')),
+  })
+  const alone = run('record_issuance', recordStatement(''))
+  return async (issuance) => {
+    const outcome = await together(issuance)
+    if (outcome !== 'changed') return outcome
+    return (await alone([issuance]))[0] ?? 'changed'
+  }
+}
+
+const COLUMNS: ((of: Issuance) => unknown)[] = [
+  (of) => of.jti,
+  (of) => of.at,
+  (of) => of.tenant_id,
+  (of) => of.user_id,
+  (of) => of.user_version,
+  (of) => of.agent_id,
+  (of) => of.agent_version,
+  (of) => of.owner_id,
+  (of) => of.audience_id,
+  (of) => of.audience_version,
+  (of) => of.entitlement_id,
+  (of) => of.entitlement_version,
+  (of) => of.delegation_id,
+  (of) => of.delegation_version,
+  (of) => of.once,
+  (of) => of.credential_id,
+  (of) => of.session_id,
+  (of) => of.family_id,
+  (of) => of.refresh_hash,
+  (of) => of.assertion_digest,
+  (of) => of.assertion_expires_at,
+  // unnest would flatten arrays of arrays, so lists travel as JSON.
+  (of) => JSON.stringify(of.resources),
+  (of) => JSON.stringify(of.scopes),
+  (of) => of.kid,
+  (of) => of.auth_time,
+  (of) => of.expires_at,
+  (of) => of.agent_context_id,
+  (of) => of.request_id,
+]
+
+/**
+ * Locks are taken in the order of the `for share of` list, row by row; `once` delegations and what may
+ * be absent (a registered credential, a refresh token) have clauses of their own, since an outer join's
+ * side cannot be locked.
+ */
+function recordStatement(waiting: 'skip locked' | ''): string {
+  return `
+with asked as (
+  select * from unnest(
+    $1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::boolean[],
+    $16::text[], $17::text[], $18::text[], $19::bytea[], $20::bytea[], $21::timestamptz[], $22::text[],
+    $23::text[], $24::text[], $25::timestamptz[], $26::timestamptz[], $27::text[], $28::text[])
+  with ordinality as asked(
+    jti, at, tenant_id, user_id, user_version, agent_id, agent_version, owner_id, audience_id,
+    audience_version, entitlement_id, entitlement_version, delegation_id, delegation_version, once,
+    credential_id, session_id, family_id, refresh_hash, assertion_digest, assertion_expires_at, resources,
+    scopes, kid, auth_time, expires_at, agent_context_id, request_id, n)),
+parties as (
+  select asked.n from asked
+  join tenants t on t.id = asked.tenant_id and t.status = 'active'
+  join users u on u.id = asked.user_id and u.status = 'active' and u.xmin::text = asked.user_version
+  join agents a on a.id = asked.agent_id and a.status = 'active' and a.xmin::text = asked.agent_version
+    and a.expires_at > asked.at
+  join users o on o.id = asked.owner_id and o.status = 'active'
+  join audiences au on au.id = asked.audience_id and au.status = 'active'
+    and au.xmin::text = asked.audience_version
+  join entitlements e on e.id = asked.entitlement_id and e.ended_at is null
+    and e.xmin::text = asked.entitlement_version and (e.expires_at is null or e.expires_at > asked.at)
+  for share of t, u, a, o, au, e ${waiting}),
+always as (
+  select asked.n from parties join asked using (n)
+  join delegations d on d.id = asked.delegation_id and d.status = 'active'
+    and d.xmin::text = asked.delegation_version and (d.expires_at is null or d.expires_at > asked.at)
+  where not asked.once
+  for share of d ${waiting}),
+once as (
+  select asked.n from parties join asked using (n)
+  join delegations d on d.id = asked.delegation_id and d.status = 'active'
+    and d.xmin::text = asked.delegation_version and (d.expires_at is null or d.expires_at > asked.at)
+  where asked.once
+  for update of d ${waiting}),
+delegated as (select n from always union all select n from once),
+credentialed as (
+  select asked.n from delegated join asked using (n)
+  join credentials c on c.id = asked.credential_id and c.ended_at is null
+  for share of c ${waiting}),
+signed_in as (
+  select asked.n from delegated join asked using (n)
+  join sessions s on s.id = asked.session_id and s.ended_at is null and s.expires_at > asked.at
+  join refresh_token_families f on f.id = asked.family_id and f.ended_at is null
+  where asked.credential_id is null or asked.n in (select n from credentialed)
+  for share of s, f ${waiting}),
+current as (
+  select asked.n from signed_in join asked using (n)
+  join refresh_tokens rt on rt.hash = asked.refresh_hash and rt.spent_at is null
+  for share of rt ${waiting}),
+standing as (
+  select asked.* from signed_in join asked using (n)
+  where asked.refresh_hash is null or asked.n in (select n from current)),
+-- In the order of the digests, so that two statements with the same ones cannot wait for each other.
+fresh as (
+  insert into spent_assertions (digest, tenant_id, expires_at)
+  select assertion_digest, tenant_id, assertion_expires_at from standing
+  where assertion_digest is not null order by assertion_digest
+  on conflict do nothing returning digest),
+minted as (
+  select * from standing
+  where assertion_digest is null or assertion_digest in (select digest from fresh)),
+spent as (
+  update delegations d set status = 'consumed', consumed_at = minted.at
+  from minted where d.id = minted.delegation_id and minted.once),
+issued as (
+  insert into issuances (jti, tenant_id, at, agent_id, owner_id, user_id, audience_id, delegation_id,
+    credential_id, session_id, family_id, resources, scopes, kid, auth_time, expires_at,
+    agent_context_id, request_id)
+  select jti, tenant_id, at, agent_id, owner_id, user_id, audience_id, delegation_id, credential_id,
+    session_id, family_id, array(select json_array_elements_text(resources::json)),
+    array(select json_array_elements_text(scopes::json)), kid, auth_time, expires_at,
+    agent_context_id, request_id from minted)
+select asked.n, case
+  when minted.n is not null then 'recorded'
+  when standing.n is not null then 'replayed'
+  else 'changed' end as outcome
+from asked left join standing using (n) left join minted using (n)`
+}

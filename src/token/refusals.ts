@@ -1,0 +1,101 @@
+import type { Reason } from '../audit/reason.ts'
+import { OAuthError, type OAuthErrorCode, type OAuthErrorDetails } from '../oauth/errors.ts'
+
+/** A refusal on its way to the audit log, which gets the reason, and to the caller, who gets the table's words. */
+export class Refusal extends Error {
+  readonly reason: Reason
+  readonly details: OAuthErrorDetails
+
+  constructor(reason: Reason, details: OAuthErrorDetails = {}) {
+    super(reason)
+    this.name = 'Refusal'
+    this.reason = reason
+    this.details = details
+  }
+
+  get code(): OAuthErrorCode {
+    return TOLD[this.reason]?.[0] ?? 'invalid_request'
+  }
+
+  toOAuthError(): OAuthError {
+    const [code, description] = TOLD[this.reason] ?? ['invalid_request', 'The request is malformed']
+    return new OAuthError(code, description, this.details)
+  }
+}
+
+const CLIENT =
+  'Client authentication failed: check client_id, key or secret, and for a client assertion its aud (the issuer), exp and single-use jti'
+const SUBJECT =
+  'The subject token cannot be used: it must be valid, unexpired, issued to this client, and its session must be alive; sign the user in again'
+// One wording for every way a target can be wrong, so that it tells nothing of other clients (TX-61).
+const TARGET =
+  'This audience or resource is not available to this client; an administrator can check the audience, its resources, the entitlement and the client registration there'
+const CONSENT =
+  'The user has to allow this first: open interaction_uri in the browser of the user, then ask again'
+
+/** What the caller is told of each reason (design: which refusal). */
+const TOLD: Partial<Record<Reason, readonly [OAuthErrorCode, string]>> = {
+  unknown_client: ['invalid_client', CLIENT],
+  agent_retired: ['invalid_client', CLIENT],
+  bad_credentials: ['invalid_client', CLIENT],
+  credential_ended: ['invalid_client', CLIENT],
+  replayed_assertion: ['invalid_client', CLIENT],
+  agent_requested: ['unauthorized_client', 'This agent waits for the approval of an administrator'],
+  agent_suspended: [
+    'unauthorized_client',
+    'This agent is suspended; an administrator can resume it',
+  ],
+  agent_expired: [
+    'unauthorized_client',
+    'This agent is past its end date; an administrator can move it',
+  ],
+  owner_inactive: [
+    'unauthorized_client',
+    'This agent has no active owner; an administrator can name one',
+  ],
+  tenant_suspended: ['unauthorized_client', 'The tenant of this agent is suspended'],
+  grant_not_allowed: ['unauthorized_client', 'This client is not enrolled for this grant type'],
+  public_client: [
+    'unauthorized_client',
+    'Token exchange needs a client that authenticates; this one is public',
+  ],
+  bad_subject_token: ['invalid_grant', SUBJECT],
+  subject_token_expired: ['invalid_grant', SUBJECT],
+  wrong_subject_audience: ['invalid_grant', SUBJECT],
+  spent_refresh_token: ['invalid_grant', SUBJECT],
+  refresh_token_revoked: ['invalid_grant', SUBJECT],
+  user_inactive: ['invalid_grant', SUBJECT],
+  session_ended: ['invalid_grant', SUBJECT],
+  unknown_audience: ['invalid_target', TARGET],
+  audience_inactive: ['invalid_target', TARGET],
+  several_audiences: ['invalid_target', TARGET],
+  no_entitlement: ['invalid_target', TARGET],
+  no_client_mapping: ['invalid_target', TARGET],
+  resource_not_registered: ['invalid_target', TARGET],
+  resource_not_entitled: ['invalid_target', TARGET],
+  resource_required: ['invalid_target', TARGET],
+  scope_malformed: ['invalid_scope', 'scope must be scope names separated by single spaces'],
+  scope_not_in_catalogue: [
+    'invalid_scope',
+    'None of the scopes asked for can be granted to this client there',
+  ],
+  scope_not_entitled: [
+    'invalid_scope',
+    'None of the scopes asked for can be granted to this client there',
+  ],
+  no_delegation: ['interaction_required', CONSENT],
+  delegation_expired: ['interaction_required', CONSENT],
+  delegation_revoked: ['interaction_required', CONSENT],
+  delegation_consumed: ['interaction_required', CONSENT],
+  scope_not_delegated: ['interaction_required', CONSENT],
+  resource_not_delegated: ['interaction_required', CONSENT],
+  stale_authentication: [
+    'insufficient_user_authentication',
+    'The user signed in too long ago for this audience: send the user through the authorization endpoint with max_age, then ask again with the new token',
+  ],
+  unverified_contact: [
+    'access_denied',
+    'verified_contact_required: this audience needs a verified e-mail address or phone number, and the user has neither',
+  ],
+  denied_by_rule: ['access_denied', 'A rule of this provider forbids this'],
+}

@@ -1,0 +1,146 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { authenticateAgent } from '../agents/authenticate.ts'
+import { type ClientCredentials, readClientCredentials } from '../agents/client-credentials.ts'
+import { recordEvent } from '../audit/record.ts'
+import { createSampler } from '../audit/sample.ts'
+import type { Deps } from '../deps.ts'
+import { NO_STORE } from '../http/client-door.ts'
+import type { FormFields } from '../http/form.ts'
+import { OAuthError } from '../oauth/errors.ts'
+import { GRANT } from '../oauth/names.ts'
+import { faultOfClient } from './client.ts'
+import { exchangeToken, type Progress } from './exchange.ts'
+import { createGatherFacts } from './facts.ts'
+import { createRecordIssuance } from './record.ts'
+import { redeemCode } from './redeem-code.ts'
+import { refreshTokens } from './refresh.ts'
+import { Refusal } from './refusals.ts'
+import { createRecordRefusal } from './refuse.ts'
+import { readExchangeRequest, refuseUnbuilt } from './request.ts'
+import { OAuthErrorResponse, TokenRequest, TokenResponse } from './schema.ts'
+
+/** The token endpoint (RFC 6749 §3.2): one door for every grant. */
+export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
+  const statements = {
+    gatherFacts: createGatherFacts(deps.hot),
+    recordIssuance: createRecordIssuance(deps.hot),
+  }
+  const recordRefusal = createRecordRefusal(deps.hot)
+  const sampled = createSampler({ perMinute: 60, now: deps.now })
+
+  app.post(
+    '/oauth2/token',
+    {
+      schema: {
+        summary: 'Exchange an ID token for an ID-JAG, redeem a code, or refresh',
+        tags: ['clients'],
+        consumes: ['application/x-www-form-urlencoded'],
+        body: TokenRequest,
+        response: { 200: TokenResponse, '4xx': OAuthErrorResponse },
+      },
+    },
+    async (request, reply) => {
+      reply.headers(NO_STORE)
+      const fields = request.body
+      const progress: Progress = { request_id: request.id }
+      try {
+        refuseUnbuilt(request.headers.dpop, fields as FormFields)
+        return await answer(fields, request.headers.authorization, progress)
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error
+        throw await settleRefusal(error, progress, request.headers.authorization !== undefined)
+      }
+    },
+  )
+
+  function answer(fields: TokenRequest, authorization: string | undefined, progress: Progress) {
+    const credentials = () => readClientCredentials(authorization, fields as FormFields)
+    switch (fields.grant_type) {
+      case GRANT.tokenExchange: {
+        const exchange = readExchangeRequest(fields)
+        return exchangeToken(deps, statements, credentials(), exchange, progress)
+      }
+      case GRANT.authorizationCode:
+        return openIdGrant(redeemCode, credentials(), fields, progress)
+      case GRANT.refreshToken:
+        return openIdGrant(refreshTokens, credentials(), fields, progress)
+      default:
+        throw new OAuthError(
+          'unsupported_grant_type',
+          'grant_type must be authorization_code, refresh_token or the token-exchange URN',
+        )
+    }
+  }
+
+  /** The grants of the OpenID Provider, which settle their own refusals once the client is known. */
+  async function openIdGrant(
+    grant: typeof redeemCode,
+    credentials: ClientCredentials,
+    fields: TokenRequest,
+    progress: Progress,
+  ) {
+    const facts = await statements.gatherFacts({
+      client_id: credentials.clientId,
+      audience: null,
+      audience_other: null,
+      family_id: null,
+      refresh_hash: null,
+    })
+    progress.facts = facts
+    const agent = await authenticateAgent(deps, credentials, facts.agent)
+    if ('refused' in agent) throw new Refusal(agent.refused)
+    progress.agent = agent
+    const fault = faultOfClient(agent.agent, fields.grant_type, deps.now())
+    if (fault !== undefined) throw new Refusal(fault)
+    return grant(deps, agent, fields as FormFields, { request_id: progress.request_id })
+  }
+
+  /** Writes down why, spends the client assertion with it, and says what the caller is told (rule 6). */
+  async function settleRefusal(
+    refusal: Refusal,
+    { agent, facts, subject, request_id }: Progress,
+    byHeader: boolean,
+  ): Promise<OAuthError> {
+    if (agent === undefined || refusal.reason === 'replayed_assertion') {
+      return unauthenticated(refusal, { request_id, agent_id: facts?.agent?.id }, byHeader)
+    }
+    const outcome = await recordRefusal({
+      at: deps.now(),
+      type: 'token.refused',
+      tenant_id: agent.agent.tenant_id,
+      agent_id: agent.agent.id,
+      user_id: subject?.user.id ?? null,
+      audience_id: facts?.audience?.id ?? null,
+      delegation_id: facts?.delegation?.id ?? null,
+      error: refusal.code,
+      reason: refusal.reason,
+      request_id,
+      assertion_digest: agent.assertion?.digest ?? null,
+      assertion_expires_at: agent.assertion?.expires_at ?? null,
+    })
+    const told = outcome === 'replayed' ? new Refusal('replayed_assertion') : refusal
+    deps.metrics.refused(told.code, told.reason)
+    return told.toOAuthError()
+  }
+
+  /** What fails before the client is known is counted, and written only as a sample: a flood must not fill the disk. */
+  async function unauthenticated(
+    refusal: Refusal,
+    of: { request_id: string; agent_id: string | undefined },
+    byHeader: boolean,
+  ): Promise<OAuthError> {
+    deps.metrics.refused(refusal.code, refusal.reason)
+    if (sampled()) {
+      await recordEvent(deps.db, {
+        type: 'token.refused',
+        at: deps.now(),
+        actor: { kind: 'unknown' },
+        ...of,
+        error: refusal.code,
+        reason: refusal.reason,
+      })
+    }
+    const told = refusal.toOAuthError()
+    return new OAuthError(told.code, told.message, { basicChallenge: byHeader })
+  }
+}

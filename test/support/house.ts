@@ -1,0 +1,136 @@
+import { randomBytes } from 'node:crypto'
+import type { TestContext } from 'node:test'
+import type { FastifyInstance, InjectOptions } from 'fastify'
+import { pino } from 'pino'
+import { createApp } from '../../src/app.ts'
+import { type Config, loadConfig } from '../../src/config.ts'
+import { openHotPool, openPool } from '../../src/db/pool.ts'
+import type { Deps } from '../../src/deps.ts'
+import { createMetrics } from '../../src/http/metrics.ts'
+import { createOutbound, parseAllowList } from '../../src/http/outbound.ts'
+import { openKeyRing } from '../../src/keys/open-key-ring.ts'
+import { createTestDatabase } from './postgres.ts'
+
+export const ADMIN_KEY = 'test-admin-key-0123456789-0123456789'
+export const ISSUER = 'http://localhost:4000'
+
+export type Answer = {
+  status: number
+  // biome-ignore lint/suspicious/noExplicitAny: tests read what they expect
+  body: any
+  headers: Record<string, unknown>
+  text: string
+}
+
+/** A whole server on a database of its own, with a clock that the test sets. */
+export type House = {
+  app: FastifyInstance
+  deps: Deps
+  config: Config
+  /** Moves the clock by so many seconds; time stands still otherwise. */
+  wait(seconds: number): void
+  clock: { now: Date }
+  logs: string[]
+  inject(options: InjectOptions): Promise<Answer>
+  admin(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<Answer>
+  form(path: string, fields: Form, headers?: Record<string, string>): Promise<Answer>
+}
+export type Form = Record<string, string | string[] | undefined>
+
+export async function openHouse(
+  t: Pick<TestContext, 'after'>,
+  environment: NodeJS.ProcessEnv = {},
+): Promise<House> {
+  const database = await createTestDatabase()
+  const config = loadConfig({
+    ISSUER,
+    DATABASE_URL: 'postgres://unused',
+    ADMIN_API_KEY: ADMIN_KEY,
+    KEY_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+    LOG_LEVEL: 'debug',
+    ...environment,
+  })
+  const logs: string[] = []
+  const log = pino({ level: 'debug' }, { write: (line: string) => void logs.push(line) })
+  const clock = { now: new Date(Math.floor(Date.now() / 1000) * 1000) }
+  const now = () => new Date(clock.now)
+  const { pool, db } = openPool(database.connection, () => undefined, 8)
+  const hot = openHotPool(database.connection, () => undefined)
+  const keys = await openKeyRing({ db, config, now, log })
+  const outbound = createOutbound({
+    allow: parseAllowList(config.outboundAllow),
+    allowLoopbackHttp: config.allowLoopbackHttp,
+  })
+  const deps: Deps = {
+    config,
+    db,
+    pool,
+    hot,
+    keys,
+    outbound,
+    now,
+    log,
+    metrics: createMetrics({ pool }),
+  }
+  const app = await createApp(deps)
+  t.after(async () => {
+    await app.close()
+    keys.close()
+    await db.destroy()
+    await hot.end()
+    await database.drop()
+  })
+
+  const inject = async (options: InjectOptions): Promise<Answer> => {
+    const answer = await app.inject(options)
+    const json = /json/.test(String(answer.headers['content-type'] ?? ''))
+    return {
+      status: answer.statusCode,
+      body: json && answer.body !== '' ? JSON.parse(answer.body) : undefined,
+      headers: answer.headers,
+      text: answer.body,
+    }
+  }
+  return {
+    app,
+    deps,
+    config,
+    clock,
+    logs,
+    wait: (seconds) => {
+      clock.now = new Date(clock.now.getTime() + seconds * 1000)
+    },
+    inject,
+    admin: (method, path, body, headers = {}) =>
+      inject({
+        method: method as 'GET',
+        url: `/admin/v1${path}`,
+        headers: {
+          authorization: `Bearer ${ADMIN_KEY}`,
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(body === undefined ? {} : { payload: JSON.stringify(body) }),
+      }),
+    form: (path, fields, headers = {}) =>
+      inject({
+        method: 'POST',
+        url: path,
+        headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+        payload: formBody(fields),
+      }),
+  }
+}
+
+export function formBody(fields: Form): string {
+  const body = new URLSearchParams()
+  for (const [name, values] of Object.entries(fields)) {
+    for (const value of [values].flat()) if (value !== undefined) body.append(name, value)
+  }
+  return body.toString()
+}
