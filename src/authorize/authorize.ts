@@ -1,0 +1,142 @@
+import type { Deps } from '../deps.ts'
+import type { FormFields } from '../http/form.ts'
+import { PageError } from '../http/page-error.ts'
+import { numericDate } from '../oauth/numeric-date.ts'
+import { isRegisteredRedirect } from '../oauth/redirect-uri.ts'
+import { readIdTokenHint } from '../sessions/id-token-hint.ts'
+import type { LiveSession } from '../sessions/recognise.ts'
+import { issueCode } from './issue-code.ts'
+import { findClient } from './queries.ts'
+import {
+  type AuthorizationError,
+  type AuthorizationRequest,
+  readAuthorizationRequest,
+} from './request.ts'
+import { responseUri } from './response.ts'
+
+type Client = NonNullable<Awaited<ReturnType<typeof findClient>>>
+
+/** What the browser does next. */
+export type Next =
+  | { step: 'redirect'; uri: string }
+  /** Sign in, then ask again with these parameters: they no longer demand it. */
+  | { step: 'sign_in'; again: boolean; login_hint: string | undefined; fields: FormFields }
+  | { step: 'confirm'; client: { name: string }; scope: string[] }
+
+type Asked = {
+  fields: FormFields
+  session: LiveSession | undefined
+  request_id: string
+  /** What the user answered to a confirmation, if one was shown. */
+  decision?: 'allow' | 'deny' | undefined
+}
+
+/**
+ * The authorization endpoint (OP-01…OP-09). Enrolment by an administrator is consent to OpenID scopes, so
+ * a signed-in user passes through; `prompt=consent` alone asks.
+ * @throws {PageError} while nobody can say where a redirect may go: unknown client, unregistered redirect URI.
+ */
+export async function authorize(deps: Deps, asked: Asked): Promise<Next> {
+  const { fields, session } = asked
+  const client = await requireClient(deps, fields)
+  const redirect_uri = requireRedirectUri(fields, client)
+  const state = typeof fields.state === 'string' ? fields.state : undefined
+  const respond = (answer: { code: string } | AuthorizationError): Next => ({
+    step: 'redirect',
+    uri: responseUri(redirect_uri, { issuer: deps.config.issuer, state }, answer),
+  })
+
+  const request = readAuthorizationRequest(fields)
+  if ('error' in request) return respond(request)
+  const fault = faultOf(client, deps.now())
+  if (fault !== undefined) return respond({ error: 'unauthorized_client', description: fault })
+
+  const hint = request.id_token_hint && readIdTokenHint(deps, request.id_token_hint)
+  if (request.id_token_hint && (!hint || hint.aud !== client.id)) {
+    return respond({
+      error: 'invalid_request',
+      description: 'id_token_hint is not an ID token that this provider issued to this client',
+    })
+  }
+  const silent = request.prompts.includes('none')
+  const login = (description: string): AuthorizationError => ({
+    error: 'login_required',
+    description,
+  })
+  if (!session || mustSignIn(request, session, deps.now())) {
+    if (silent) return respond(login('The user has to sign in'))
+    const { login_hint } = request
+    return { step: 'sign_in', again: session !== undefined, login_hint, fields: relaxed(fields) }
+  }
+  if (hint && hint.sub !== session.user_id) {
+    return respond(login('Another user is signed in than the one of id_token_hint'))
+  }
+  if (session.tenant_id !== client.tenant_id) {
+    return respond({ error: 'access_denied', description: 'The user may not use this client' })
+  }
+  if (request.prompts.includes('consent') && asked.decision !== 'allow') {
+    if (asked.decision === 'deny') {
+      return respond({ error: 'access_denied', description: 'The user refused' })
+    }
+    return { step: 'confirm', client, scope: request.scope }
+  }
+  const code = await issueCode(deps, {
+    agent_id: client.id,
+    redirect_uri,
+    session,
+    request,
+    request_id: asked.request_id,
+  })
+  return respond({ code })
+}
+
+async function requireClient(deps: Deps, { client_id }: FormFields): Promise<Client> {
+  const known = typeof client_id === 'string' && /^agt_[A-Za-z0-9_-]{22}$/.test(client_id)
+  const client = known ? await findClient(deps.db, client_id) : undefined
+  if (client) return client
+  throw new PageError(
+    400,
+    'Unknown application',
+    'The application that sent you here is not known. Tell those who run it that its client_id is wrong.',
+  )
+}
+
+function requireRedirectUri({ redirect_uri }: FormFields, client: Client): string {
+  if (
+    typeof redirect_uri === 'string' &&
+    isRegisteredRedirect(client.redirect_uris, redirect_uri)
+  ) {
+    return redirect_uri
+  }
+  throw new PageError(
+    400,
+    'Wrong return address',
+    'The application wants you sent to an address that is not registered for it, so you stay here. Tell those who run it that its redirect_uri is missing or wrong.',
+  )
+}
+
+function faultOf(client: Client, now: Date): string | undefined {
+  if (client.tenant_status !== 'active') return 'The tenant of this agent is suspended'
+  if (client.status === 'requested') return 'The agent has not been approved yet'
+  if (client.status !== 'active') return 'The agent is suspended'
+  if (!client.expires_at || client.expires_at <= now) return 'The agent is past its end'
+  if (client.owner_status !== 'active') return 'The agent has no active owner'
+  if (!client.grant_types.includes('authorization_code')) return 'The agent may not use this grant'
+  return undefined
+}
+
+/** OP-05, OP-06. `max_age=0` always asks, as `prompt=login` does. */
+function mustSignIn({ prompts, max_age }: AuthorizationRequest, session: LiveSession, now: Date) {
+  if (prompts.includes('login') || prompts.includes('select_account')) return true
+  if (max_age === undefined) return false
+  return max_age === 0 || numericDate(now) - numericDate(session.auth_time) > max_age
+}
+
+/** Without what a sign-in has just fulfilled: asking with it again would go round in circles. */
+function relaxed(fields: FormFields): FormFields {
+  const { max_age, prompt, ...others } = fields
+  const rest = String(prompt ?? '')
+    .split(' ')
+    .filter((value) => value === 'consent')
+  return rest.length > 0 ? { ...others, prompt: rest.join(' ') } : others
+}
