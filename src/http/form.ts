@@ -28,3 +28,18 @@ export function parseForm(body: string): FormFields {
   }
   return fields
 }
+
+/** The query of a request's address, read as a form is. */
+export function readQuery(url: string): FormFields {
+  const start = url.indexOf('?')
+  return parseForm(start < 0 ? '' : url.slice(start + 1))
+}
+
+/** The same fields, written as a query or a body. */
+export function writeForm(fields: FormFields): string {
+  const body = new URLSearchParams()
+  for (const [name, values] of Object.entries(fields)) {
+    for (const value of [values].flat()) body.append(name, value)
+  }
+  return body.toString()
+}

@@ -10,8 +10,8 @@ import { type Code, consumeCode, findCode, lockCode } from '../sessions/code-que
 import { endFamilies } from '../sessions/family-queries.ts'
 import { shareParties } from '../sessions/lock.ts'
 import { beginFamily } from '../sessions/rotate.ts'
+import type { GrantRefusal } from './grant-error.ts'
 import { issueTokens, type TokenAnswer } from './issue-tokens.ts'
-import type { Refusal } from './refusal.ts'
 import { type Context, settle } from './settle.ts'
 
 /**
@@ -92,7 +92,12 @@ export function redeemCode(
 }
 
 /** Somebody else had the code too, and nobody can say who was first: what it gave ends. */
-async function endFirstUse(deps: Deps, tx: Db, code: Code, context: Context): Promise<Refusal> {
+async function endFirstUse(
+  deps: Deps,
+  tx: Db,
+  code: Code,
+  context: Context,
+): Promise<GrantRefusal> {
   const at = deps.now()
   const { tenant_id, agent_id, user_id, family_id } = code
   const ended = family_id

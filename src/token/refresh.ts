@@ -13,8 +13,8 @@ import {
 } from '../sessions/family-queries.ts'
 import { shareParties } from '../sessions/lock.ts'
 import { rotate } from '../sessions/rotate.ts'
+import type { GrantRefusal } from './grant-error.ts'
 import { issueTokens, type TokenAnswer } from './issue-tokens.ts'
-import type { Refusal } from './refusal.ts'
 import { type Context, settle } from './settle.ts'
 
 /**
@@ -95,7 +95,7 @@ export function refreshTokens(
 function narrow(
   asked: string | string[] | undefined,
   original: string[],
-): { scope: string[] } | Refusal {
+): { scope: string[] } | GrantRefusal {
   if (asked === undefined) return { scope: original }
   const scope = typeof asked === 'string' ? parseScope(asked) : undefined
   if (!scope) return { refused: 'scope_malformed' }

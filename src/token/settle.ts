@@ -2,12 +2,10 @@ import type { AuthenticatedAgent } from '../agents/authenticate.ts'
 import { recordEvent } from '../audit/record.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
-import { grantError, type Refusal } from './refusal.ts'
+import { type GrantRefusal, grantError } from './grant-error.ts'
 
 /** What the request says besides its parameters. */
 export type Context = { request_id?: string | undefined }
-
-type GrantRefusal = Refusal & { user_id?: string }
 
 type Settling = Context & {
   client: AuthenticatedAgent

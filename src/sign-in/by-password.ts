@@ -1,0 +1,112 @@
+import type { Reason } from '../audit/reason.ts'
+import { recordEvent } from '../audit/record.ts'
+import type { Deps } from '../deps.ts'
+import { callerOf } from '../http/rate-limit.ts'
+import { openSession } from '../sessions/open.ts'
+import { verifyPassword } from '../users/password.ts'
+import type { SignInLimits } from './limits.ts'
+import { listAccounts } from './queries.ts'
+
+export type SignInTry = {
+  email: string
+  password: string
+  /** Where the request came from. */
+  address: string
+  /** The browser's session cookie so far. */
+  cookie: string | undefined
+  request_id?: string | undefined
+}
+
+export type SignInResult =
+  | { signedIn: true; token: string }
+  | { signedIn: false; why: 'wrong' }
+  | { signedIn: false; why: 'too_many'; retryAfter: number }
+
+/**
+ * Signs a user in by e-mail and password. What is wrong, address or password, shows neither in the
+ * answer nor in the time it takes; the audit log alone knows, and it never learns the address typed.
+ * Beyond the limits a right password is refused as well: otherwise the limits would only slow a guesser.
+ * @throws {TooBusy} when more passwords are waiting to be checked than can be
+ */
+export async function signInByPassword(
+  deps: Deps,
+  limits: SignInLimits,
+  { email, password, address, cookie, request_id }: SignInTry,
+): Promise<SignInResult> {
+  const account = email.normalize('NFKC').toLowerCase()
+  const caller = callerOf(address)
+  const tooMany = (await limits.address.take(caller)) ?? (await limits.account.take(account))
+  if (tooMany) {
+    // One line for each window: a flood fills no disk.
+    if (tooMany.first) await recordFailure(deps, { reason: 'too_many_tries', request_id })
+    return { signedIn: false, why: 'too_many', retryAfter: tooMany.retryAfter }
+  }
+  const judged = await judge(deps, email, password)
+  if ('reason' in judged) {
+    await recordFailure(deps, { ...judged, request_id })
+    return { signedIn: false, why: 'wrong' }
+  }
+  await limits.account.reset(account)
+  await limits.address.giveBack(caller)
+  const { user_id, tenant_id } = judged
+  const { token } = await deps.db.transaction().execute(async (tx) => {
+    const session = await openSession(deps, tx, {
+      ...judged,
+      amr: ['pwd'],
+      cookie,
+      request_id,
+    })
+    await recordEvent(tx, {
+      type: 'sign_in.succeeded',
+      at: deps.now(),
+      actor: { kind: 'user', id: user_id },
+      tenant_id,
+      user_id,
+      detail: { session_id: session.id },
+      request_id,
+    })
+    return session
+  })
+  return { signedIn: true, token }
+}
+
+type Judged =
+  | { user_id: string; tenant_id: string }
+  | { reason: Reason; user_id?: string; tenant_id?: string }
+
+/** One verification for each account with this address, and one where there is none. */
+async function judge(deps: Deps, email: string, password: string): Promise<Judged> {
+  const accounts = email.includes('\0') ? [] : await listAccounts(deps.db, email)
+  if (accounts.length === 0) {
+    await verifyPassword(undefined, password)
+    return { reason: 'unknown_account' }
+  }
+  let judged: Judged | undefined
+  for (const { id: user_id, tenant_id, hash, status, tenant_status } of accounts) {
+    const right = await verifyPassword(hash ?? undefined, password)
+    if (judged && !('reason' in judged)) continue
+    const of = { user_id, tenant_id }
+    if (!right) judged ??= { reason: 'wrong_password', ...of }
+    else if (status !== 'active') judged = { reason: 'user_inactive', ...of }
+    else if (tenant_status !== 'active') judged = { reason: 'tenant_suspended', ...of }
+    else judged = of
+  }
+  return judged ?? { reason: 'unknown_account' }
+}
+
+async function recordFailure(
+  deps: Deps,
+  of: {
+    reason: Reason
+    user_id?: string
+    tenant_id?: string
+    request_id?: string | undefined
+  },
+): Promise<void> {
+  await recordEvent(deps.db, {
+    type: 'sign_in.failed',
+    at: deps.now(),
+    actor: { kind: 'unknown' },
+    ...of,
+  })
+}

@@ -1,0 +1,26 @@
+import { type SqlBool, sql } from 'kysely'
+import type { Db } from '../db/tables.ts'
+
+/** Addresses are unique within a tenant; more accounts than this with one address are not tried. */
+const MOST_ACCOUNTS = 5
+
+/** The accounts with this address and their password hashes, in the order to try them. */
+export function listAccounts(db: Db, email: string) {
+  return db
+    .selectFrom('users')
+    .innerJoin('tenants', 'tenants.id', 'users.tenant_id')
+    .leftJoin('user_passwords', 'user_passwords.user_id', 'users.id')
+    .select([
+      'users.id',
+      'users.tenant_id',
+      'users.status',
+      'tenants.status as tenant_status',
+      'user_passwords.hash',
+    ])
+    .where(sql<SqlBool>`lower(users.email) = lower(${email})`)
+    .where('users.status', '<>', 'deleted')
+    .orderBy('users.created_at')
+    .orderBy('users.id')
+    .limit(MOST_ACCOUNTS)
+    .execute()
+}
