@@ -1,0 +1,67 @@
+import { isDeepStrictEqual } from 'node:util'
+import { recordEvent } from '../audit/record.ts'
+import type { Db } from '../db/tables.ts'
+import type { Deps } from '../deps.ts'
+import type { Admin } from '../http/admin-door.ts'
+import { invalid, notFound, ProblemError } from '../http/problem.ts'
+import { readInstant } from '../http/shapes.ts'
+import { describeAudience } from './audience.ts'
+import { canOwn, findAudience, lockAudience, updateAudience } from './queries.ts'
+import type { Audience, AudiencePatch } from './schema.ts'
+import { patchSettings } from './settings.ts'
+import { refuseUnbuilt } from './unbuilt.ts'
+
+/**
+ * Applies a merge patch to an audience. Who it is (issuer, profile, subject type) does not change, and its
+ * status has calls of its own.
+ * @throws {ProblemError} `not_found`, `validation_failed`, `unsupported_value`, `invalid_transition`
+ *   (retired is final)
+ */
+export async function changeAudience(
+  tx: Db,
+  deps: Deps,
+  id: string,
+  patch: AudiencePatch,
+  admin: Admin,
+): Promise<Audience> {
+  const known = await findAudience(tx, id)
+  if (known === undefined) throw notFound('audience')
+  const { owner_id, review_at } = patch
+  // Before the audience's own lock: users come first in the order of locks. A record never changes tenant.
+  if (owner_id && !(await canOwn(tx, { tenant_id: known.tenant_id, owner_id }))) {
+    throw invalid('/owner_id', 'names no user of this tenant')
+  }
+  const before = await lockAudience(tx, id)
+  if (before === undefined) throw notFound('audience')
+  if (before.status === 'retired') {
+    throw new ProblemError('invalid_transition', 'This audience is retired, which is final')
+  }
+  refuseUnbuilt(patch)
+  const next = {
+    ...patchSettings(before, patch, before.profile, deps.config.idJagLifetime),
+    name: patch.name ?? before.name,
+    owner_id: owner_id === undefined ? before.owner_id : owner_id,
+    review_at: patchInstant('/review_at', before.review_at, review_at),
+  }
+  const names = Object.keys(next) as (keyof typeof next)[]
+  const changed = names.filter((name) => !isDeepStrictEqual(next[name], before[name]))
+  if (changed.length === 0) return describeAudience(before)
+  const now = deps.now()
+  const audience = await updateAudience(tx, id, {
+    ...next,
+    resources: JSON.stringify(next.resources),
+    updated_at: now,
+  })
+  await recordEvent(tx, {
+    type: 'audience.updated',
+    at: now,
+    actor: { kind: 'admin', id: admin.id },
+    tenant_id: before.tenant_id,
+    audience_id: id,
+    detail: { changed },
+  })
+  return describeAudience(audience)
+}
+
+const patchInstant = (pointer: string, before: Date | null, given: string | null | undefined) =>
+  typeof given === 'string' ? readInstant(pointer, given) : given === null ? null : before

@@ -1,0 +1,80 @@
+/**
+ * The states of an audience. What a suspension or a retirement ends elsewhere is the caller's part.
+ *
+ *   active ⇄ suspended      suspend, resume
+ *     └──────────┴─retire→ retired, which is final
+ *
+ * Each verb takes the audience's row lock first, so that a mint for it waits for this commit or is waited
+ * for, and does nothing where the audience is in that state already.
+ */
+import { recordEvent } from '../audit/record.ts'
+import type { Db, Row } from '../db/tables.ts'
+import type { Deps } from '../deps.ts'
+import type { Admin } from '../http/admin-door.ts'
+import { notFound, ProblemError } from '../http/problem.ts'
+import { lockAudience, updateAudience } from './queries.ts'
+
+type Why = { reason?: string | undefined }
+
+/** @throws {ProblemError} `not_found`, `invalid_transition` */
+export function suspendAudience(
+  tx: Db,
+  deps: Deps,
+  id: string,
+  why: Why,
+  admin: Admin,
+): Promise<Row<'audiences'>> {
+  return move(tx, deps, id, why, admin, { to: 'suspended', type: 'audience.suspended' })
+}
+
+/** Brings no delegation back. @throws {ProblemError} `not_found`, `invalid_transition` */
+export function resumeAudience(
+  tx: Db,
+  deps: Deps,
+  id: string,
+  why: Why,
+  admin: Admin,
+): Promise<Row<'audiences'>> {
+  return move(tx, deps, id, why, admin, { to: 'active', type: 'audience.resumed' })
+}
+
+/** Frees its issuer for another record. @throws {ProblemError} `not_found` */
+export function retireAudience(
+  tx: Db,
+  deps: Deps,
+  id: string,
+  why: Why,
+  admin: Admin,
+): Promise<Row<'audiences'>> {
+  return move(tx, deps, id, why, admin, { to: 'retired', type: 'audience.retired' })
+}
+
+async function move(
+  tx: Db,
+  deps: Deps,
+  id: string,
+  { reason }: Why,
+  admin: Admin,
+  { to, type }: { to: Row<'audiences'>['status']; type: string },
+): Promise<Row<'audiences'>> {
+  const audience = await lockAudience(tx, id)
+  if (audience === undefined) throw notFound('audience')
+  if (audience.status === to) return audience
+  if (audience.status === 'retired') {
+    throw new ProblemError('invalid_transition', 'This audience is retired, which is final')
+  }
+  const now = deps.now()
+  const moved = await updateAudience(tx, id, {
+    status: to,
+    status_reason: reason ?? null,
+    updated_at: now,
+  })
+  await recordEvent(tx, {
+    type,
+    at: now,
+    actor: { kind: 'admin', id: admin.id },
+    tenant_id: audience.tenant_id,
+    audience_id: id,
+  })
+  return moved
+}

@@ -1,0 +1,94 @@
+import type { Insertable, Updateable } from 'kysely'
+import { newestFirst } from '../db/newest-first.ts'
+import type { Db, Row, Tables } from '../db/tables.ts'
+import type { ListRequest } from '../http/list.ts'
+import type { AudienceQuery } from './schema.ts'
+
+const COLUMNS = [
+  'id',
+  'tenant_id',
+  'issuer',
+  'name',
+  'profile',
+  'resources',
+  'default_scopes',
+  'default_resources',
+  'claims',
+  'subject_type',
+  'max_auth_age',
+  'id_jag_lifetime',
+  'id_jag_signing_alg',
+  'owner_id',
+  'review_at',
+  'status',
+  'status_reason',
+  'created_at',
+  'updated_at',
+] as const
+
+export function findAudience(db: Db, id: string): Promise<Row<'audiences'> | undefined> {
+  return db.selectFrom('audiences').select(COLUMNS).where('id', '=', id).executeTakeFirst()
+}
+
+export function lockAudience(db: Db, id: string): Promise<Row<'audiences'> | undefined> {
+  return db
+    .selectFrom('audiences')
+    .select(COLUMNS)
+    .where('id', '=', id)
+    .forUpdate()
+    .executeTakeFirst()
+}
+
+export function listAudiences(
+  db: Db,
+  filter: AudienceQuery,
+  list: ListRequest,
+): Promise<Row<'audiences'>[]> {
+  let query = db.selectFrom('audiences').select(COLUMNS).$call(newestFirst(list))
+  for (const name of ['status', 'issuer', 'owner_id', 'tenant_id'] as const) {
+    const value = filter[name]
+    if (value !== undefined) query = query.where(name, '=', value)
+  }
+  return query.execute()
+}
+
+export function insertAudience(
+  db: Db,
+  audience: Insertable<Tables['audiences']>,
+): Promise<Row<'audiences'>> {
+  return db.insertInto('audiences').values(audience).returning(COLUMNS).executeTakeFirstOrThrow()
+}
+
+export function updateAudience(
+  db: Db,
+  id: string,
+  change: Updateable<Tables['audiences']>,
+): Promise<Row<'audiences'>> {
+  return db
+    .updateTable('audiences')
+    .set(change)
+    .where('id', '=', id)
+    .returning(COLUMNS)
+    .executeTakeFirstOrThrow()
+}
+
+/** Whether this user is there to answer for an audience of this tenant. */
+export async function canOwn(
+  db: Db,
+  of: { tenant_id: string; owner_id: string },
+): Promise<boolean> {
+  const row = await db
+    .selectFrom('users')
+    .select('id')
+    .where('id', '=', of.owner_id)
+    .where('tenant_id', '=', of.tenant_id)
+    .where('status', '<>', 'deleted')
+    .forShare()
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+export async function tenantExists(db: Db, id: string): Promise<boolean> {
+  const row = await db.selectFrom('tenants').select('id').where('id', '=', id).executeTakeFirst()
+  return row !== undefined
+}

@@ -1,0 +1,58 @@
+import { recordEvent } from '../audit/record.ts'
+import { DEFAULT_TENANT, newId } from '../db/ids.ts'
+import type { Db } from '../db/tables.ts'
+import { violatedUnique } from '../db/unique.ts'
+import type { Deps } from '../deps.ts'
+import type { Admin } from '../http/admin-door.ts'
+import { invalid, ProblemError } from '../http/problem.ts'
+import { readInstant } from '../http/shapes.ts'
+import { describeAudience } from './audience.ts'
+import { canOwn, insertAudience, tenantExists } from './queries.ts'
+import type { Audience, NewAudience } from './schema.ts'
+import { checkIssuer, NO_SETTINGS, patchSettings } from './settings.ts'
+import { refuseUnbuilt } from './unbuilt.ts'
+
+/** @throws {ProblemError} `validation_failed`, `unsupported_value`, `already_exists` (the issuer, in its tenant) */
+export async function registerAudience(
+  tx: Db,
+  deps: Deps,
+  given: NewAudience,
+  admin: Admin,
+): Promise<Audience> {
+  const now = deps.now()
+  const { issuer: self, allowLoopbackHttp, idJagLifetime } = deps.config
+  const { issuer, name, profile, tenant_id = DEFAULT_TENANT, owner_id } = given
+  refuseUnbuilt(given)
+  checkIssuer(issuer, self, allowLoopbackHttp)
+  const settings = patchSettings(NO_SETTINGS, given, profile, idJagLifetime)
+  if (!(await tenantExists(tx, tenant_id))) throw invalid('/tenant_id', 'names no tenant')
+  if (owner_id && !(await canOwn(tx, { tenant_id, owner_id }))) {
+    throw invalid('/owner_id', 'names no user of this tenant')
+  }
+  const audience = await insertAudience(tx, {
+    ...settings,
+    id: newId('aud'),
+    tenant_id,
+    issuer,
+    name,
+    profile,
+    resources: JSON.stringify(settings.resources),
+    subject_type: 'public',
+    owner_id,
+    review_at: given.review_at ? readInstant('/review_at', given.review_at) : null,
+    created_at: now,
+    updated_at: now,
+  }).catch((error) => {
+    if (violatedUnique(error) !== 'audiences_issuer') throw error
+    const detail = 'An audience of this tenant has this issuer'
+    throw new ProblemError('already_exists', detail, { errors: [{ pointer: '/issuer', detail }] })
+  })
+  await recordEvent(tx, {
+    type: 'audience.created',
+    at: now,
+    actor: { kind: 'admin', id: admin.id },
+    tenant_id,
+    audience_id: audience.id,
+  })
+  return describeAudience(audience)
+}
