@@ -1,0 +1,105 @@
+import { isDeepStrictEqual } from 'node:util'
+import { recordEvent, recordEvents } from '../audit/record.ts'
+import { newId } from '../db/ids.ts'
+import type { Db, Row } from '../db/tables.ts'
+import type { Deps } from '../deps.ts'
+import type { Admin } from '../http/admin-door.ts'
+import { invalid, notFound, ProblemError } from '../http/problem.ts'
+import { readFuture } from '../http/shapes.ts'
+import { readCeiling } from './ceiling.ts'
+import { endPolicyDelegations, followEntitlement } from './policy-delegations.ts'
+import {
+  insertEntitlement,
+  lockEntitlement,
+  type Pair,
+  shareAgent,
+  shareAudience,
+  updateEntitlement,
+} from './queries.ts'
+import type { GivenEntitlement } from './schema.ts'
+
+/**
+ * Sets what an agent may have at an audience: makes the entitlement, or puts this one in the place of what
+ * the live one said. Delegations made by it follow.
+ * @throws {ProblemError} `not_found`, `validation_failed`, `invalid_transition` when either of the two is retired
+ */
+export async function putEntitlement(
+  tx: Db,
+  deps: Deps,
+  of: Pair,
+  given: GivenEntitlement,
+  admin: Admin,
+): Promise<{ entitlement: Row<'entitlements'>; created: boolean }> {
+  const now = deps.now()
+  const { tenant_id, resources } = await requireParties(tx, of)
+  const next = {
+    client_id: given.client_id ?? null,
+    ...readCeiling(given, { resources }),
+    consent: given.consent,
+    expires_at: given.expires_at ? readFuture('/expires_at', given.expires_at, now) : null,
+  }
+  const actor = { kind: 'admin', id: admin.id } as const
+  const event = { at: now, actor, tenant_id, ...of }
+
+  let before = await lockEntitlement(tx, of)
+  if (before === undefined) {
+    const made = await insertEntitlement(tx, {
+      id: newId('ent'),
+      tenant_id,
+      ...of,
+      ...next,
+      created_at: now,
+      updated_at: now,
+    })
+    if (made !== undefined) {
+      const detail = { entitlement_id: made.id }
+      await recordEvent(tx, { ...event, type: 'entitlement.granted', detail })
+      return { entitlement: made, created: true }
+    }
+    // Another call made one meanwhile: that one is changed.
+    before = await lockEntitlement(tx, of)
+    if (before === undefined) {
+      throw new ProblemError('invalid_transition', 'The entitlement was just made and ended; try again')
+    }
+  }
+
+  const names = Object.keys(next) as (keyof typeof next)[]
+  const changed = names.filter((name) => !isDeepStrictEqual(next[name], before[name]))
+  if (changed.length === 0) return { entitlement: before, created: false }
+  const entitlement = await updateEntitlement(tx, before.id, { ...next, updated_at: now })
+  const detail = { entitlement_id: entitlement.id, changed }
+  await recordEvent(tx, { ...event, type: 'entitlement.updated', detail })
+  if (before.consent === 'admin' && entitlement.consent === 'admin') {
+    await followEntitlement(tx, entitlement)
+  }
+  if (before.consent === 'admin' && entitlement.consent === 'user') {
+    const ended = await endPolicyDelegations(tx, of, now)
+    await recordEvents(
+      tx,
+      ended.map(({ id, user_id }) => ({
+        ...event,
+        type: 'delegation.revoked',
+        user_id,
+        delegation_id: id,
+        detail: { end_reason: 'admin' },
+      })),
+    )
+  }
+  return { entitlement, created: false }
+}
+
+/** Agent before audience: the order of locks. */
+async function requireParties(tx: Db, of: Pair) {
+  const agent = await shareAgent(tx, of.agent_id)
+  if (agent === undefined) throw notFound('agent')
+  const audience = await shareAudience(tx, of.audience_id)
+  if (audience === undefined) throw notFound('audience')
+  if (agent.tenant_id !== audience.tenant_id) {
+    throw invalid('', 'The agent and the audience must be of one tenant')
+  }
+  for (const [what, { status }] of Object.entries({ agent, audience })) {
+    if (status !== 'retired') continue
+    throw new ProblemError('invalid_transition', `This ${what} is retired, which is final`)
+  }
+  return audience
+}
