@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { recordEvent } from '../audit/record.ts'
 import type { Db, Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
@@ -105,5 +106,5 @@ async function checkNewJwksUri(
 
 function changedMembers(before: Row<'agents'>, next: ReturnType<typeof patchedColumns>): string[] {
   const names = Object.keys(next) as (keyof typeof next)[]
-  return names.filter((name) => JSON.stringify(next[name]) !== JSON.stringify(before[name]))
+  return names.filter((name) => !isDeepStrictEqual(next[name], before[name]))
 }
