@@ -5,13 +5,9 @@ import type { FormFields } from '../http/form.ts'
 import { GRANT } from '../oauth/names.ts'
 import { parseScope } from '../oauth/scope.ts'
 import { hashSecret } from '../oauth/secret.ts'
-import {
-  endFamilies,
-  findRefreshToken,
-  findTokenState,
-  lockFamily,
-} from '../sessions/family-queries.ts'
+import { findRefreshToken, findTokenState, lockFamily } from '../sessions/family-queries.ts'
 import { shareParties } from '../sessions/lock.ts'
+import { endReusedFamily } from '../sessions/reuse.ts'
 import { rotate } from '../sessions/rotate.ts'
 import type { GrantRefusal } from './grant-error.ts'
 import { issueTokens, type TokenAnswer } from './issue-tokens.ts'
@@ -45,21 +41,8 @@ export function refreshTokens(
     const token = await findTokenState(tx, hash)
     if (!family || !token) return { refused: 'unknown_refresh_token', user_id }
     if (family.ended_at) return { refused: 'refresh_token_revoked', user_id }
-    const event = {
-      at: now,
-      actor: { kind: 'agent', id: agent_id } as const,
-      tenant_id,
-      agent_id,
-      user_id,
-      ...context,
-    }
     if (token.spent_at) {
-      await endFamilies(tx, { of: { ids: [family.id] }, at: now, reason: 'token_reused' })
-      await recordEvent(tx, {
-        ...event,
-        type: 'refresh_token.reused',
-        detail: { family_id: family.id },
-      })
+      await endReusedFamily(tx, { family_id: family.id, at: now, ...context })
       return { refused: 'spent_refresh_token', user_id }
     }
     if ('refused' in parties) return { ...parties, user_id }
@@ -83,9 +66,14 @@ export function refreshTokens(
     })
     const next = await rotate(tx, family, hash, now)
     await recordEvent(tx, {
-      ...event,
       type: 'refresh_token.rotated',
+      at: now,
+      actor: { kind: 'agent', id: agent_id },
+      tenant_id,
+      agent_id,
+      user_id,
       detail: { family_id: family.id, scope: asked.scope },
+      ...context,
     })
     return { ...answer, refresh_token: next }
   })

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import type { TestContext } from 'node:test'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import { pino } from 'pino'
 import { createApp } from '../../src/app.ts'
@@ -43,7 +42,7 @@ export type House = {
 export type Form = Record<string, string | string[] | undefined>
 
 export async function openHouse(
-  t: Pick<TestContext, 'after'>,
+  t: { after(end: () => Promise<void>): void },
   environment: NodeJS.ProcessEnv = {},
 ): Promise<House> {
   const database = await createTestDatabase()
@@ -75,7 +74,7 @@ export async function openHouse(
     outbound,
     now,
     log,
-    metrics: createMetrics({ pool }),
+    metrics: createMetrics({ pool, hot }),
   }
   const app = await createApp(deps)
   t.after(async () => {
