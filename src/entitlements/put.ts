@@ -59,7 +59,10 @@ export async function putEntitlement(
     // Another call made one meanwhile: that one is changed.
     before = await lockEntitlement(tx, of)
     if (before === undefined) {
-      throw new ProblemError('invalid_transition', 'The entitlement was just made and ended; try again')
+      throw new ProblemError(
+        'invalid_transition',
+        'The entitlement was just made and ended; try again',
+      )
     }
   }
 
