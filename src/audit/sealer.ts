@@ -1,0 +1,50 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Deps } from '../deps.ts'
+import { seal } from './seal.ts'
+import { findBacklog, findLastSeal } from './seal-queries.ts'
+
+type Surroundings = Pick<Deps, 'db' | 'keys' | 'now' | 'log' | 'metrics'>
+
+/** Seals behind the writes, on every replica: whichever comes first does it. */
+export function startSealer(
+  deps: Surroundings,
+  { intervalMs = 1000 }: { intervalMs?: number } = {},
+): { stop(): Promise<void> } {
+  const stopping = new AbortController()
+  const stopped = run(deps, intervalMs, stopping.signal)
+  return {
+    async stop() {
+      stopping.abort()
+      await stopped
+    },
+  }
+}
+
+async function run(deps: Surroundings, intervalMs: number, signal: AbortSignal): Promise<void> {
+  let failing = false
+  while (!signal.aborted) {
+    try {
+      await sealIfDue(deps)
+      if (failing) deps.log.info('audit.sealing_again')
+      failing = false
+    } catch (error) {
+      // Once, not every second: the lag is a metric.
+      if (!failing) deps.log.error({ err: error }, 'audit.seal_failed')
+      failing = true
+    }
+    await pause(intervalMs, undefined, { signal, ref: false }).catch(() => undefined)
+  }
+}
+
+/** An idle second costs two reads and no write. */
+export async function sealIfDue(deps: Surroundings): Promise<void> {
+  const last = await findLastSeal(deps.db)
+  const backlog = await findBacklog(deps.db, last)
+  const age = backlog.oldest ? (deps.now().getTime() - backlog.oldest.getTime()) / 1000 : 0
+  deps.metrics.unsealed(backlog.rows, Math.max(0, age))
+  const moved = last !== undefined && last.cluster !== backlog.here
+  if (backlog.rows === 0 && !moved) return
+  for (const { position, hash } of await seal(deps)) {
+    deps.log.info({ position, hash }, 'audit.sealed')
+  }
+}
