@@ -248,10 +248,11 @@ const statements = [
     foreign key (tenant_id, user_id) references users (tenant_id, id),
     foreign key (tenant_id, agent_id) references agents (tenant_id, id))`,
 
-  // What was presented once may not be presented again: digests of client assertions' jti.
+  // What was presented once may not be presented again: digests of client assertions' jti. Without a
+  // foreign key, so that writing one waits for nobody's lock.
   `create table spent_assertions (
     digest     bytea primary key,
-    ${tenantColumn},
+    tenant_id  text not null,
     expires_at timestamptz not null)`,
   `create index spent_assertions_expiry on spent_assertions (expires_at)`,
 

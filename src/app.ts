@@ -1,90 +1,116 @@
 import cookie from '@fastify/cookie'
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import Fastify, {
-  type FastifyBaseLogger,
-  type FastifyInstance,
-  type FastifyPluginAsync,
-} from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import { accountRoutes } from './account/routes.ts'
+import { adminGuard } from './admins/authenticate.ts'
+import { adminKeyRoutes } from './admins/routes.ts'
+import { agentRoutes } from './agents/routes.ts'
+import { audienceRoutes } from './audiences/routes.ts'
+import { auditRoutes } from './audit/routes.ts'
+import { authorizeRoutes } from './authorize/routes.ts'
+import { consentRoutes } from './consent/routes.ts'
 import { newTimeOrderedId } from './db/ids.ts'
+import { delegationRoutes } from './delegations/routes.ts'
 import type { Deps } from './deps.ts'
+import { discoveryRoutes } from './discovery/routes.ts'
+import { entitlementRoutes } from './entitlements/routes.ts'
 import { problemErrorHandler } from './http/admin-door.ts'
 import { oauthErrorHandler } from './http/client-door.ts'
 import { readForms } from './http/form.ts'
+import { observeRequests } from './http/logging.ts'
 import { refuseOtherMethods } from './http/methods.ts'
-import { ProblemError } from './http/problem.ts'
+import { metricsRoutes, operationsRoutes } from './http/operations.ts'
+import { notFound, ProblemError } from './http/problem.ts'
+import { refuseUnstorableText } from './http/shapes.ts'
+import { openUserDoor } from './http/user-door.ts'
 import { useValidation } from './http/validation.ts'
+import { keyRoutes } from './keys/routes.ts'
 import { OAuthError } from './oauth/errors.ts'
+import { revokeRoutes } from './revoke/routes.ts'
+import { signInRoutes } from './sign-in/routes.ts'
+import { tenantRoutes } from './tenants/routes.ts'
+import { tokenRoutes } from './token/routes.ts'
+import { userRoutes } from './users/routes.ts'
 
-// While the rooms are being built: a room that is not there yet is left out.
-const room = async (path: string, name: string): Promise<FastifyPluginAsync<Deps> | undefined> => {
-  try {
-    return (await import(path))[name]
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ERR_MODULE_NOT_FOUND') return undefined
-    throw error
-  }
-}
+/** Largest body of the admin API, in bytes: an audience with a long scope catalogue. */
+const BODY_LIMIT = 256 * 1024
 
+/**
+ * The doors: one scope for each kind of caller, with one guard, one dialect for errors and one set of
+ * headers. Nothing listens yet.
+ */
 export async function createApp(deps: Deps): Promise<FastifyInstance> {
+  const { trustProxy } = deps.config
   const app = Fastify({
     loggerInstance: deps.log as FastifyBaseLogger,
-    disableRequestLogging: true,
-    bodyLimit: 256 * 1024,
-    trustProxy: deps.config.trustProxy.length > 0 ? deps.config.trustProxy : false,
-    genReqId: () => newTimeOrderedId('', new Date()),
-    routerOptions: { ignoreTrailingSlash: false, maxParamLength: 200 },
-  }).withTypeProvider<TypeBoxTypeProvider>()
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: BODY_LIMIT,
+    trustProxy: trustProxy.length > 0 ? trustProxy : false,
+    genReqId: () => newTimeOrderedId('', deps.now()),
+    forceCloseConnections: 'idle',
+  })
   useValidation(app)
+  observeRequests(app, deps.metrics)
+  app.setErrorHandler(problemErrorHandler)
+  app.setNotFoundHandler(refuseUnknownPath)
   await app.register(cookie)
-  const register = async (scope: FastifyInstance, path: string, name: string) => {
-    const plugin = await room(path, name)
-    if (plugin) await scope.register(plugin, deps)
-  }
-
-  await app.register(async (clients) => {
-    readForms(clients)
-    clients.setErrorHandler(oauthErrorHandler)
-    const close = refuseOtherMethods(clients, () => new OAuthError('invalid_request', 'Use POST'))
-    await register(clients, './token/routes.ts', 'tokenRoutes')
-    close()
-  })
-  await app.register(async (users) => {
-    const door = await import('./http/user-door.ts' as string).catch(() => undefined)
-    readForms(users)
-    if (door) door.openUserDoor?.(users, deps)
-    await register(users, './sign-in/routes.ts', 'signInRoutes')
-    await register(users, './authorize/routes.ts', 'authorizeRoutes')
-    await register(users, './consent/routes.ts', 'consentRoutes')
-    await register(users, './account/routes.ts', 'accountRoutes')
-  })
-  await app.register(
-    async (admins) => {
-      admins.setErrorHandler(problemErrorHandler)
-      const authenticate = await import('./admins/authenticate.ts' as string).catch(() => undefined)
-      if (authenticate) admins.addHook('onRequest', authenticate.adminGuard(deps))
-      const close = refuseOtherMethods(
-        admins,
-        () => new ProblemError('method_not_allowed', 'See Allow'),
-      )
-      for (const [path, name] of [
-        ['./tenants/routes.ts', 'tenantRoutes'],
-        ['./users/routes.ts', 'userRoutes'],
-        ['./agents/routes.ts', 'agentRoutes'],
-        ['./audiences/routes.ts', 'audienceRoutes'],
-        ['./entitlements/routes.ts', 'entitlementRoutes'],
-        ['./delegations/routes.ts', 'delegationRoutes'],
-        ['./revoke/routes.ts', 'revokeRoutes'],
-        ['./keys/routes.ts', 'keyRoutes'],
-        ['./audit/routes.ts', 'auditRoutes'],
-        ['./admins/routes.ts', 'adminKeyRoutes'],
-      ] as const) {
-        await register(admins, path, name)
-      }
-      close()
-    },
-    { prefix: '/admin/v1' },
-  )
-  await register(app, './discovery/routes.ts', 'discoveryRoutes')
-  await register(app, './http/operations.ts', 'operationsRoutes')
+  await app.register(clientsDoor, deps)
+  await app.register(usersDoor, deps)
+  await app.register((admins) => adminsDoor(admins, deps), { prefix: '/admin/v1' })
+  await app.register(operatorsDoor, deps)
+  await app.register(discoveryRoutes, deps)
+  await app.register(operationsRoutes, deps)
   return app
+}
+
+/** Agents: client authentication, OAuth's errors, nothing to be cached. */
+async function clientsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
+  readForms(app)
+  app.setErrorHandler(oauthErrorHandler)
+  const close = refuseOtherMethods(
+    app,
+    () => new OAuthError('invalid_request', 'This method is not allowed here', { status: 405 }),
+  )
+  await app.register(tokenRoutes, deps)
+  close()
+}
+
+/** People: session cookie, anti-forgery token, pages. */
+async function usersDoor(app: FastifyInstance, deps: Deps): Promise<void> {
+  openUserDoor(app)
+  await app.register(signInRoutes, deps)
+  await app.register(authorizeRoutes, deps)
+  await app.register(consentRoutes, deps)
+  await app.register(accountRoutes, deps)
+}
+
+/** Administrators: an admin key and its scopes, problem details. */
+async function adminsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
+  app.addHook('onRequest', adminGuard(deps))
+  app.addHook('preValidation', refuseUnstorableText)
+  app.setNotFoundHandler(refuseUnknownPath)
+  const close = refuseOtherMethods(
+    app,
+    () => new ProblemError('method_not_allowed', 'The Allow header lists what this path takes'),
+  )
+  await app.register(tenantRoutes, deps)
+  await app.register(userRoutes, deps)
+  await app.register(agentRoutes, deps)
+  await app.register(audienceRoutes, deps)
+  await app.register(entitlementRoutes, deps)
+  await app.register(delegationRoutes, deps)
+  await app.register(revokeRoutes, deps)
+  await app.register(keyRoutes, deps)
+  await app.register(auditRoutes, deps)
+  await app.register(adminKeyRoutes, deps)
+  close()
+}
+
+/** Monitoring: an admin key, at the path where scrapers look. */
+async function operatorsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
+  app.addHook('onRequest', adminGuard(deps))
+  await app.register(metricsRoutes, deps)
+}
+
+function refuseUnknownPath(): never {
+  throw notFound('path')
 }

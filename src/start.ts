@@ -56,7 +56,7 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     const keys = await openKeyRing({ db, config, now, log })
     undo.push(() => keys.close())
     const outbound = createOutbound({ allow, allowLoopbackHttp: config.allowLoopbackHttp })
-    const metrics = createMetrics({ pool })
+    const metrics = createMetrics({ pool, hot })
     const deps: Deps = { config, db, pool, hot, keys, outbound, now, log, metrics }
 
     const app = await createApp(deps)

@@ -20,8 +20,8 @@ export type OAuthErrorDetails = {
   retryAfter?: number
   /** Told to the log alone. */
   cause?: unknown
-  /** The caller asked too often: 429 instead of 503. */
-  tooMany?: boolean
+  /** Instead of the code's own status: 405 for a wrong method, 429 for a caller that asks too often. */
+  status?: 405 | 429
   /** Answer with `WWW-Authenticate: Basic`: the client authenticated by header (CA-02). */
   basicChallenge?: boolean
 }
@@ -43,9 +43,10 @@ export class OAuthError extends Error {
 
   /** The HTTP status of this code at the token endpoint (§2.7 of the protocol reference). */
   get status(): number {
+    if (this.details.status !== undefined) return this.details.status
     if (this.code === 'invalid_client') return 401
     if (this.code === 'server_error') return 500
-    if (this.code === 'temporarily_unavailable') return this.details.tooMany ? 429 : 503
+    if (this.code === 'temporarily_unavailable') return 503
     return 400
   }
 }

@@ -116,7 +116,7 @@ export function decide(question: Question, known: Knowledge, now: Date): Decisio
     return { granted: false, audience, reason: 'unverified_contact' }
   }
 
-  const delegated = decideDelegation(asked, audience, known.delegation, now)
+  const delegated = decideDelegation(asked, target, known.delegation, now)
   if ('reason' in delegated) {
     if (delegated.reason === 'no_delegation' && entitlement.consent === 'admin') {
       return { granted: false, audience, asked, reason: 'no_delegation', policy: entitlement }
@@ -135,9 +135,8 @@ export function decide(question: Question, known: Knowledge, now: Date): Decisio
   return { granted: true, audience, entitlement, lifetime, ...delegated }
 }
 
-type Target =
-  | { audience: AudienceFacts; entitlement: EntitlementFacts; resources: string[] }
-  | { reason: Reason; audience?: AudienceFacts }
+type Bounds = { audience: AudienceFacts; entitlement: EntitlementFacts }
+type Target = (Bounds & { resources: string[] }) | { reason: Reason; audience?: AudienceFacts }
 
 /** Audience, entitlement, client mapping and resources: TX-04…TX-11, IJ-41. */
 function decideTarget({ audiences, resources }: Question, known: Knowledge, now: Date): Target {
@@ -163,8 +162,10 @@ function decideTarget({ audiences, resources }: Question, known: Knowledge, now:
     }
     if (!granted.includes(registered)) granted.push(registered)
   }
-  if (granted.length === 0 && audience.profile === 'mcp-ema') {
-    return { reason: 'resource_required', audience }
+  if (granted.length === 0) {
+    const bounded = audience.default_resources.length > 0 || entitlement.resources !== null
+    if (bounded) return { reason: 'resource_not_entitled', audience }
+    if (audience.profile === 'mcp-ema') return { reason: 'resource_required', audience }
   }
   return { audience, entitlement, resources: granted }
 }
@@ -202,7 +203,7 @@ function decideScopes(
 /** What of it the user has delegated; refused only when nothing of it has been (GR-04). */
 function decideDelegation(
   asked: Asked,
-  audience: AudienceFacts,
+  bounds: Bounds,
   delegation: DelegationFacts | undefined,
   now: Date,
 ):
@@ -216,9 +217,9 @@ function decideDelegation(
     } {
   if (delegation === undefined) return { reason: 'no_delegation' }
   if (hasEnded(delegation, now)) return { reason: 'delegation_expired' }
-  const resources = delegatedResources(asked, audience, delegation)
+  const resources = delegatedResources(asked, bounds, delegation)
   if (resources === undefined) return { reason: 'resource_not_delegated' }
-  const catalogue = catalogueScopes(audience, resources)
+  const catalogue = catalogueScopes(bounds.audience, resources)
   const scopes = asked.scopes.filter(
     (scope) => delegation.scopes.includes(scope) && catalogue.has(scope),
   )
@@ -230,15 +231,19 @@ function decideDelegation(
  * The asked resources that were delegated. Where none was asked, a delegation that names resources still
  * bounds the ID-JAG to them; undefined when nothing is left, which must not come to mean "all".
  */
-function delegatedResources(asked: Asked, audience: AudienceFacts, delegation: DelegationFacts) {
+function delegatedResources(
+  asked: Asked,
+  { audience, entitlement }: Bounds,
+  delegation: DelegationFacts,
+): string[] | undefined {
+  if (asked.resources.length === 0 && delegation.resources === null) return []
   const candidates =
     asked.resources.length > 0
       ? asked.resources.filter((resource) => allowsResource(delegation, resource))
-      : (delegation.resources ?? []).flatMap(
-          (resource) => registeredResource(audience, resource) ?? [],
-        )
-  const bounded = asked.resources.length > 0 || delegation.resources !== null
-  return bounded && candidates.length === 0 ? undefined : candidates
+      : (delegation.resources ?? [])
+          .flatMap((resource) => registeredResource(audience, resource) ?? [])
+          .filter((resource) => allowsResource(entitlement, resource))
+  return candidates.length === 0 ? undefined : [...candidates]
 }
 
 export const isAuthMd = (profile: Profile): boolean => profile.startsWith('authmd-')

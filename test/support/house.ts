@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, InjectOptions } from 'fastify'
-import { pino } from 'pino'
 import { createApp } from '../../src/app.ts'
 import { type Config, loadConfig } from '../../src/config.ts'
 import { openHotPool, openPool } from '../../src/db/pool.ts'
 import type { Deps } from '../../src/deps.ts'
+import { createLogger } from '../../src/http/logging.ts'
 import { createMetrics } from '../../src/http/metrics.ts'
 import { createOutbound, parseAllowList } from '../../src/http/outbound.ts'
 import { openKeyRing } from '../../src/keys/open-key-ring.ts'
@@ -55,7 +55,7 @@ export async function openHouse(
     ...environment,
   })
   const logs: string[] = []
-  const log = pino({ level: 'debug' }, { write: (line: string) => void logs.push(line) })
+  const log = createLogger(config, { write: (line: string) => void logs.push(line) })
   const clock = { now: new Date(Math.floor(Date.now() / 1000) * 1000) }
   const now = () => new Date(clock.now)
   const { pool, db } = openPool(database.connection, () => undefined, 8)
