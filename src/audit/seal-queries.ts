@@ -5,7 +5,7 @@ import { type Closed, type Now, type Window, windowAfter } from './window.ts'
 
 /** A sealed table and the column that names its rows. */
 const SEALED = { issuances: 'jti', audit_events: 'id' } as const
-type SealedTable = keyof typeof SEALED
+export type SealedTable = keyof typeof SEALED
 const TABLES = Object.keys(SEALED) as SealedTable[]
 
 /** A row under a seal, by name and leaf. */
@@ -77,7 +77,7 @@ export async function fetchMembers(tx: Db, most: number): Promise<Member[]> {
 /** The first row of these windows that is under no seal behind the window's position, up to `upTo`. */
 export async function findOutside(db: Db, windows: Window[], upTo?: string) {
   if (windows.length === 0) return undefined
-  const { rows } = await sql<{ table: string; id: string }>`
+  const { rows } = await sql<{ table: SealedTable; id: string }>`
     ${unionAll(TABLES.flatMap((table) => windows.map((window) => namesOf(table, window, upTo))))}
     order by "table", id limit 1`.execute(db)
   return rows[0]
@@ -109,7 +109,7 @@ export async function listSeals(db: Db, after: string, most: { seals: number; ro
 export async function listMembers(db: Db, from: string, to: string) {
   const { rows } = await sql<{
     position: string
-    table: string | null
+    table: SealedTable | null
     id: string | null
     leaf: Buffer | null
   }>`

@@ -18,13 +18,18 @@ import {
   listClosed,
   listMembers,
   listSeals,
+  type SealedTable,
   useUtc,
 } from './seal-queries.ts'
 import { openSealKeys, type SealKeys, type StoredSeal, sealIsGenuine } from './seal-signature.ts'
 import { isSnapshot } from './snapshot.ts'
 import { type Closed, openWindows, strayWindows, windowBetween } from './window.ts'
 
-export type Broken = { table: string; id: string; kind: 'changed' | 'missing' | 'inserted' }
+export type Broken = {
+  table: SealedTable | 'seals'
+  id: string
+  kind: 'changed' | 'missing' | 'inserted'
+}
 export type Verdict = {
   ok: boolean
   /** The last seal that stands, with everything before it. */
