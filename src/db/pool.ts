@@ -26,20 +26,23 @@ export function openPool(connection: Connection, onIdleError: (error: Error) => 
  * Connections for the statements prepared by hand. Those join a handful of rows by their keys, and their
  * plans are kept: a plan made while a table was small must not become a scan when it has grown.
  */
-export function openHotPool(connection: Connection, onIdleError: (error: Error) => void, max = 4) {
+export function openHotPool(
+  connection: Connection,
+  onIdleError: (error: Error) => void,
+  max = 4,
+): pg.Pool {
   const pool = new pg.Pool({
     application_name: 'agent-idp hot',
     connectionTimeoutMillis: 5_000,
     max,
     ...poolConfig(connection),
+    onConnect: async (client) => {
+      await client.query(KEYED_PLANS)
+    },
   })
   pool.on('error', onIdleError)
-  pool.on('connect', (client) => {
-    client
-      .query(
-        'set enable_hashjoin = off; set enable_mergejoin = off; set enable_seqscan = off; set jit = off',
-      )
-      .catch(onIdleError)
-  })
   return pool
 }
+
+const KEYED_PLANS =
+  'set enable_hashjoin = off; set enable_mergejoin = off; set enable_seqscan = off; set jit = off'
