@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict'
+import { after, test } from 'node:test'
+import { authorize, type Browser, browser, signIn } from '../support/browser.ts'
+import { claimsOf, enrolAgent, enrolUser, events, redeem, refresh } from '../support/enrol.ts'
+import { openHouse } from '../support/house.ts'
+
+const house = await openHouse({ after })
+const agent = await enrolAgent(house)
+
+async function signedIn() {
+  const user = await enrolUser(house)
+  const there = browser(house)
+  await signIn(there, user)
+  const code = await authorize(there, agent, { scope: 'openid offline_access' })
+  const { body } = await redeem(house, agent, code)
+  return { user, there, tokens: body }
+}
+
+const isSignedIn = async (there: Browser) => (await there.get('/sign-in')).url === '/account'
+
+test('signing out ends the session and what agents hold of it', async () => {
+  const { user, there, tokens } = await signedIn()
+  const visit = await there.post('/sign-out', {})
+  assert.equal(visit.status, 403, 'a form without its token does nothing')
+  assert.ok(await isSignedIn(there))
+
+  const page = await there.get('/oauth2/logout')
+  const csrf = /name="csrf" value="([^"]*)"/.exec(page.text)?.[1]
+  const done = await there.post('/sign-out', { csrf })
+  assert.match(done.text, /You are signed out/)
+  assert.equal(there.cookies.has('session'), false)
+  const refused = await refresh(house, agent, tokens.refresh_token)
+  assert.equal(refused.status, 400)
+  assert.equal(refused.body.error, 'invalid_grant')
+  const [event] = await events(house, 'session.ended')
+  assert.equal(event?.user_id, user.id)
+})
+
+test('the old cookie is worth nothing after signing out', async () => {
+  const { there } = await signedIn()
+  const kept = there.cookies.get('session') ?? ''
+  const page = await there.get('/oauth2/logout')
+  await there.post('/oauth2/logout', { csrf: /name="csrf" value="([^"]*)"/.exec(page.text)?.[1] })
+  there.cookies.set('session', kept)
+  assert.equal(await isSignedIn(there), false)
+})
+
+test('asks before a logout that comes from elsewhere', async () => {
+  const { there } = await signedIn()
+  assert.match((await there.get('/oauth2/logout')).text, /Sign out\?/)
+  assert.match((await there.post('/oauth2/logout', {})).text, /Sign out\?/)
+  assert.ok(await isSignedIn(there))
+})
+
+test('logs out without asking for an ID token of this session', async () => {
+  const { there, tokens } = await signedIn()
+  const query = new URLSearchParams({
+    id_token_hint: tokens.id_token,
+    post_logout_redirect_uri: 'https://evil.example/',
+  })
+  const visit = await there.get(`/oauth2/logout?${query}`)
+  assert.match(visit.text, /You are signed out/)
+  assert.equal(await isSignedIn(there), false)
+})
+
+test("asks when the ID token is another user's, or forged", async () => {
+  const other = await signedIn()
+  const { there, tokens } = await signedIn()
+  const [head, , tail] = tokens.id_token.split('.')
+  const claims = { ...claimsOf(tokens.id_token), email: 'x@y.example' }
+  const forged = `${head}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.${tail}`
+  for (const hint of [other.tokens.id_token, forged, tokens.access_token, 'nonsense']) {
+    const visit = await there.get(`/oauth2/logout?${new URLSearchParams({ id_token_hint: hint })}`)
+    assert.match(visit.text, /Sign out\?/)
+  }
+  assert.ok(await isSignedIn(there))
+})
+
+test('signing in again in the same browser keeps what agents hold, and signing out then ends it all', async () => {
+  const { user, there, tokens } = await signedIn()
+  house.wait(10)
+  const page = await there.get('/sign-in?prompt=login')
+  assert.match(page.text, /Sign in again/)
+  await there.submit(page, { email: user.email, password: user.password })
+  const kept = await refresh(house, agent, tokens.refresh_token)
+  assert.equal(kept.status, 200, kept.text)
+  const { auth_time, sid } = claimsOf(tokens.id_token)
+  assert.equal(claimsOf(kept.body.id_token).auth_time, auth_time)
+  assert.equal(claimsOf(kept.body.id_token).sid, sid)
+
+  const logout = await there.get('/oauth2/logout')
+  await there.post('/sign-out', { csrf: /name="csrf" value="([^"]*)"/.exec(logout.text)?.[1] })
+  const refused = await refresh(house, agent, kept.body.refresh_token)
+  assert.equal(refused.body.error, 'invalid_grant')
+})
+
+test("another person's sign-in ends the session of the one before", async () => {
+  const { there, tokens } = await signedIn()
+  const other = await enrolUser(house)
+  const page = await there.get('/sign-in?prompt=login')
+  await there.submit(page, { email: other.email, password: other.password })
+  const refused = await refresh(house, agent, tokens.refresh_token)
+  assert.equal(refused.body.error, 'invalid_grant')
+})
