@@ -7,6 +7,7 @@ import { agentRoutes } from './agents/routes.ts'
 import { audienceRoutes } from './audiences/routes.ts'
 import { auditRoutes } from './audit/routes.ts'
 import { authorizeRoutes } from './authorize/routes.ts'
+import { userinfoRoutes } from './authorize/userinfo-routes.ts'
 import { consentRoutes } from './consent/routes.ts'
 import { newTimeOrderedId } from './db/ids.ts'
 import { delegationRoutes } from './delegations/routes.ts'
@@ -28,6 +29,7 @@ import { OAuthError } from './oauth/errors.ts'
 import { revokeRoutes } from './revoke/routes.ts'
 import { signInRoutes } from './sign-in/routes.ts'
 import { tenantRoutes } from './tenants/routes.ts'
+import { revocationRoutes } from './token/revoke-routes.ts'
 import { tokenRoutes } from './token/routes.ts'
 import { userRoutes } from './users/routes.ts'
 
@@ -71,6 +73,8 @@ async function clientsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
     () => new OAuthError('invalid_request', 'This method is not allowed here', { status: 405 }),
   )
   await app.register(tokenRoutes, deps)
+  await app.register(revocationRoutes, deps)
+  await app.register(userinfoRoutes, deps)
   close()
 }
 

@@ -46,5 +46,6 @@ export function findGrantedUser(db: Db, family_id: string, now: Date) {
     .where('users.status', '=', 'active')
     .where('tenants.status', '=', 'active')
     .where('agents.status', '=', 'active')
+    .where('agents.expires_at', '>', now)
     .executeTakeFirst()
 }

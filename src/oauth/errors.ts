@@ -10,6 +10,7 @@ export type OAuthErrorCode =
   | 'insufficient_user_authentication'
   | 'interaction_required'
   | 'access_denied'
+  | 'unsupported_token_type'
   | 'server_error'
   | 'temporarily_unavailable'
 

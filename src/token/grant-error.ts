@@ -24,6 +24,7 @@ const ANSWERS: { [R in Reason]?: readonly [OAuthErrorCode, string] } = {
   refresh_token_expired: ['invalid_grant', BAD_TOKEN],
   refresh_token_revoked: ['invalid_grant', BAD_TOKEN],
   spent_refresh_token: ['invalid_grant', BAD_TOKEN],
+  unsupported: ['unsupported_token_type', 'Only refresh tokens can be revoked by themselves'],
   scope_not_granted: ['invalid_scope', 'scope asks for more than the refresh token holds'],
 }
 

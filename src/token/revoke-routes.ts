@@ -1,0 +1,65 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type from 'typebox'
+import { authenticateAgent } from '../agents/authenticate.ts'
+import { readClientCredentials } from '../agents/client-credentials.ts'
+import type { Deps } from '../deps.ts'
+import { NO_STORE } from '../http/client-door.ts'
+import type { FormFields } from '../http/form.ts'
+import { OAuthError } from '../oauth/errors.ts'
+import { createGatherFacts } from './facts.ts'
+import { Refusal } from './refusals.ts'
+import { revokeToken } from './revoke-token.ts'
+import { OAuthErrorResponse, TokenRequest } from './schema.ts'
+
+const { client_id, client_secret, client_assertion_type, client_assertion } =
+  TokenRequest.properties
+
+const RevocationRequest = Type.Object({
+  token: Type.Optional(Type.String({ description: 'A refresh token, current or spent' })),
+  token_type_hint: Type.Optional(Type.String({ examples: ['refresh_token'] })),
+  client_id,
+  client_secret,
+  client_assertion_type,
+  client_assertion,
+})
+
+/** The revocation endpoint, RFC 7009. A suspended agent may still give up what it holds. */
+export const revocationRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
+  const gatherFacts = createGatherFacts(deps.hot)
+  app.post(
+    '/oauth2/revoke',
+    {
+      schema: {
+        summary: 'Give up a refresh token',
+        tags: ['clients'],
+        consumes: ['application/x-www-form-urlencoded'],
+        body: RevocationRequest,
+        response: {
+          200: Type.Unsafe<undefined>({ description: 'Done, or there was nothing to do' }),
+          '4xx': OAuthErrorResponse,
+        },
+      },
+    },
+    async (request, reply) => {
+      reply.headers(NO_STORE)
+      const fields = request.body as FormFields
+      const { authorization } = request.headers
+      const credentials = readClientCredentials(authorization, fields)
+      const { agent } = await gatherFacts({
+        client_id: credentials.clientId,
+        audience: null,
+        audience_other: null,
+        family_id: null,
+        refresh_hash: null,
+      })
+      const client = await authenticateAgent(deps, credentials, agent)
+      if ('refused' in client) {
+        const { code, message } = new Refusal(client.refused).toOAuthError()
+        deps.metrics.refused(code, client.refused)
+        throw new OAuthError(code, message, { basicChallenge: authorization !== undefined })
+      }
+      await revokeToken(deps, client, fields, { request_id: request.id })
+      return reply.send(undefined)
+    },
+  )
+}
