@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import type { Answer, Form, House } from './house.ts'
+import type { Answer, Doors, Form } from './house.ts'
 import { formBody } from './house.ts'
 
 export const PASSWORD = 'correct horse battery staple'
@@ -20,7 +20,7 @@ export type Visit = Answer & { url: string }
 export type Client = { client_id: string; redirect_uri: string }
 export type Person = { email: string; password?: string }
 
-export function browser(house: House): Browser {
+export function browser(house: Doors): Browser {
   const cookies = new Map<string, string>()
 
   async function send(method: 'GET' | 'POST', url: string, fields?: Form): Promise<Visit> {
@@ -124,7 +124,7 @@ function keep(cookies: Map<string, string>, line: string): void {
   else cookies.set(name, value)
 }
 
-function pathWithin(house: House, location: string): string | undefined {
+function pathWithin(house: Doors, location: string): string | undefined {
   const url = new URL(location, house.config.issuer)
   return url.origin === house.config.issuer ? url.pathname + url.search : undefined
 }

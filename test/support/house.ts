@@ -21,16 +21,11 @@ export type Answer = {
   text: string
 }
 
-/** A whole server on a database of its own, with a clock that the test sets. */
-export type House = {
-  app: FastifyInstance
-  deps: Deps
-  config: Config
-  /** Moves the clock by so many seconds; time stands still otherwise. */
-  wait(seconds: number): void
-  clock: { now: Date }
-  logs: string[]
-  inject(options: InjectOptions): Promise<Answer>
+/** What callers find of a server, be it in this process or another. */
+export type Doors = {
+  config: Pick<Config, 'issuer'>
+  clock: { readonly now: Date }
+  inject(options: Ask): Promise<Answer>
   admin(
     method: string,
     path: string,
@@ -38,6 +33,19 @@ export type House = {
     headers?: Record<string, string>,
   ): Promise<Answer>
   form(path: string, fields: Form, headers?: Record<string, string>): Promise<Answer>
+}
+/** A request, as `app.inject` takes it. */
+export type Ask = Pick<InjectOptions, 'method' | 'url' | 'headers' | 'payload'>
+
+/** A whole server on a database of its own, with a clock that the test sets. */
+export type House = Doors & {
+  app: FastifyInstance
+  deps: Deps
+  config: Config
+  /** Moves the clock by so many seconds; time stands still otherwise. */
+  wait(seconds: number): void
+  clock: { now: Date }
+  logs: string[]
 }
 export type Form = Record<string, string | string[] | undefined>
 
@@ -85,7 +93,7 @@ export async function openHouse(
     await database.drop()
   })
 
-  const inject = async (options: InjectOptions): Promise<Answer> => {
+  const inject = async (options: Ask): Promise<Answer> => {
     const answer = await app.inject(options)
     const json = /json/.test(String(answer.headers['content-type'] ?? ''))
     return {
@@ -105,6 +113,13 @@ export async function openHouse(
       clock.now = new Date(clock.now.getTime() + seconds * 1000)
     },
     inject,
+    ...callsBy(inject),
+  }
+}
+
+/** The two usual kinds of request. */
+export function callsBy(inject: Doors['inject']): Pick<Doors, 'admin' | 'form'> {
+  return {
     admin: (method, path, body, headers = {}) =>
       inject({
         method: method as 'GET',

@@ -3,11 +3,11 @@ import { randomUUID, type webcrypto } from 'node:crypto'
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose'
 import { CLIENT_ASSERTION_TYPE, GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
 import { authorize, type Browser, browser, PASSWORD, signIn } from './browser.ts'
-import type { Answer, Form, House } from './house.ts'
+import type { Answer, Doors, Form } from './house.ts'
 
 /** Whom and what a story is about, made through the doors as an administrator would. */
 export type Story = {
-  house: House
+  house: Doors
   user: { id: string; email: string }
   owner: { id: string }
   agent: StoryAgent
@@ -45,7 +45,7 @@ const made = (answer: Answer) => {
   return answer.body
 }
 
-export async function newUser(house: House, members: object = {}) {
+export async function newUser(house: Doors, members: object = {}) {
   const email = `${randomUUID()}@orbit.example`
   const body = { email, email_verified: true, name: 'Kim', password: PASSWORD, ...members }
   const user = made(await house.admin('POST', '/users', body))
@@ -53,7 +53,7 @@ export async function newUser(house: House, members: object = {}) {
 }
 
 export async function newAgent(
-  house: House,
+  house: Doors,
   owner: { id: string },
   members: object = {},
 ): Promise<StoryAgent> {
@@ -87,7 +87,7 @@ export async function newAgent(
   }
 }
 
-export async function newAudience(house: House, members: object = {}) {
+export async function newAudience(house: Doors, members: object = {}) {
   const body = {
     issuer: AUDIENCE,
     name: 'Paperclip',
@@ -105,7 +105,7 @@ export async function newAudience(house: House, members: object = {}) {
 }
 
 export async function entitle(
-  house: House,
+  house: Doors,
   agent: { id: string },
   audience: { id: string },
   members: object = {},
@@ -121,7 +121,7 @@ export async function entitle(
 }
 
 /** A user, an agent with its owner, an audience and the entitlement between them; no delegation yet. */
-export async function tellStory(house: House, options: Options = {}): Promise<Story> {
+export async function tellStory(house: Doors, options: Options = {}): Promise<Story> {
   const user = await newUser(house, options.user)
   const owner = await newUser(house)
   const agent = await newAgent(house, owner, options.agent)
@@ -183,7 +183,7 @@ export async function tellStory(house: House, options: Options = {}): Promise<St
 }
 
 /** The parameters by which an agent proves itself, by its own method. */
-export async function clientAuthentication(house: House, agent: StoryAgent): Promise<Form> {
+export async function clientAuthentication(house: Doors, agent: StoryAgent): Promise<Form> {
   if (agent.privateKey) {
     return {
       client_assertion_type: CLIENT_ASSERTION_TYPE,
@@ -198,7 +198,7 @@ export async function clientAuthentication(house: House, agent: StoryAgent): Pro
 
 /** A client assertion with nothing wrong with it, but for what is asked otherwise. */
 export async function clientAssertion(
-  house: House,
+  house: Doors,
   agent: StoryAgent,
   { header = {}, ...claims }: Record<string, unknown> & { header?: object } = {},
 ): Promise<string> {
