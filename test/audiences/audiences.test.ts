@@ -1,0 +1,293 @@
+import assert from 'node:assert/strict'
+import { after, test } from 'node:test'
+import { openHouse } from '../support/house.ts'
+import { assertRefused } from '../support/refused.ts'
+
+const house = await openHouse({ after })
+
+let count = 0
+const API = 'https://api.chat.example/'
+const chat = {
+  identifier: API,
+  scopes: [{ name: 'chat.read', description: 'Read your messages' }, { name: 'chat.write' }],
+}
+const asked = (body: object = {}) => ({
+  issuer: `https://auth-${++count}.chat.example`,
+  name: 'Chat',
+  profile: 'idjag',
+  resources: [chat],
+  ...body,
+})
+const ask = (body: object = {}) => house.admin('POST', '/audiences', asked(body))
+const register = async (body: object = {}) => {
+  const answer = await ask(body)
+  assert.equal(answer.status, 201, answer.text)
+  return answer.body
+}
+
+test('an audience is registered with its catalogue and defaults', async () => {
+  const { body: owner } = await house.admin('POST', '/users', {})
+  const settings = {
+    issuer: 'https://auth.chat.example/tenant/7',
+    default_scopes: ['chat.read'],
+    default_resources: ['https://API.chat.example'],
+    claims: ['email', 'act'],
+    max_auth_age: 900,
+    id_jag_lifetime: 120,
+    id_jag_signing_alg: 'RS256',
+    owner_id: owner.id,
+  }
+  const audience = await register({
+    ...settings,
+    review_at: '2027-06-01T02:00:00+02:00',
+    // Contract members that are not built yet, at rest.
+    aliases: [],
+    subject_type: 'public',
+    sector: null,
+    dpop_required: false,
+    events_endpoint: null,
+    events_dialect: 'none',
+    event_type: null,
+    event_names_agent: false,
+    notify_expiry: false,
+  })
+  const now = house.clock.now.toISOString()
+  assert.deepEqual(audience, {
+    ...settings,
+    id: audience.id,
+    tenant_id: 'ten_AAAAAAAAAAAAAAAAAAAAAA',
+    name: 'Chat',
+    profile: 'idjag',
+    resources: [chat],
+    default_resources: [API],
+    subject_type: 'public',
+    review_at: '2027-06-01T00:00:00.000Z',
+    status: 'active',
+    status_reason: null,
+    created_at: now,
+    updated_at: now,
+  })
+  assert.deepEqual((await house.admin('GET', `/audiences/${audience.id}`)).body, audience)
+  const query = `issuer=${encodeURIComponent(settings.issuer)}&status=active`
+  assert.deepEqual((await house.admin('GET', `/audiences?${query}`)).body.data, [audience])
+})
+
+test('what is left out is standard; an auth.md service wants a sign-in of the last hour', async () => {
+  const plain = await register({ resources: [] })
+  assert.deepEqual(
+    [plain.max_auth_age, plain.id_jag_lifetime, plain.id_jag_signing_alg, plain.claims],
+    [null, null, 'ES256', []],
+  )
+  assert.equal((await register({ profile: 'authmd-0.2' })).max_auth_age, 3600)
+  assert.equal((await register({ profile: 'authmd-0.2', max_auth_age: 600 })).max_auth_age, 600)
+})
+
+test('an issuer is registered once in a tenant, until its audience is retired', async () => {
+  const { id, issuer } = await register()
+  assertRefused(await ask({ issuer }), 409, 'already_exists', '/issuer')
+  const { body: tenant } = await house.admin('POST', '/tenants', { name: 'Elsewhere' })
+  await register({ issuer, tenant_id: tenant.id })
+  await house.admin('POST', `/audiences/${id}/retire`, {})
+  await register({ issuer })
+})
+
+const scopes = (...names: string[]) => names.map((name) => ({ name }))
+const REFUSED: [why: string, body: object, pointer: string][] = [
+  ['without an issuer', { issuer: undefined }, '/issuer'],
+  ['at a plain http issuer', { issuer: 'http://auth.example' }, '/issuer'],
+  ['whose issuer is no URL', { issuer: 'auth.example' }, '/issuer'],
+  ['whose issuer has a query', { issuer: 'https://auth.example?x=1' }, '/issuer'],
+  ['whose issuer has a fragment', { issuer: 'https://auth.example#x' }, '/issuer'],
+  ['whose issuer has userinfo', { issuer: 'https://a@auth.example' }, '/issuer'],
+  ['whose issuer has a space', { issuer: 'https://auth.example/a b' }, '/issuer'],
+  ['whose issuer is too long', { issuer: `https://auth.example/${'a'.repeat(500)}` }, '/issuer'],
+  ['that is this server itself', { issuer: 'http://localhost:4000' }, '/issuer'],
+  ['that is this server with a slash', { issuer: 'http://localhost:4000/' }, '/issuer'],
+  ['that is this server in capitals', { issuer: 'http://LOCALHOST:4000' }, '/issuer'],
+  ['without a name', { name: undefined }, '/name'],
+  ['of an unknown profile', { profile: 'saml' }, '/profile'],
+  ['without resources', { resources: undefined }, '/resources'],
+  ['for MCP without a resource', { profile: 'mcp-ema', resources: [] }, '/resources'],
+  [
+    'with a relative resource',
+    { resources: [{ identifier: '/api', scopes: [] }] },
+    '/resources/0/identifier',
+  ],
+  [
+    'with a fragment in a resource',
+    { resources: [{ identifier: `${API}#x`, scopes: [] }] },
+    '/resources/0/identifier',
+  ],
+  [
+    'with one resource written two ways',
+    { resources: [chat, { identifier: 'HTTPS://api.chat.example', scopes: [] }] },
+    '/resources/1/identifier',
+  ],
+  [
+    'with a space in a scope',
+    { resources: [{ identifier: API, scopes: scopes('chat read') }] },
+    '/resources/0/scopes/0/name',
+  ],
+  [
+    'with a scope named twice',
+    { resources: [{ identifier: API, scopes: scopes('a', 'b', 'a') }] },
+    '/resources/0/scopes/2/name',
+  ],
+  ['with a default scope of nobody', { default_scopes: ['chat.delete'] }, '/default_scopes/0'],
+  [
+    'with a default resource of somebody else',
+    { default_resources: ['https://other.example/'] },
+    '/default_resources/0',
+  ],
+  ['with an unknown claim', { claims: ['address'] }, '/claims/0'],
+  ['that wants no age at all', { max_auth_age: 0 }, '/max_auth_age'],
+  ['that leaves no time to use an ID-JAG', { max_auth_age: 300 }, '/max_auth_age'],
+  ['with a long-lived ID-JAG', { id_jag_lifetime: 301 }, '/id_jag_lifetime'],
+  ['with a very short-lived ID-JAG', { id_jag_lifetime: 59 }, '/id_jag_lifetime'],
+  ['with an unknown owner', { owner_id: 'usr_unknown' }, '/owner_id'],
+  ['in an unknown tenant', { tenant_id: 'ten_unknown' }, '/tenant_id'],
+  ['with a review on no day', { review_at: '2027-02-30T00:00:00Z' }, '/review_at'],
+  ['with an unknown member', { url: 'https://x.example' }, '/url'],
+  [
+    'with U+0000 deep inside',
+    { resources: [{ identifier: API, scopes: [{ name: 'a', description: 'b\0' }] }] },
+    '/resources/0/scopes/0/description',
+  ],
+]
+for (const [why, body, pointer] of REFUSED) {
+  test(`an audience ${why} is refused`, async () => {
+    assertRefused(await ask(body), 422, 'validation_failed', pointer)
+  })
+}
+
+const UNBUILT: [body: object, pointer: string][] = [
+  [{ profile: 'authmd-0.1' }, '/profile'],
+  [{ profile: 'authmd-head' }, '/profile'],
+  [{ aliases: ['https://auth2.example'] }, '/aliases'],
+  [{ subject_type: 'pairwise' }, '/subject_type'],
+  [{ sector: 'chat.example' }, '/sector'],
+  [{ dpop_required: true }, '/dpop_required'],
+  [{ events_endpoint: 'https://chat.example/events' }, '/events_endpoint'],
+  [{ events_dialect: 'set' }, '/events_dialect'],
+  [{ event_type: 'x' }, '/event_type'],
+  [{ event_names_agent: true }, '/event_names_agent'],
+  [{ notify_expiry: true }, '/notify_expiry'],
+  [{ claims: ['email', 'aud_sub'] }, '/claims/1'],
+  [{ claims: ['aud_tenant'] }, '/claims/0'],
+  [{ id_jag_signing_alg: 'EdDSA' }, '/id_jag_signing_alg'],
+  [{ id_jag_signing_alg: 'none' }, '/id_jag_signing_alg'],
+  [
+    { resources: [{ ...chat, authorization_details_types: ['payment'] }] },
+    '/resources/0/authorization_details_types',
+  ],
+]
+for (const [body, pointer] of UNBUILT) {
+  test(`${JSON.stringify(body)} is not built yet and refused by name`, async () => {
+    assertRefused(await ask(body), 422, 'unsupported_value', pointer)
+  })
+}
+
+test('discovery is not built yet and refused by name', async () => {
+  const answer = await house.admin('POST', '/audiences', { discover: 'https://chat.example' })
+  assertRefused(answer, 422, 'unsupported_value', '/discover')
+})
+
+test('a patch changes what it names, and the whole must still hold', async () => {
+  const audience = await register({ default_scopes: ['chat.write'], max_auth_age: 900 })
+  const patch = (body: object) => house.admin('PATCH', `/audiences/${audience.id}`, body)
+  const { body: owner } = await house.admin('POST', '/users', {})
+  house.wait(1)
+  const changed = await patch({
+    name: 'Chatter',
+    claims: ['name'],
+    max_auth_age: null,
+    id_jag_lifetime: 60,
+    owner_id: owner.id,
+    review_at: '2027-01-01T00:00:00Z',
+  })
+  assert.equal(changed.status, 200, changed.text)
+  assert.deepEqual(changed.body, {
+    ...audience,
+    name: 'Chatter',
+    claims: ['name'],
+    max_auth_age: null,
+    id_jag_lifetime: 60,
+    owner_id: owner.id,
+    review_at: '2027-01-01T00:00:00.000Z',
+    updated_at: house.clock.now.toISOString(),
+  })
+  const fewer = [{ identifier: API, scopes: [{ name: 'chat.read' }] }]
+  assertRefused(await patch({ resources: fewer }), 422, 'validation_failed', '/default_scopes/0')
+  const cleared = await patch({
+    resources: fewer,
+    default_scopes: null,
+    claims: null,
+    owner_id: null,
+    review_at: null,
+    id_jag_lifetime: null,
+  })
+  assert.equal(cleared.status, 200, cleared.text)
+  assert.deepEqual(cleared.body, {
+    ...audience,
+    name: 'Chatter',
+    resources: fewer,
+    default_scopes: [],
+    max_auth_age: null,
+    updated_at: house.clock.now.toISOString(),
+  })
+  assertRefused(await patch({ max_auth_age: 200 }), 422, 'validation_failed', '/max_auth_age')
+  assertRefused(await patch({ dpop_required: true }), 422, 'unsupported_value', '/dpop_required')
+  for (const [name, value] of Object.entries({
+    issuer: 'https://other.example',
+    profile: 'mcp-ema',
+    subject_type: 'pairwise',
+    tenant_id: 'ten_x',
+    status: 'retired',
+  })) {
+    assertRefused(await patch({ [name]: value }), 422, 'validation_failed', `/${name}`)
+  }
+  assertRefused(await house.admin('PATCH', '/audiences/aud_unknown', {}), 404, 'not_found')
+})
+
+test('a patch that changes nothing leaves no trace', async () => {
+  const audience = await register()
+  house.wait(1)
+  const { body } = await house.admin('PATCH', `/audiences/${audience.id}`, {
+    name: audience.name,
+    resources: audience.resources,
+  })
+  assert.deepEqual(body, audience)
+  const events = await house.deps.db
+    .selectFrom('audit_events')
+    .select('type')
+    .where('audience_id', '=', audience.id)
+    .execute()
+  assert.deepEqual(events, [{ type: 'audience.created' }])
+})
+
+test('suspend and resume, each twice without harm; retiring is final', async () => {
+  const { id } = await register()
+  const move = (verb: string) => house.admin('POST', `/audiences/${id}/${verb}`, { reason: verb })
+  for (const [verb, status] of [
+    ['suspend', 'suspended'],
+    ['suspend', 'suspended'],
+    ['resume', 'active'],
+    ['resume', 'active'],
+    ['retire', 'retired'],
+    ['retire', 'retired'],
+  ] as const) {
+    const answer = await move(verb)
+    assert.equal(answer.status, 200, answer.text)
+    assert.equal(answer.body.status, status)
+    assert.equal(answer.body.status_reason, verb)
+  }
+  assertRefused(await move('suspend'), 409, 'invalid_transition')
+  assertRefused(await move('resume'), 409, 'invalid_transition')
+  assertRefused(
+    await house.admin('PATCH', `/audiences/${id}`, { name: 'x' }),
+    409,
+    'invalid_transition',
+  )
+  assertRefused(await house.admin('GET', '/audiences/aud_unknown'), 404, 'not_found')
+  assertRefused(await house.admin('POST', '/audiences/aud_x/suspend', {}), 404, 'not_found')
+})

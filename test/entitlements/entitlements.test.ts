@@ -1,0 +1,233 @@
+import assert from 'node:assert/strict'
+import { after, test } from 'node:test'
+import { newId } from '../../src/db/ids.ts'
+import type { Row } from '../../src/db/tables.ts'
+import { openHouse } from '../support/house.ts'
+import { assertRefused } from '../support/refused.ts'
+
+const house = await openHouse({ after })
+const { db } = house.deps
+
+const API = 'https://api.chat.example/'
+const FILES = 'https://files.chat.example/v1'
+let count = 0
+
+const { body: owner } = await house.admin('POST', '/users', {})
+const newAgent = async () => {
+  const { body, text } = await house.admin('POST', '/agents', {
+    name: 'Planner',
+    purpose: 'Plans',
+    owner_id: owner.id,
+    expires_at: new Date(house.clock.now.getTime() + 86_400_000).toISOString(),
+    token_endpoint_auth_method: 'client_secret_basic',
+  })
+  assert.ok(body.id, text)
+  return body.id as string
+}
+const newAudience = async (body: object = {}) => {
+  const answer = await house.admin('POST', '/audiences', {
+    issuer: `https://auth-${++count}.chat.example`,
+    name: 'Chat',
+    profile: 'idjag',
+    resources: [
+      { identifier: API, scopes: [{ name: 'chat.read' }, { name: 'chat.write' }] },
+      { identifier: FILES, scopes: [{ name: 'files.read' }] },
+    ],
+    ...body,
+  })
+  assert.ok(answer.body.id, answer.text)
+  return answer.body.id as string
+}
+const newPair = async () => ({ agent_id: await newAgent(), audience_id: await newAudience() })
+type Pair = Awaited<ReturnType<typeof newPair>>
+const pathOf = ({ agent_id, audience_id }: Pair) =>
+  `/agents/${agent_id}/entitlements/${audience_id}`
+const put = (of: Pair, body: object = {}) =>
+  house.admin('PUT', pathOf(of), { scopes: ['chat.read'], consent: 'user', ...body })
+
+test('the first PUT makes an entitlement, the next one replaces what it says', async () => {
+  const of = await newPair()
+  const made = await put(of, {
+    client_id: 'orbit-planner',
+    scopes: ['chat.read', 'files.read'],
+    resources: ['HTTPS://api.chat.example', FILES],
+    expires_at: '2099-01-01T00:00:00Z',
+  })
+  assert.equal(made.status, 201, made.text)
+  const now = house.clock.now.toISOString()
+  assert.deepEqual(made.body, {
+    id: made.body.id,
+    tenant_id: 'ten_AAAAAAAAAAAAAAAAAAAAAA',
+    ...of,
+    client_id: 'orbit-planner',
+    scopes: ['chat.read', 'files.read'],
+    resources: [API, FILES],
+    consent: 'user',
+    expires_at: '2099-01-01T00:00:00.000Z',
+    status: 'active',
+    created_at: now,
+    updated_at: now,
+    ended_at: null,
+  })
+  house.wait(1)
+  const changed = await put(of)
+  assert.equal(changed.status, 200, changed.text)
+  assert.deepEqual(changed.body, {
+    ...made.body,
+    client_id: null,
+    scopes: ['chat.read'],
+    resources: null,
+    expires_at: null,
+    updated_at: house.clock.now.toISOString(),
+  })
+  house.wait(1)
+  assert.deepEqual((await put(of)).body, changed.body)
+  assert.deepEqual((await house.admin('GET', pathOf(of))).body, changed.body)
+  const listed = await house.admin('GET', `/agents/${of.agent_id}/entitlements?status=active`)
+  assert.deepEqual(listed.body, { data: [changed.body], next_cursor: null })
+  const events = await db
+    .selectFrom('audit_events')
+    .select(['type', 'detail'])
+    .where('agent_id', '=', of.agent_id)
+    .where('type', 'like', 'entitlement.%')
+    .orderBy('at')
+    .execute()
+  const entitlement_id = made.body.id
+  assert.deepEqual(events, [
+    { type: 'entitlement.granted', detail: { entitlement_id } },
+    {
+      type: 'entitlement.updated',
+      detail: { entitlement_id, changed: ['client_id', 'scopes', 'resources', 'expires_at'] },
+    },
+  ])
+})
+
+const REFUSED: [why: string, body: object, pointer: string][] = [
+  ['a scope that the audience does not know', { scopes: ['chat.read', 'chat.x'] }, '/scopes/1'],
+  ['no scopes member', { scopes: undefined }, '/scopes'],
+  ['a resource of somebody else', { resources: ['https://other.example/'] }, '/resources/0'],
+  ['an empty list of resources', { resources: [] }, '/resources'],
+  ['an end that has passed', { expires_at: '2020-01-01T00:00:00Z' }, '/expires_at'],
+  ['nobody to consent', { consent: undefined }, '/consent'],
+  ['somebody else to consent', { consent: 'agent' }, '/consent'],
+  ['an empty client_id', { client_id: '' }, '/client_id'],
+  ['a client_id that no form could carry', { client_id: 'a\nb' }, '/client_id'],
+  ['an unknown member', { scope: 'chat.read' }, '/scope'],
+]
+const pair = await newPair()
+for (const [why, body, pointer] of REFUSED) {
+  test(`an entitlement with ${why} is refused`, async () => {
+    assertRefused(await put(pair, body), 422, 'validation_failed', pointer)
+  })
+}
+
+test('the refusal of a scope names it', async () => {
+  const { body } = await put(pair, { scopes: ['chat.x'] })
+  assert.match(body.detail, /chat\.x/)
+})
+
+test('both parties must be there, not retired, and of one tenant', async () => {
+  const of = await newPair()
+  assertRefused(await put({ ...of, agent_id: 'agt_unknown' }), 404, 'not_found')
+  assertRefused(await put({ ...of, audience_id: 'aud_unknown' }), 404, 'not_found')
+  const { body: tenant } = await house.admin('POST', '/tenants', { name: 'Elsewhere' })
+  const elsewhere = await newAudience({ tenant_id: tenant.id })
+  assertRefused(await put({ ...of, audience_id: elsewhere }), 422, 'validation_failed')
+  await house.admin('POST', `/audiences/${of.audience_id}/retire`, {})
+  assertRefused(await put(of), 409, 'invalid_transition')
+  const other = await newPair()
+  await house.admin('POST', `/agents/${other.agent_id}/retire`, {})
+  assertRefused(await put(other), 409, 'invalid_transition')
+})
+
+test('an ended entitlement stays on record, and a new one can be made', async () => {
+  const of = await newPair()
+  const { body: made } = await put(of)
+  assert.equal((await house.admin('DELETE', pathOf(of))).status, 204)
+  assert.equal((await house.admin('DELETE', pathOf(of))).status, 204)
+  assertRefused(await house.admin('GET', pathOf(of)), 404, 'not_found')
+  const list = `/agents/${of.agent_id}/entitlements`
+  const ended = await house.admin('GET', `${list}?status=ended&audience_id=${of.audience_id}`)
+  const now = house.clock.now.toISOString()
+  assert.deepEqual(ended.body.data, [{ ...made, status: 'ended', ended_at: now, updated_at: now }])
+  const again = await put(of)
+  assert.equal(again.status, 201)
+  assert.notEqual(again.body.id, made.id)
+  assertRefused(await house.admin('DELETE', pathOf(await newPair())), 404, 'not_found')
+  assertRefused(await house.admin('GET', '/agents/agt_unknown/entitlements'), 404, 'not_found')
+})
+
+test('an entitlement past its end is shown as ended', async () => {
+  const of = await newPair()
+  const soon = new Date(house.clock.now.getTime() + 60_000).toISOString()
+  assert.equal((await put(of, { expires_at: soon })).body.status, 'active')
+  house.wait(60)
+  assert.equal((await house.admin('GET', pathOf(of))).body.status, 'ended')
+  const list = `/agents/${of.agent_id}/entitlements`
+  assert.equal((await house.admin('GET', `${list}?status=active`)).body.data.length, 0)
+  assert.equal((await house.admin('GET', `${list}?status=ended`)).body.data.length, 1)
+})
+
+test('two PUTs at once make one entitlement', async () => {
+  const of = await newPair()
+  const answers = await Promise.all([put(of), put(of), put(of)])
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 200, 201])
+  assert.equal(new Set(answers.map(({ body }) => body.id)).size, 1)
+})
+
+const delegate = async (of: Pair, source: 'user' | 'policy') => {
+  const { body: user } = await house.admin('POST', '/users', {})
+  const id = newId('dlg')
+  await db
+    .insertInto('delegations')
+    .values({
+      id,
+      user_id: user.id,
+      ...of,
+      scopes: ['chat.read'],
+      mode: 'always',
+      source,
+      sub_asserted: user.id,
+      created_at: house.clock.now,
+    })
+    .execute()
+  return id
+}
+const delegation = (id: string): Promise<Row<'delegations'>> =>
+  db.selectFrom('delegations').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
+
+test('what an administrator’s consent made follows the entitlement; what a user gave does not', async () => {
+  const of = await newPair()
+  await put(of, { consent: 'admin' })
+  const byPolicy = await delegate(of, 'policy')
+  const byUser = await delegate(of, 'user')
+  await put(of, { consent: 'admin', scopes: ['files.read'], resources: [FILES] })
+  const followed = await delegation(byPolicy)
+  assert.deepEqual([followed.scopes, followed.resources], [['files.read'], [FILES]])
+  const kept = await delegation(byUser)
+  assert.deepEqual([kept.scopes, kept.resources], [['chat.read'], null])
+})
+
+test('once users are to be asked, what the administrator’s consent made ends', async () => {
+  const of = await newPair()
+  await put(of, { consent: 'admin' })
+  const byPolicy = await delegate(of, 'policy')
+  const byUser = await delegate(of, 'user')
+  await put(of, { consent: 'user' })
+  const ended = await delegation(byPolicy)
+  assert.deepEqual(
+    [ended.status, ended.end_reason, ended.revoked_at],
+    ['revoked', 'admin', house.clock.now],
+  )
+  assert.equal((await delegation(byUser)).status, 'active')
+  const event = await db
+    .selectFrom('audit_events')
+    .select(['type', 'user_id', 'actor_id'])
+    .where('delegation_id', '=', byPolicy)
+    .executeTakeFirstOrThrow()
+  assert.deepEqual(event, {
+    type: 'delegation.revoked',
+    user_id: ended.user_id,
+    actor_id: 'environment',
+  })
+})
