@@ -45,9 +45,8 @@ export const GivenInstant = (options: object = {}) =>
 export const Line = (maxLength: number, options: object = {}) =>
   Type.String({ minLength: 1, maxLength, pattern: '^(?=.*\\S)[^\\p{Cc}]+$', ...options })
 
-/** A path parameter; an id that nobody has is simply not found. */
-export const IdParam = (what: string) =>
-  Type.String({ maxLength: 64, description: `Id of the ${what}` })
+/** A path parameter. Whatever it holds, an id that nobody has is simply not found; the router bounds its length. */
+export const IdParam = (what: string) => Type.String({ description: `Id of the ${what}` })
 
 /** @throws {ProblemError} `validation_failed` for what looks like an instant and is none, such as a leap second */
 export function readInstant(pointer: string, text: string): Date {

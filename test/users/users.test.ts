@@ -276,7 +276,9 @@ test('a deleted user leaves a tombstone without contacts and credentials, for go
 })
 
 test('an unknown user is not found', async () => {
-  assertRefused(await house.admin('GET', '/users/usr_unknown'), 404, 'not_found')
+  for (const id of ['usr_unknown', 'x'.repeat(100), '%27%20or%201=1']) {
+    assertRefused(await house.admin('GET', `/users/${id}`), 404, 'not_found')
+  }
   assertRefused(await house.admin('PATCH', '/users/usr_unknown', {}), 404, 'not_found')
 })
 
