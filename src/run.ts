@@ -1,0 +1,52 @@
+import { ConfigError, loadConfig } from './config.ts'
+import { createLogger } from './http/logging.ts'
+import { type Server, startServer } from './start.ts'
+
+/** Milliseconds that requests in flight get to finish. */
+const LONGEST_STOP = 15_000
+
+/** The server's life as a process: settings in, signals, an exit code. */
+export async function run(): Promise<void> {
+  try {
+    const config = loadConfig(process.env, process.stdout.isTTY === true)
+    const log = createLogger(config)
+    const server = await startServer(config, log)
+    log.info(
+      { address: server.address, issuer: config.issuer, database: server.database },
+      `agent-idp listens on ${server.address} as ${config.issuer}, with ${server.database}`,
+    )
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(signal, () => void leave(server, signal, 0))
+    }
+    void server.died.then((error) => {
+      log.fatal({ err: error }, 'the embedded database is gone')
+      return leave(server, 'database lost', 1)
+    })
+  } catch (error) {
+    // In words, for the operator: a stack trace only where the fault is ours.
+    const known = error instanceof ConfigError || (error as Error).name === 'EmbeddedPostgresError'
+    console.error(`agent-idp cannot start: ${known ? (error as Error).message : describe(error)}`)
+    process.exit(1)
+  }
+}
+
+async function leave({ deps, stop }: Server, why: string, code: number): Promise<void> {
+  deps.log.info({ why }, 'stopping: finishing the requests in flight')
+  setTimeout(() => process.exit(1), LONGEST_STOP).unref()
+  await stop()
+  process.exit(code)
+}
+
+function describe(error: unknown): string {
+  const { code, message, stack } = error as NodeJS.ErrnoException
+  if (code === 'EADDRINUSE') return `${message}: set PORT to a free one, or stop what listens there`
+  if (code === 'ECONNREFUSED' || code === 'ENOTFOUND') {
+    return `the database does not answer (${code}): check DATABASE_URL`
+  }
+  if (code === '28P01' || code === '28000' || code === '3D000')
+    return `the database refused: ${message}`
+  if (code === '42501') {
+    return `the database role may not do this (${message}): run npm run migrate with MIGRATION_DATABASE_URL set`
+  }
+  return stack ?? String(error)
+}
