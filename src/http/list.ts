@@ -26,7 +26,7 @@ export function readList(query: { limit: number; cursor?: string }): ListRequest
   if (query.cursor === undefined) return { limit: query.limit }
   const [time, id] = Buffer.from(query.cursor, 'base64url').toString('utf8').split(' ')
   const at = new Date(Number(time))
-  if (!time || !id || Number.isNaN(at.getTime()) || id.includes('\0')) {
+  if (!/^\d{1,15}$/.test(time ?? '') || !id || id.includes('\0')) {
     throw invalid('/cursor', 'is not a cursor that a list of ours gave')
   }
   return { limit: query.limit, after: { created_at: at, id } }
