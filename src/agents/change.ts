@@ -40,7 +40,7 @@ export async function changeAgent(
   const next = patchedColumns(before, patch, now)
   if (patch.grant_types) checkGrantTypes(before.token_endpoint_auth_method, patch.grant_types)
   if (patch.redirect_uris) checkRedirectUris(patch.redirect_uris)
-  if (patch.jwks_uri) await checkNewJwksUri(tx, deps, before, patch.jwks_uri)
+  if (typeof patch.jwks_uri === 'string') await checkNewJwksUri(tx, deps, before, patch.jwks_uri)
   if (patch.owner_id !== undefined) {
     await requireActiveOwner(tx, { tenant_id: before.tenant_id, owner_id: patch.owner_id })
   }

@@ -27,7 +27,10 @@ export async function changeAudience(
   if (known === undefined) throw notFound('audience')
   const { owner_id, review_at } = patch
   // Before the audience's own lock: users come first in the order of locks. A record never changes tenant.
-  if (owner_id && !(await canOwn(tx, { tenant_id: known.tenant_id, owner_id }))) {
+  if (
+    typeof owner_id === 'string' &&
+    !(await canOwn(tx, { tenant_id: known.tenant_id, owner_id }))
+  ) {
     throw invalid('/owner_id', 'names no user of this tenant')
   }
   const before = await lockAudience(tx, id)

@@ -25,7 +25,7 @@ export async function registerAudience(
   checkIssuer(issuer, self, allowLoopbackHttp)
   const settings = patchSettings(NO_SETTINGS, given, profile, idJagLifetime)
   if (!(await tenantExists(tx, tenant_id))) throw invalid('/tenant_id', 'names no tenant')
-  if (owner_id && !(await canOwn(tx, { tenant_id, owner_id }))) {
+  if (typeof owner_id === 'string' && !(await canOwn(tx, { tenant_id, owner_id }))) {
     throw invalid('/owner_id', 'names no user of this tenant')
   }
   const audience = await insertAudience(tx, {
