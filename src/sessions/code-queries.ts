@@ -37,12 +37,21 @@ export async function voidCodes(
     .updateTable('authorization_codes')
     .set({ consumed_at: at })
     .where('consumed_at', 'is', null)
-    .where((eb) =>
-      eb.or([
-        eb('agent_id', '=', sql<string>`any(${of.agent_ids ?? []}::text[])`),
-        eb('user_id', '=', sql<string>`any(${of.user_ids ?? []}::text[])`),
-        ...(of.tenant_id === undefined ? [] : [eb('tenant_id', '=', of.tenant_id)]),
-      ]),
+    .where('hash', 'in', (eb) =>
+      eb
+        .selectFrom('authorization_codes')
+        .select('hash')
+        .where('consumed_at', 'is', null)
+        .where((or) =>
+          or.or([
+            or('agent_id', '=', sql<string>`any(${of.agent_ids ?? []}::text[])`),
+            or('user_id', '=', sql<string>`any(${of.user_ids ?? []}::text[])`),
+            ...(of.tenant_id === undefined ? [] : [or('tenant_id', '=', of.tenant_id)]),
+          ]),
+        )
+        // In one order, so that two revocations of overlapping reach do not wait for each other.
+        .orderBy('hash')
+        .forUpdate(),
     )
     .execute()
 }
