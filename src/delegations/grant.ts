@@ -1,0 +1,68 @@
+import type { Transaction } from 'kysely'
+import { type Actor, recordEvent } from '../audit/record.ts'
+import { newId } from '../db/ids.ts'
+import type { Tables } from '../db/tables.ts'
+import type { Deps } from '../deps.ts'
+import { type Delegation, type Excess, effectiveStatus, excess } from './delegation.ts'
+import type { Parties } from './lock.ts'
+import { endReplaced, insertDelegation, lockLiveDelegation } from './queries.ts'
+
+export type NewDelegation = {
+  scopes: string[]
+  /** Null: every resource the entitlement allows. */
+  resources: string[] | null
+  mode: Delegation['mode']
+  source: 'user' | 'admin'
+  text_version: string | null
+  expires_at: Date | null
+}
+export type Granted = { granted: true; delegation: Delegation } | ({ granted: false } & Excess)
+
+/**
+ * Makes a delegation between parties that the caller has locked, in the caller's transaction, and ends the
+ * live one it replaces: `revoked` with the reason `replaced`, or `expired` when its time had passed. Never
+ * merged with it, and no relying app is told (rule 2). What exceeds entitlement or catalogue is refused here
+ * whoever asks.
+ */
+export async function grantDelegation(
+  tx: Transaction<Tables>,
+  deps: Deps,
+  { of, entitlement, audience }: Parties,
+  given: NewDelegation,
+  by: Actor,
+): Promise<Granted> {
+  const now = deps.now()
+  const beyond = excess(given, { entitlement, audience })
+  if (beyond) return { granted: false, ...beyond }
+
+  // Another grant or a first policy mint may insert between the lock, which finds no row, and our insert,
+  // which then waits for it and yields: its row is the live one to replace.
+  for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt += 1) {
+    const replaced = await lockLiveDelegation(tx, of)
+    if (replaced) await endReplaced(tx, replaced.id, effectiveStatus(replaced, now), now)
+    const delegation = await insertDelegation(tx, {
+      id: newId('dlg'),
+      ...of,
+      ...given,
+      sub_asserted: of.user_id,
+      created_at: now,
+    })
+    if (!delegation) continue
+    await recordEvent(tx, {
+      type: 'delegation.granted',
+      at: now,
+      actor: by,
+      ...of,
+      delegation_id: delegation.id,
+      detail: {
+        mode: given.mode,
+        source: given.source,
+        ...(replaced ? { replaces: replaced.id } : {}),
+      },
+    })
+    return { granted: true, delegation }
+  }
+  throw new Error('a delegation of the same three parties was made again and again meanwhile')
+}
+
+const MOST_ATTEMPTS = 5
