@@ -1,0 +1,122 @@
+/**
+ * Changes of state that end access: the record's own room changes the row, and what has to end with it ends
+ * in the same transaction. Each of those verbs takes its row `for update` first, as lock order wants it.
+ * A stop is a revocation even where the record was stopped before: whatever slipped in meanwhile ends too.
+ */
+
+import type { Transaction } from 'kysely'
+import { approveAgent, resumeAgent, retireAgent, suspendAgent } from '../agents/lifecycle.ts'
+import { resumeAudience, retireAudience, suspendAudience } from '../audiences/lifecycle.ts'
+import { recordEvent } from '../audit/record.ts'
+import type { Row, Tables } from '../db/tables.ts'
+import type { Deps } from '../deps.ts'
+import type { Admin } from '../http/admin-door.ts'
+import { endFamilies } from '../sessions/family-queries.ts'
+import { endSessionsOfUsers } from '../sessions/queries.ts'
+import { changeTenant } from '../tenants/change.ts'
+import type { TenantPatch } from '../tenants/schema.ts'
+import { changeUser } from '../users/change.ts'
+import type { UserPatch } from '../users/schema.ts'
+import { revoke } from './end.ts'
+import type { Reach } from './reach.ts'
+
+type Tx = Transaction<Tables>
+type Why = { reason?: string | undefined }
+type Ended = { revocation_id?: string }
+
+const AGENT_MOVES = {
+  approve: { move: approveAgent, ends: false },
+  suspend: { move: suspendAgent, ends: true },
+  resume: { move: resumeAgent, ends: false },
+  retire: { move: retireAgent, ends: true },
+} as const
+export type AgentMove = keyof typeof AGENT_MOVES
+
+export async function moveAgent(
+  tx: Tx,
+  deps: Deps,
+  { id, to, reason }: { id: string; to: AgentMove } & Why,
+  admin: Admin,
+): Promise<Ended> {
+  const { move, ends } = AGENT_MOVES[to]
+  await move(tx, deps, id, { reason }, admin)
+  if (!ends) return {}
+  return stop(tx, deps, { kind: 'agent_id', id }, reason ?? `Agent: ${to}`, admin)
+}
+
+const AUDIENCE_MOVES = {
+  suspend: { move: suspendAudience, ends: true },
+  resume: { move: resumeAudience, ends: false },
+  retire: { move: retireAudience, ends: true },
+} as const
+export type AudienceMove = keyof typeof AUDIENCE_MOVES
+
+export async function moveAudience(
+  tx: Tx,
+  deps: Deps,
+  { id, to, reason }: { id: string; to: AudienceMove } & Why,
+  admin: Admin,
+): Promise<Ended> {
+  const { move, ends } = AUDIENCE_MOVES[to]
+  await move(tx, deps, id, { reason }, admin)
+  if (!ends) return {}
+  return stop(tx, deps, { kind: 'audience_id', id }, reason ?? `Audience: ${to}`, admin)
+}
+
+/** A suspended or deleted user loses everything; a new password only signs them out everywhere. */
+export async function patchUser(
+  tx: Tx,
+  deps: Deps,
+  id: string,
+  patch: UserPatch,
+  admin: Admin,
+): Promise<{ user: Row<'users'> } & Ended> {
+  const { user, passwordChanged } = await changeUser(tx, deps, id, patch, admin)
+  if (patch.status === 'suspended' || patch.status === 'deleted') {
+    const ended = await stop(tx, deps, { kind: 'user_id', id }, `User: ${patch.status}`, admin)
+    return { user, ...ended }
+  }
+  if (passwordChanged) await signOutEverywhere(tx, deps, user, admin)
+  return { user }
+}
+
+export async function patchTenant(
+  tx: Tx,
+  deps: Deps,
+  id: string,
+  patch: TenantPatch,
+  admin: Admin,
+): Promise<{ tenant: Row<'tenants'> } & Ended> {
+  const { tenant } = await changeTenant(tx, deps, id, patch, admin)
+  if (patch.status !== 'suspended') return { tenant }
+  const ended = await stop(tx, deps, { kind: 'tenant_id', id }, 'Tenant: suspended', admin)
+  return { tenant, ...ended }
+}
+
+async function stop(
+  tx: Tx,
+  deps: Deps,
+  reach: Reach,
+  reason: string,
+  admin: Admin,
+): Promise<Ended> {
+  const revoked = await revoke(tx, deps, { reach, reason, admin })
+  return revoked ? { revocation_id: revoked.id } : {}
+}
+
+/** Who knew the old password may sit in a session: all of them end, and what agents got through them. */
+async function signOutEverywhere(tx: Tx, deps: Deps, user: Row<'users'>, admin: Admin) {
+  const at = deps.now()
+  const reason = 'password_changed'
+  const sessions = await endSessionsOfUsers(tx, { user_ids: [user.id], at, reason })
+  const families = await endFamilies(tx, { of: { user_ids: [user.id] }, at, reason })
+  if (sessions === 0 && families.length === 0) return
+  await recordEvent(tx, {
+    type: 'session.ended',
+    at,
+    actor: { kind: 'admin', id: admin.id },
+    tenant_id: user.tenant_id,
+    user_id: user.id,
+    detail: { why: reason, sessions, family_ids: families.map(({ id }) => id) },
+  })
+}

@@ -1,0 +1,227 @@
+/**
+ * Ends what must end together, in one transaction: the one place where an ending crosses rooms.
+ *
+ * Locks are taken in one order everywhere, rows of one table by id:
+ *
+ *   tenant → user → agent → owner → audience → entitlement → interaction → delegation → credential → session → code → family
+ *
+ * 1. A mint and a consent take what they rest on `for share` along this line. A revocation takes the row
+ *    it names `for update` before anything else and then goes down the line: nobody waits upwards, so
+ *    nobody waits in a circle.
+ * 2. A mint or consent that reaches the named row first commits first, and the revocation then sees its
+ *    delegation; one that comes later waits, and then sees what ended, be it an entitlement, a barred user
+ *    or a dropped question where there was no delegation yet (rule 3).
+ * 3. Consumed and expired delegations are history already and stay as they are.
+ * 4. The administrator's reason is text about people, perhaps: it stands in the revocation alone.
+ */
+
+import type { Transaction } from 'kysely'
+import { type Actor, recordEvent, recordEvents } from '../audit/record.ts'
+import { newId } from '../db/ids.ts'
+import type { Tables } from '../db/tables.ts'
+import {
+  type DelegationsOf,
+  endAll,
+  endOne,
+  expireInteractions,
+  lockDelegation,
+} from '../delegations/queries.ts'
+import type { Deps } from '../deps.ts'
+import type { Admin } from '../http/admin-door.ts'
+import { voidCodes } from '../sessions/code-queries.ts'
+import { endFamilies } from '../sessions/family-queries.ts'
+import { endSessionsOfUsers } from '../sessions/queries.ts'
+import {
+  barPolicyDelegations,
+  countCurrentTokens,
+  endAdminEntitlements,
+  endSessionsOfTenant,
+  insertRevocation,
+} from './queries.ts'
+import { type Extent, lockReach, type Reach } from './reach.ts'
+
+export type Revoked = {
+  id: string
+  delegations_revoked: number
+  refresh_tokens_revoked: number
+  events_queued: number
+}
+
+/** Stops everything that rests on one agent, user, audience, owner or tenant; undefined if there is none such. */
+export async function revoke(
+  tx: Transaction<Tables>,
+  deps: Deps,
+  { reach, reason, admin }: { reach: Reach; reason: string; admin: Admin },
+): Promise<Revoked | undefined> {
+  const extent = await lockReach(tx, reach)
+  if (!extent) return undefined
+  const id = newId('rev')
+  const at = deps.now()
+  const actor: Actor = { kind: 'admin', id: admin.id }
+
+  const entitlements = await endPolicies(tx, reach, extent, at)
+  const of = delegationsOf(reach, extent)
+  await expireInteractions(tx, of)
+  const delegations = await endAll(tx, { of, at, reason: id })
+  await endSessions(tx, reach, { at, reason: id })
+  const tokens = await endSignIns(tx, reach, extent, { at, reason: id })
+  // The outbox rows of the relying apps in reach join this transaction here.
+  const revoked = {
+    id,
+    delegations_revoked: delegations.length,
+    refresh_tokens_revoked: tokens,
+    events_queued: 0,
+  }
+  await insertRevocation(tx, {
+    ...revoked,
+    tenant_id: extent.named.tenant_id,
+    [reach.kind === 'tenant_id' ? 'revoked_tenant_id' : reach.kind]: reach.id,
+    reason,
+    admin_key_id: admin.id,
+    created_at: at,
+  })
+  const { kind, id: reachId } = reach
+  await recordEvent(tx, {
+    type: 'revocation.requested',
+    at,
+    actor,
+    tenant_id: extent.named.tenant_id,
+    ...(kind === 'agent_id' || kind === 'user_id' || kind === 'audience_id'
+      ? { [kind]: reachId }
+      : {}),
+    detail: {
+      revocation_id: id,
+      by: kind,
+      ...(kind === 'owner_id' ? { owner_id: reachId } : {}),
+      delegations_revoked: revoked.delegations_revoked,
+      refresh_tokens_revoked: revoked.refresh_tokens_revoked,
+      events_queued: revoked.events_queued,
+      entitlements_ended: entitlements.length,
+    },
+  })
+  await recordEvents(tx, [
+    ...entitlements.map(({ id: entitlement_id, ...rest }) => ({
+      type: 'entitlement.ended',
+      at,
+      actor,
+      ...rest,
+      detail: { entitlement_id, revocation_id: id },
+    })),
+    ...delegations.map((delegation) => revokedEvent(delegation, at, actor, { revocation_id: id })),
+  ])
+  return revoked
+}
+
+/**
+ * Ends one delegation by the user's click or an administrator's call. One that had ended stays as it was.
+ * Returns whether there is such a delegation; to a user, only their own exist.
+ */
+export async function endDelegation(
+  tx: Transaction<Tables>,
+  deps: Deps,
+  id: string,
+  by: { kind: 'user' | 'admin'; id: string },
+): Promise<boolean> {
+  const delegation = await lockDelegation(tx, id)
+  if (!delegation || (by.kind === 'user' && delegation.user_id !== by.id)) return false
+  const at = deps.now()
+  const ended = await endOne(tx, id, by.kind, at)
+  // The outbox row for the audience joins this transaction here.
+  if (ended?.status === 'revoked') {
+    await recordEvent(tx, revokedEvent(ended, at, by, { by: by.kind }))
+  }
+  return true
+}
+
+/** Ends what an agent holds at one audience, for its entitlement there has ended: a later one revives nothing. */
+export async function endDelegationsOfPair(
+  tx: Transaction<Tables>,
+  deps: Deps,
+  { agent_id, audience_id }: { agent_id: string; audience_id: string },
+  admin: Admin,
+): Promise<number> {
+  const at = deps.now()
+  const of = { agent_ids: [agent_id], audience_id }
+  await expireInteractions(tx, of)
+  const delegations = await endAll(tx, { of, at, reason: 'entitlement_ended' })
+  // The outbox rows for the audience join this transaction here.
+  const actor: Actor = { kind: 'admin', id: admin.id }
+  await recordEvents(
+    tx,
+    delegations.map((one) => revokedEvent(one, at, actor, { by: 'entitlement_ended' })),
+  )
+  return delegations.length
+}
+
+/** Rule 4: what asks no user must be ended as well, or the next mint would bring a delegation back. */
+async function endPolicies(
+  tx: Transaction<Tables>,
+  { kind, id }: Reach,
+  { agentIds }: Extent,
+  at: Date,
+) {
+  if (kind === 'user_id') {
+    await barPolicyDelegations(tx, id, at)
+    return []
+  }
+  const of = agentIds ? { agent_ids: agentIds } : { [kind]: id }
+  return endAdminEntitlements(tx, { of, at })
+}
+
+const delegationsOf = ({ kind, id }: Reach, { agentIds }: Extent): DelegationsOf =>
+  agentIds ? { agent_ids: agentIds } : { [kind]: id }
+
+/** Whoever is stopped as a person is signed out everywhere; by agent or audience nobody is. */
+async function endSessions(
+  tx: Transaction<Tables>,
+  { kind, id }: Reach,
+  ending: { at: Date; reason: string },
+) {
+  if (kind === 'user_id') await endSessionsOfUsers(tx, { user_ids: [id], ...ending })
+  if (kind === 'tenant_id') await endSessionsOfTenant(tx, { tenant_id: id, ...ending })
+}
+
+/** What sign-in gave the agents in reach, codes on their way included. Returns how many refresh tokens died. */
+async function endSignIns(
+  tx: Transaction<Tables>,
+  { kind, id }: Reach,
+  { agentIds }: Extent,
+  { at, reason }: { at: Date; reason: string },
+): Promise<number> {
+  if (kind === 'audience_id') return 0
+  const of = agentIds
+    ? { agent_ids: agentIds }
+    : kind === 'user_id'
+      ? { user_ids: [id] }
+      : { tenant_id: id }
+  await voidCodes(tx, of, at)
+  const ended = await endFamilies(tx, { of, at, reason })
+  return countCurrentTokens(
+    tx,
+    ended.map((family) => family.id),
+    at,
+  )
+}
+
+const revokedEvent = (
+  {
+    id,
+    tenant_id,
+    user_id,
+    agent_id,
+    audience_id,
+  }: { id: string; tenant_id: string; user_id: string; agent_id: string; audience_id: string },
+  at: Date,
+  actor: Actor,
+  detail: Record<string, unknown>,
+) => ({
+  type: 'delegation.revoked',
+  at,
+  actor,
+  tenant_id,
+  user_id,
+  agent_id,
+  audience_id,
+  delegation_id: id,
+  detail,
+})

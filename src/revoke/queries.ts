@@ -1,0 +1,133 @@
+import { type Insertable, type SqlBool, sql, type Transaction } from 'kysely'
+import { newestFirst } from '../db/newest-first.ts'
+import type { Db, Tables } from '../db/tables.ts'
+import type { ListRequest } from '../http/list.ts'
+
+export type Named = { tenant_id: string }
+type Tx = Transaction<Tables>
+
+/** The row a revocation names, held `for update`. */
+export async function findNamed(
+  tx: Tx,
+  table: 'agents' | 'users' | 'audiences' | 'tenants',
+  id: string,
+): Promise<Named | undefined> {
+  if (table !== 'tenants') {
+    return tx
+      .selectFrom(table)
+      .select('tenant_id')
+      .where('id', '=', id)
+      .forUpdate()
+      .executeTakeFirst()
+  }
+  const tenant = await tx
+    .selectFrom('tenants')
+    .select('id')
+    .where('id', '=', id)
+    .forUpdate()
+    .executeTakeFirst()
+  return tenant && { tenant_id: tenant.id }
+}
+
+export async function listAgentsOwned(db: Db, ownerId: string): Promise<string[]> {
+  const agents = await db
+    .selectFrom('agents')
+    .select('id')
+    .where('owner_id', '=', ownerId)
+    .orderBy('id')
+    .execute()
+  return agents.map(({ id }) => id)
+}
+
+/** Ends the entitlements in reach that ask no user (`consent: "admin"`), in the order of their ids. */
+export function endAdminEntitlements(
+  tx: Tx,
+  { of, at }: { of: { agent_ids?: string[]; audience_id?: string; tenant_id?: string }; at: Date },
+) {
+  const { agent_ids, audience_id, tenant_id } = of
+  const reach =
+    agent_ids !== undefined
+      ? sql<SqlBool>`agent_id = any(${agent_ids}::text[])`
+      : audience_id !== undefined
+        ? sql<SqlBool>`audience_id = ${audience_id}`
+        : sql<SqlBool>`tenant_id = ${tenant_id}`
+  return tx
+    .updateTable('entitlements')
+    .set({ ended_at: at, updated_at: at })
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('entitlements')
+        .select('id')
+        .where('ended_at', 'is', null)
+        .where('consent', '=', 'admin')
+        .where(reach)
+        .orderBy('id')
+        .forUpdate(),
+    )
+    .returning(['id', 'tenant_id', 'agent_id', 'audience_id'])
+    .execute()
+}
+
+/** From now on no mint makes a delegation for this user on an administrator's word alone. */
+export async function barPolicyDelegations(tx: Tx, userId: string, at: Date): Promise<void> {
+  await tx.updateTable('users').set({ policy_barred_at: at }).where('id', '=', userId).execute()
+}
+
+export async function endSessionsOfTenant(
+  tx: Tx,
+  { tenant_id, at, reason }: { tenant_id: string; at: Date; reason: string },
+): Promise<void> {
+  await tx
+    .updateTable('sessions')
+    .set({ ended_at: at, end_reason: reason })
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('sessions')
+        .select('id')
+        .where('tenant_id', '=', tenant_id)
+        .where('ended_at', 'is', null)
+        .orderBy('id')
+        .forUpdate(),
+    )
+    .execute()
+}
+
+/** Of these families, how many hold a refresh token that could still have been used. */
+export async function countCurrentTokens(tx: Tx, families: string[], at: Date): Promise<number> {
+  const { count } = await tx
+    .selectFrom('refresh_tokens')
+    .select((eb) => eb.fn.countAll<string>().as('count'))
+    .where(sql<SqlBool>`family_id = any(${families}::text[])`)
+    .where('spent_at', 'is', null)
+    .where('expires_at', '>', at)
+    .executeTakeFirstOrThrow()
+  return Number(count)
+}
+
+const REVOCATION_COLUMNS = [
+  'id',
+  'agent_id',
+  'user_id',
+  'audience_id',
+  'owner_id',
+  'revoked_tenant_id as tenant_id',
+  'reason',
+  'admin_key_id',
+  'delegations_revoked',
+  'refresh_tokens_revoked',
+  'events_queued',
+  'created_at',
+] as const
+
+export async function insertRevocation(
+  tx: Tx,
+  revocation: Insertable<Tables['revocations']>,
+): Promise<void> {
+  await tx.insertInto('revocations').values(revocation).execute()
+}
+
+export const findRevocation = (db: Db, id: string) =>
+  db.selectFrom('revocations').select(REVOCATION_COLUMNS).where('id', '=', id).executeTakeFirst()
+
+export const listRevocations = (db: Db, list: ListRequest) =>
+  db.selectFrom('revocations').$call(newestFirst(list)).select(REVOCATION_COLUMNS).execute()

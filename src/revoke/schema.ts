@@ -1,0 +1,90 @@
+import Type, { type Static, type TObject, type TProperties } from 'typebox'
+import { ListOf } from '../http/list.ts'
+import { Instant, Nullable } from '../http/shapes.ts'
+
+const Id = (example: string) => Type.String({ minLength: 1, maxLength: 64, examples: [example] })
+const named = {
+  agent_id: Id('agt_9f2Kc0VxTq6nJ1r8LwZs3g'),
+  user_id: Id('usr_5Qn3w1cJm0s5kYdE0b2x7A'),
+  audience_id: Id('aud_b7Yd4PzR2mQe8HtX1uNc5w'),
+  owner_id: Id('usr_5Qn3w1cJm0s5kYdE0b2x7A'),
+  tenant_id: Id('ten_AAAAAAAAAAAAAAAAAAAAAA'),
+}
+const Reason = () =>
+  Type.String({
+    minLength: 1,
+    maxLength: 1000,
+    description: 'For those who read the record later; relying apps and users never see it',
+    examples: ['Key found in a public repository'],
+  })
+
+export const NewRevocation = Type.Object(
+  {
+    agent_id: Type.Optional(named.agent_id),
+    user_id: Type.Optional(named.user_id),
+    audience_id: Type.Optional(named.audience_id),
+    owner_id: Type.Optional({ ...named.owner_id, description: 'All agents of this owner' }),
+    tenant_id: Type.Optional(named.tenant_id),
+    reason: Reason(),
+  },
+  { additionalProperties: false, description: 'Exactly one id, and the reason' },
+)
+export type NewRevocation = Static<typeof NewRevocation>
+
+const counts = {
+  id: Id('rev_Vh2Lq8ZtN0sKx4CwY6mJ1e'),
+  delegations_revoked: Type.Integer({ description: 'Live delegations that it ended' }),
+  refresh_tokens_revoked: Type.Integer({ description: 'Usable refresh tokens that it ended' }),
+  events_queued: Type.Integer({ description: 'Events on their way to relying apps' }),
+}
+
+export const RequestedRevocation = Type.Object(counts, { additionalProperties: false })
+
+const record = {
+  ...counts,
+  agent_id: Nullable(named.agent_id),
+  user_id: Nullable(named.user_id),
+  audience_id: Nullable(named.audience_id),
+  owner_id: Nullable(named.owner_id),
+  tenant_id: Nullable(named.tenant_id),
+  reason: Reason(),
+  admin_key_id: Nullable(
+    Type.String({ description: 'Whose admin key asked for it', examples: ['environment'] }),
+  ),
+  created_at: Instant(),
+}
+export const Revocation = Type.Object(
+  {
+    ...record,
+    events: Type.Object(
+      { delivered: Type.Integer(), pending: Type.Integer(), failed: Type.Integer() },
+      { additionalProperties: false },
+    ),
+    last_acknowledged_at: Nullable(
+      Instant({ description: 'When the last relying app confirmed that it knows' }),
+    ),
+    seconds_to_last_acknowledgement: Nullable(Type.Number()),
+  },
+  { additionalProperties: false, title: 'Revocation' },
+)
+export const RevocationList = ListOf(Type.Object(record, { additionalProperties: false }))
+
+/** The body of a change of state; it may be left out. */
+export const StateChange = Type.Unsafe<{ reason?: string } | null>({
+  type: ['object', 'null'],
+  properties: { reason: Reason() },
+  additionalProperties: false,
+})
+
+/** A record as its own room shows it, and the revocation that came with its change. */
+export const WithRevocation = <Properties extends TProperties>(shape: TObject<Properties>) =>
+  Type.Object(
+    {
+      ...shape.properties,
+      revocation_id: Type.Optional({
+        ...counts.id,
+        description: 'The revocation that this set in motion',
+      }),
+    },
+    { additionalProperties: false },
+  )
