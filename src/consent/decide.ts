@@ -1,0 +1,130 @@
+import type { Transaction } from 'kysely'
+import { recordEvent } from '../audit/record.ts'
+import type { Tables } from '../db/tables.ts'
+import { grantDelegation } from '../delegations/grant.ts'
+import {
+  decideInteraction,
+  findInteraction,
+  type Interaction,
+  lockInteraction,
+} from '../delegations/interaction-queries.ts'
+import { lockParties } from '../delegations/lock.ts'
+import type { Deps } from '../deps.ts'
+import { PageError, pageNotFound } from '../http/page-error.ts'
+import { withinCeiling } from '../policy/ceiling.ts'
+import type { Choice } from './choice.ts'
+import { REFUSALS, type Refusal, TEXT_VERSION } from './text.ts'
+
+/**
+ * The user's own interaction.
+ * @throws {PageError} 404 when there is none such, or it asks somebody else
+ */
+export async function requireOwnInteraction(
+  deps: Deps,
+  id: string,
+  userId: string,
+): Promise<Interaction> {
+  const known = /^int_[A-Za-z0-9_-]{22}$/.test(id)
+  const interaction = known ? await findInteraction(deps.db, id) : undefined
+  if (interaction?.user_id !== userId) throw pageNotFound()
+  return interaction
+}
+
+/** @throws {PageError} 409 or 410 unless the question still waits for its answer. */
+export function requireOpen({ status, expires_at }: Interaction, now: Date): void {
+  if (status === 'granted' || status === 'denied') throw refusal('already_decided')
+  if (status === 'expired' || expires_at <= now) throw refusal('expired')
+}
+
+/**
+ * Writes the user's answer, once: a second one finds the first. What is allowed is exactly what was
+ * chosen on the page, if the locks show it to be possible still; otherwise nothing is.
+ * @throws {PageError} 409 or 410
+ */
+export async function decideInteractionOf(
+  deps: Deps,
+  interaction: Interaction,
+  choice: Choice,
+): Promise<void> {
+  await deps.db
+    .transaction()
+    .execute((tx) =>
+      choice.decision === 'deny'
+        ? deny(tx, deps, interaction)
+        : allow(tx, deps, interaction, choice),
+    )
+}
+
+async function deny(tx: Transaction<Tables>, deps: Deps, { id }: Interaction): Promise<void> {
+  const now = deps.now()
+  const interaction = await lockInteraction(tx, id)
+  if (!interaction) throw pageNotFound()
+  requireOpen(interaction, now)
+  await decideInteraction(tx, id, { status: 'denied' }, now)
+  await recordDecision(tx, interaction, 'interaction.denied', now)
+}
+
+async function allow(
+  tx: Transaction<Tables>,
+  deps: Deps,
+  { id, tenant_id, user_id, agent_id, audience_id }: Interaction,
+  { scopes, mode }: Extract<Choice, { decision: 'allow' }>,
+): Promise<void> {
+  const now = deps.now()
+  // The parties before the interaction: a revocation takes them in this order too.
+  const locked = await lockParties(tx, { tenant_id, user_id, agent_id, audience_id }, now)
+  const interaction = await lockInteraction(tx, id)
+  if (!interaction) throw pageNotFound()
+  requireOpen(interaction, now)
+  if (!locked.live) throw refusal('ended')
+
+  const { entitlement, audience } = locked.parties
+  const asked = { scopes, resources: interaction.resources }
+  const possible = withinCeiling(asked, entitlement, audience)
+  const whole =
+    possible.scopes.length === asked.scopes.length &&
+    possible.resources.length === asked.resources.length
+  if (!whole) throw refusal('changed')
+
+  const made = await grantDelegation(
+    tx,
+    deps,
+    locked.parties,
+    {
+      scopes: possible.scopes,
+      resources: possible.resources.length > 0 ? possible.resources : null,
+      mode,
+      source: 'user',
+      text_version: TEXT_VERSION,
+      expires_at: null,
+    },
+    { kind: 'user', id: user_id },
+  )
+  if (!made.granted) throw refusal('changed')
+  await decideInteraction(tx, id, { status: 'granted', delegation_id: made.delegation.id }, now)
+  await recordDecision(tx, interaction, 'interaction.granted', now, made.delegation.id)
+}
+
+const recordDecision = (
+  tx: Transaction<Tables>,
+  { id, tenant_id, user_id, agent_id, audience_id }: Interaction,
+  type: 'interaction.granted' | 'interaction.denied',
+  at: Date,
+  delegation_id?: string,
+) =>
+  recordEvent(tx, {
+    type,
+    at,
+    actor: { kind: 'user', id: user_id },
+    tenant_id,
+    user_id,
+    agent_id,
+    audience_id,
+    delegation_id,
+    detail: { interaction_id: id },
+  })
+
+export function refusal(of: Refusal): PageError {
+  const [status, title, text] = REFUSALS[of]
+  return new PageError(status, title, text)
+}

@@ -1,0 +1,73 @@
+import { type Html, html } from '../http/html.ts'
+import type { Page } from '../http/page.ts'
+import type { ConsentQuestion, Leaving } from './question.ts'
+import { ASK, DECIDED } from './text.ts'
+
+/** The question, with everything that GR-03 wants named. */
+export function consentPage(question: ConsentQuestion, form: { action: string; csrf: Html }): Page {
+  const { agent, audience, resources, scopes } = question
+  const names = { agent: agent.name, audience: audience.name }
+  return {
+    title: ASK.title(names),
+    body: html`<form class="card" method="post" action="${form.action}">
+${form.csrf}
+<h1>${ASK.title(names)}</h1>
+<p>${ASK.lead(names)}</p>
+<dl>
+<dt>${ASK.account}</dt><dd>${question.account}</dd>
+<dt>${ASK.agent}</dt><dd>${agent.name}</dd>
+<dt>${ASK.agentHost}</dt><dd>${agent.host ?? ASK.noAgentHost}</dd>
+${agent.purpose !== null && html`<dt>${ASK.purpose}</dt><dd>${agent.purpose}</dd>`}
+<dt>${ASK.audience}</dt><dd>${audience.name} (${audience.host})</dd>
+<dt>${ASK.resources}</dt>
+${resources ? resources.map((resource) => html`<dd>${resource}</dd>`) : html`<dd>${ASK.everything(names)}</dd>`}
+</dl>
+${scopes.length > 0 ? scopeBoxes(scopes) : html`<p>${ASK.noScopes}</p>`}
+<h2>${ASK.claims(names)}</h2>
+<ul>${question.leaving.map((one) => html`<li>${leavingText(one)}</li>`)}</ul>
+<fieldset>
+<legend>${ASK.mode}</legend>
+<label class="choice"><input type="radio" name="mode" value="always" checked> ${ASK.always}</label>
+<label class="choice"><input type="radio" name="mode" value="once"> ${ASK.once}</label>
+</fieldset>
+<p class="soft">${ASK.duration} ${ASK.replaces} ${ASK.stopAt} <a href="/account">/account</a>.</p>
+<div class="actions">
+<button name="decision" value="allow">${ASK.allow}</button>
+<button name="decision" value="deny" class="second">${ASK.deny}</button>
+</div>
+</form>`,
+  }
+}
+
+/** After the decision. Nothing leads anywhere by itself: the agent asks again on its own. */
+export function decidedPage(
+  decision: 'allow' | 'deny',
+  names: { agent: string; audience: string },
+): Page {
+  const allowed = decision === 'allow'
+  const title = allowed ? DECIDED.allowedTitle : DECIDED.deniedTitle
+  return {
+    title,
+    body: html`<div class="card">
+<h1${allowed && html` class="done"`}>${title}</h1>
+<p role="status">${allowed ? DECIDED.allowed(names) : DECIDED.denied(names)}</p>
+<p><a href="/account">${DECIDED.account}</a></p>
+</div>`,
+  }
+}
+
+const scopeBoxes = (scopes: ConsentQuestion['scopes']): Html => html`<fieldset>
+<legend>${ASK.scopes}</legend>
+${scopes.map(
+  ({ name, description }) => html`<label class="choice">
+<input type="checkbox" name="scope" value="${name}" checked>
+<span>${name}<br><span class="soft">${description ?? ASK.undescribed}</span></span>
+</label>
+`,
+)}</fieldset>`
+
+function leavingText(leaving: Leaving): Html {
+  return 'value' in leaving
+    ? html`${ASK[leaving.claim]}: ${leaving.value}`
+    : html`${ASK[leaving.claim]}`
+}

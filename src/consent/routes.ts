@@ -1,0 +1,58 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type from 'typebox'
+import type { Deps } from '../deps.ts'
+import type { FormFields } from '../http/form.ts'
+import { sendPage } from '../http/page.ts'
+import { PageError } from '../http/page-error.ts'
+import { csrfField, requireCsrf } from '../http/user-door.ts'
+import { requireSession } from '../sessions/recognise.ts'
+import { readChoice } from './choice.ts'
+import { decideInteractionOf, refusal, requireOpen, requireOwnInteraction } from './decide.ts'
+import { consentPage, decidedPage } from './pages.ts'
+import { findConsentFacts, findNames } from './queries.ts'
+import { consentQuestion } from './question.ts'
+
+const params = Type.Object({ interaction_id: Type.String() })
+
+/**
+ * The screen where a user answers an agent's question (GR-03). Only the user whom it asks may see it: to
+ * everybody else it does not exist.
+ */
+export const consentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
+  app.get(
+    '/consent/:interaction_id',
+    { schema: { params, summary: 'Ask the user', tags: ['pages'] } },
+    async (request, reply) => {
+      const session = await requireSession(deps, request)
+      const { interaction_id } = request.params
+      const interaction = await requireOwnInteraction(deps, interaction_id, session.user_id)
+      const now = deps.now()
+      requireOpen(interaction, now)
+      const facts = await findConsentFacts(deps.db, interaction, now)
+      const question = facts && consentQuestion(interaction, facts)
+      if (!question) throw refusal('ended')
+      const csrf = csrfField(deps, request, reply)
+      return sendPage(reply, consentPage(question, { action: `/consent/${interaction.id}`, csrf }))
+    },
+  )
+
+  app.post(
+    '/consent/:interaction_id',
+    { schema: { params, summary: "Take the user's decision", tags: ['pages'] } },
+    async (request, reply) => {
+      const session = await requireSession(deps, request)
+      requireCsrf(deps, request)
+      const { interaction_id } = request.params
+      const interaction = await requireOwnInteraction(deps, interaction_id, session.user_id)
+      requireOpen(interaction, deps.now())
+      const read = readChoice((request.body ?? {}) as FormFields, interaction.scopes)
+      if ('unsupported' in read) throw new PageError(...read.unsupported)
+      if ('refusal' in read) throw refusal(read.refusal)
+      await decideInteractionOf(deps, interaction, read.choice)
+      return sendPage(
+        reply,
+        decidedPage(read.choice.decision, await findNames(deps.db, interaction)),
+      )
+    },
+  )
+}

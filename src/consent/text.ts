@@ -1,0 +1,91 @@
+/**
+ * Every word of the consent page that a user agrees to. A delegation keeps the version it was given under:
+ * whoever changes what a sentence means gives the text a new version.
+ */
+export const TEXT_VERSION = '2026-11-21'
+
+type Names = { agent: string; audience: string }
+
+export const ASK = {
+  title: ({ agent }: Names) => `Allow ${agent}?`,
+  lead: ({ agent, audience }: Names) =>
+    `${agent} is an AI agent. It asks to act for you at ${audience}.`,
+  account: 'Your account',
+  agent: 'Agent',
+  agentHost: 'Web address of the agent',
+  noAgentHost: 'no web address',
+  purpose: 'What the agent says it is for',
+  audience: 'Where it would act',
+  resources: 'What it would reach there',
+  everything: ({ audience }: Names) => `everything of ${audience} that the agent is admitted to`,
+  scopes: 'What it may do',
+  noScopes: 'The agent asks for no particular right: what it may do is up to the service.',
+  undescribed: 'The service gives no description.',
+  claims: ({ audience }: Names) => `What ${audience} is told about you`,
+  identifier: 'An identifier of your account here, and when and how you signed in',
+  email: 'Your e-mail address',
+  phone: 'Your phone number',
+  name: 'Your name',
+  tenant: 'The organisation that your account belongs to',
+  actor: 'That it is this agent who acts for you',
+  mode: 'For how long',
+  always: 'Until I stop it',
+  once: 'Only once',
+  duration:
+    'There is no end date: “Until I stop it” lasts until you or an administrator end it; “Only once” ends when the agent has used it.',
+  replaces: 'It takes the place of anything you allowed this agent there before.',
+  stopAt: 'You can see it and stop it at any time on the page',
+  allow: 'Allow',
+  deny: 'Do not allow',
+} as const
+
+export const DECIDED = {
+  allowedTitle: 'Allowed',
+  allowed: ({ agent, audience }: Names) =>
+    `${agent} may now act for you at ${audience}. You can return to the agent.`,
+  deniedTitle: 'Not allowed',
+  denied: ({ agent, audience }: Names) =>
+    `${agent} may not act for you at ${audience}. You can return to the agent.`,
+  account: 'See which agents act for you',
+} as const
+
+/** Why a question cannot be answered, or not like this: status, title, text. */
+export const REFUSALS = {
+  already_decided: [
+    409,
+    'This was already decided',
+    'You have answered this question before. You can return to the agent, or see your agents on your account page.',
+  ],
+  expired: [
+    410,
+    'This question has expired',
+    'Return to the agent and let it ask again if you want to allow it.',
+  ],
+  ended: [
+    410,
+    'This can no longer be allowed',
+    'The agent, the service or the connection between them is not available any more.',
+  ],
+  changed: [
+    409,
+    'What can be allowed has changed',
+    'Go back, reload the page and read it once more before you decide.',
+  ],
+  no_decision: [400, 'No decision was made', 'Go back and choose “Allow” or “Do not allow”.'],
+  no_mode: [400, 'No duration was chosen', 'Go back and choose for how long.'],
+  no_scope: [
+    400,
+    'No right was chosen',
+    'Go back and choose at least one, or choose “Do not allow”.',
+  ],
+  unknown_scope: [
+    400,
+    'This right was not asked for',
+    'Go back, reload the page and choose among the rights it shows.',
+  ],
+} as const satisfies Record<string, readonly [number, string, string]>
+export type Refusal = keyof typeof REFUSALS
+
+/** A field that the page will have one day. */
+export const notYet = (field: string) =>
+  [400, 'This cannot be chosen yet', `The field ${field} is not supported. Leave it out.`] as const
