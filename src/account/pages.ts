@@ -1,0 +1,115 @@
+import { effectiveStatus } from '../delegations/delegation.ts'
+import { type Html, html } from '../http/html.ts'
+import type { Page } from '../http/page.ts'
+import { hostOf } from '../oauth/uri.ts'
+import type { ActingAgent } from './queries.ts'
+
+export type AccountView = {
+  account: string
+  acting: ActingAgent[]
+  past: ActingAgent[]
+  otherSessions: number
+  stopped: boolean
+  now: Date
+  csrf: Html
+}
+
+/** Which agents act for the user: where, with which rights, since when; and a button that stops each. */
+export function accountPage(view: AccountView): Page {
+  const { acting, past, csrf, now, otherSessions } = view
+  return {
+    title: 'Your agents',
+    wide: true,
+    body: html`<div class="card">
+<h1>Agents that act for you</h1>
+<p>Signed in as ${view.account}.</p>
+${view.stopped && html`<p class="done" role="status">The agent was stopped. It can no longer act for you there.</p>`}
+${acting.length === 0 && html`<p>No agent acts for you.</p>`}
+</div>
+${acting.map((one) => actingCard(one, csrf))}
+${past.length > 0 && pastAgents(past, now)}
+<div class="card">
+<h2>This browser</h2>
+<p>${sessionsText(otherSessions)}</p>
+<form method="post" action="/sign-out">${csrf}<button class="second">Sign out</button></form>
+</div>`,
+  }
+}
+
+const actingCard = (one: ActingAgent, csrf: Html): Html => html`<section class="card">
+<h2>${one.agent} at ${one.audience}</h2>
+${standing(one)}
+<dl>
+${one.purpose !== null && html`<dt>Purpose</dt><dd>${one.purpose}</dd>`}
+<dt>Where</dt><dd>${one.audience} (${hostOf(one.issuer)})</dd>
+<dt>Resources</dt><dd>${one.resources === null ? 'everything there that the agent is admitted to' : one.resources.join(', ')}</dd>
+<dt>Rights</dt><dd>${one.scopes.length === 0 ? 'none in particular' : one.scopes.join(', ')}</dd>
+<dt>How long</dt><dd>${duration(one)}</dd>
+<dt>Since</dt><dd>${instant(one.created_at)}${SOURCES[one.source]}</dd>
+<dt>Last used</dt><dd>${one.last_minted_at ? instant(one.last_minted_at) : 'never'}</dd>
+</dl>
+<form method="post" action="/account/delegations/${one.id}/stop">${csrf}
+<button class="grave" aria-label="Stop ${one.agent} at ${one.audience}">Stop</button>
+</form>
+</section>
+`
+
+const pastAgents = (past: ActingAgent[], now: Date): Html => html`<details class="card">
+<summary>No longer (${past.length})</summary>
+<table>
+<thead><tr><th scope="col">Agent</th><th scope="col">Where</th><th scope="col">Rights</th><th scope="col">Since</th><th scope="col">Ended</th></tr></thead>
+<tbody>
+${past.map(
+  (one) => html`<tr><td>${one.agent}</td><td>${one.audience}</td><td>${one.scopes.join(', ')}</td>
+<td>${instant(one.created_at)}</td><td>${ending(one, now)}</td></tr>
+`,
+)}</tbody>
+</table>
+</details>`
+
+const SOURCES = {
+  user: '',
+  admin: ', set up by an administrator',
+  policy: ', set up by an administrator for everyone',
+} as const
+
+/** A delegation outlives a pause of the agent or of the service; while it lasts nothing can be used. */
+function standing({ agent_status, audience_status }: ActingAgent): Html | undefined {
+  if (agent_status !== 'active')
+    return html`<p class="soft">This agent is switched off at the moment.</p>`
+  if (audience_status !== 'active')
+    return html`<p class="soft">This service is switched off at the moment.</p>`
+  return undefined
+}
+
+function duration({ mode, expires_at }: ActingAgent): Html {
+  const text = mode === 'once' ? 'only once' : 'until you stop it'
+  return expires_at ? html`${text}, at the latest until ${instant(expires_at)}` : html`${text}`
+}
+
+function ending(one: ActingAgent, now: Date): Html {
+  const status = effectiveStatus(one, now)
+  if (status === 'consumed') {
+    return html`used${one.consumed_at !== null && html` ${instant(one.consumed_at)}`}`
+  }
+  if (status === 'expired')
+    return html`ran out${one.expires_at !== null && html` ${instant(one.expires_at)}`}`
+  const who =
+    one.end_reason === 'user'
+      ? 'stopped by you'
+      : one.end_reason === 'replaced'
+        ? 'replaced by a newer decision'
+        : 'ended by an administrator'
+  return html`${who}${one.revoked_at !== null && html` ${instant(one.revoked_at)}`}`
+}
+
+const sessionsText = (others: number) =>
+  others === 0
+    ? 'You are signed in nowhere else.'
+    : `You are also signed in at ${others === 1 ? 'one other place' : `${others} other places`}.`
+
+/** To the minute, in UTC: the server does not know where the reader is. */
+const instant = (at: Date): Html => {
+  const text = at.toISOString()
+  return html`<time datetime="${text}">${text.slice(0, 10)} ${text.slice(11, 16)} UTC</time>`
+}

@@ -1,0 +1,68 @@
+import { type SqlBool, sql } from 'kysely'
+import type { Db } from '../db/tables.ts'
+import { lastMintedAt } from '../delegations/queries.ts'
+
+export type ActingAgent = Awaited<ReturnType<typeof listActingAgents>>[number]
+
+const COLUMNS = [
+  'delegations.id',
+  'delegations.scopes',
+  'delegations.resources',
+  'delegations.mode',
+  'delegations.source',
+  'delegations.status',
+  'delegations.created_at',
+  'delegations.expires_at',
+  'delegations.consumed_at',
+  'delegations.revoked_at',
+  'delegations.end_reason',
+  'agents.name as agent',
+  'agents.purpose',
+  'agents.status as agent_status',
+  'audiences.name as audience',
+  'audiences.issuer',
+  'audiences.status as audience_status',
+] as const
+
+const LIVE = (now: Date) =>
+  sql<SqlBool>`(delegations.status = 'active' and
+    (delegations.expires_at is null or delegations.expires_at > ${now}))`
+
+/** The live delegations of a user, newest first: there is at most one for each agent and audience. */
+export const listActingAgents = (db: Db, userId: string, now: Date) =>
+  ofUser(db, userId).where(LIVE(now)).execute()
+
+/** The last of those that ended. */
+export const listPastAgents = (db: Db, userId: string, now: Date, most: number) =>
+  ofUser(db, userId)
+    .where((eb) => eb.not(LIVE(now)))
+    .limit(most)
+    .execute()
+
+const ofUser = (db: Db, userId: string) =>
+  db
+    .selectFrom('delegations')
+    .innerJoin('agents', 'agents.id', 'delegations.agent_id')
+    .innerJoin('audiences', 'audiences.id', 'delegations.audience_id')
+    .select(COLUMNS)
+    .select(lastMintedAt)
+    .where('delegations.user_id', '=', userId)
+    .orderBy('delegations.created_at', 'desc')
+    .orderBy('delegations.id', 'desc')
+
+/** Other places where this user is signed in now. */
+export async function countOtherSessions(
+  db: Db,
+  of: { id: string; user_id: string },
+  now: Date,
+): Promise<number> {
+  const { count } = await db
+    .selectFrom('sessions')
+    .select((eb) => eb.fn.countAll<string>().as('count'))
+    .where('user_id', '=', of.user_id)
+    .where('id', '<>', of.id)
+    .where('ended_at', 'is', null)
+    .where('expires_at', '>', now)
+    .executeTakeFirstOrThrow()
+  return Number(count)
+}
