@@ -8,11 +8,16 @@ import { csrfField, readSessionToken, requireCsrf } from '../http/user-door.ts'
 import { recogniseSession } from '../sessions/recognise.ts'
 import { authorize } from './authorize.ts'
 import { confirmPage } from './pages.ts'
+import { AuthorizationParameters } from './schema.ts'
 
 const PATH = '/oauth2/authorize'
+const TAGS = ['pages']
 const FORM = ['application/x-www-form-urlencoded']
 /** Longest address that we send a browser to ourselves: header limits of servers begin beyond. */
 const LONGEST = 12 * 1024
+
+/** A schema for the API reference alone. */
+const unchecked = () => () => true
 
 /** The authorization endpoint, RFC 6749 §3.1: by GET or by form (OIDC Core §3.1.2.1). */
 export const authorizeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
@@ -43,15 +48,32 @@ export const authorizeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
     }
   }
 
-  app.get(PATH, { schema: { summary: 'Authorization request' } }, (request, reply) =>
-    answer(request, reply, readQuery(request.url)),
+  app.get(
+    PATH,
+    {
+      schema: {
+        summary: 'Authorization request',
+        tags: TAGS,
+        querystring: AuthorizationParameters,
+      },
+      validatorCompiler: unchecked,
+    },
+    (request, reply) => answer(request, reply, readQuery(request.url)),
   )
 
   app.post(
     PATH,
-    { schema: { summary: 'Authorization request, by form', consumes: FORM } },
+    {
+      schema: {
+        summary: 'Authorization request, by form',
+        tags: TAGS,
+        consumes: FORM,
+        body: AuthorizationParameters,
+      },
+      validatorCompiler: unchecked,
+    },
     async (request, reply) => {
-      const fields = (request.body ?? {}) as FormFields
+      const fields = (request.body ?? {}) as unknown as FormFields
       if (readSessionToken(deps, request) !== undefined) return answer(request, reply, fields)
       // A form from another site comes without our cookie (SameSite); as a GET the browser sends it along.
       return reply.redirect(shortEnough(`${PATH}?${writeForm(fields)}`), 303)
@@ -60,7 +82,7 @@ export const authorizeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
 
   app.post(
     `${PATH}/confirm`,
-    { schema: { summary: 'The answer to prompt=consent', consumes: FORM } },
+    { schema: { summary: 'The answer to prompt=consent', tags: TAGS, consumes: FORM } },
     async (request, reply) => {
       requireCsrf(deps, request)
       const { query, decision } = request.body as FormFields

@@ -1,5 +1,5 @@
 /** Longest address that a sign-in returns to: it has to fit into a URL and a header again. */
-const LONGEST = 8 * 1024
+const LONGEST = 12 * 1024
 const HERE = 'http://here.invalid'
 
 /**

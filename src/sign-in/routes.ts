@@ -26,25 +26,30 @@ import { isHintOf, signOut } from './sign-out.ts'
 
 const HOME = '/account'
 const WRONG = 'The e-mail address or the password is wrong.'
+const TAGS = ['pages']
 const FORM = ['application/x-www-form-urlencoded']
 
 export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   const limits = createSignInLimits(deps)
 
-  app.get('/sign-in', { schema: { summary: 'The sign-in page' } }, async (request, reply) => {
-    const query = readQuery(request.url)
-    const again = query.prompt === 'login'
-    const session = await recogniseSession(deps, request)
-    const return_to = readReturnTo(query.return_to)
-    if (session && !again) return reply.redirect(return_to ?? HOME, 303)
-    const email = text(query.login_hint)
-    const csrf = csrfField(deps, request, reply)
-    return sendPage(reply, signInPage({ csrf, return_to, email, again: session !== undefined }))
-  })
+  app.get(
+    '/sign-in',
+    { schema: { summary: 'The sign-in page', tags: TAGS } },
+    async (request, reply) => {
+      const query = readQuery(request.url)
+      const again = query.prompt === 'login'
+      const session = await recogniseSession(deps, request)
+      const return_to = readReturnTo(query.return_to)
+      if (session && !again) return reply.redirect(return_to ?? HOME, 303)
+      const email = text(query.login_hint)
+      const csrf = csrfField(deps, request, reply)
+      return sendPage(reply, signInPage({ csrf, return_to, email, again: session !== undefined }))
+    },
+  )
 
   app.post(
     '/sign-in',
-    { schema: { summary: 'Sign in with e-mail and password', consumes: FORM } },
+    { schema: { summary: 'Sign in with e-mail and password', tags: TAGS, consumes: FORM } },
     async (request, reply) => {
       requireCsrf(deps, request)
       const fields = request.body as FormFields
@@ -84,7 +89,7 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
 
   app.post(
     '/sign-out',
-    { schema: { summary: 'End the session', consumes: FORM } },
+    { schema: { summary: 'End the session', tags: TAGS, consumes: FORM } },
     async (request, reply) => {
       requireCsrf(deps, request)
       return leave(request, reply)
@@ -94,7 +99,7 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
   // OP-29. Where to go afterwards cannot be registered, so `post_logout_redirect_uri` leads nowhere.
   app.get(
     '/oauth2/logout',
-    { schema: { summary: 'RP-initiated logout' } },
+    { schema: { summary: 'RP-initiated logout', tags: TAGS } },
     async (request, reply) => {
       const session = await recogniseSession(deps, request)
       if (!session) return sendPage(reply, signedOutPage)
@@ -106,7 +111,7 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
 
   app.post(
     '/oauth2/logout',
-    { schema: { summary: 'RP-initiated logout, by form', consumes: FORM } },
+    { schema: { summary: 'RP-initiated logout, by form', tags: TAGS, consumes: FORM } },
     async (request, reply) => {
       const { csrf, id_token_hint } = (request.body ?? {}) as FormFields
       if (csrf !== undefined) {

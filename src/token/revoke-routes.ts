@@ -35,7 +35,10 @@ export const revocationRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, dep
         consumes: ['application/x-www-form-urlencoded'],
         body: RevocationRequest,
         response: {
-          200: Type.Unsafe<undefined>({ description: 'Done, or there was nothing to do' }),
+          200: Type.Unsafe<undefined>({
+            type: 'null',
+            description: 'Done, or there was nothing to do',
+          }),
           '4xx': OAuthErrorResponse,
         },
       },
