@@ -46,9 +46,10 @@ export function verifySubject(
   if (family === undefined || session === undefined || user === undefined) {
     return { refused: 'bad_subject_token' }
   }
-  if (family.ended) return { refused: 'refresh_token_revoked' }
+  // What ends a user or a session ends its families too: the cause is named rather than the consequence.
   if (user.status !== 'active') return { refused: 'user_inactive' }
   if (session.ended || session.expires_at <= now) return { refused: 'session_ended' }
+  if (family.ended) return { refused: 'refresh_token_revoked' }
   if (user.tenant_id !== agent.tenant_id) return { refused: 'wrong_subject_audience' }
   return { family, session, user }
 }
@@ -80,8 +81,7 @@ function faultOfIdToken(
 
 function faultOfRefreshToken({ family }: Facts, agent: AgentFacts, now: Date): Reason | undefined {
   if (family?.token === undefined || family.agent_id !== agent.id) return 'bad_subject_token'
-  if (family.ended) return 'refresh_token_revoked'
-  if (family.token.spent) return 'spent_refresh_token'
+  if (family.token.spent && !family.ended) return 'spent_refresh_token'
   if (family.token.expires_at <= now || family.expires_at <= now) return 'subject_token_expired'
   return undefined
 }
