@@ -37,7 +37,7 @@ const statements = [
     created_at         timestamptz not null,
     updated_at         timestamptz not null,
     deleted_at         timestamptz,
-    unique (tenant_id, id),
+    unique (id, tenant_id),
     check ((email_verified_at is null) = (email_verified_by is null)),
     check ((phone_verified_at is null) = (phone_verified_by is null)),
     check (email_verified_at is null or email is not null),
@@ -72,12 +72,11 @@ const statements = [
     status_reason                text,
     created_at                   timestamptz not null,
     updated_at                   timestamptz not null,
-    unique (tenant_id, id),
-    foreign key (tenant_id, owner_id) references users (tenant_id, id),
+    unique (id, tenant_id),
+    foreign key (owner_id, tenant_id) references users (id, tenant_id),
     check (status = 'requested' or (owner_id is not null and purpose <> '' and expires_at is not null)),
     check (jwks_uri is null or token_endpoint_auth_method = 'private_key_jwt'))`,
   `create index agents_owner on agents (owner_id)`,
-  `create index agents_tenant on agents (tenant_id, id)`,
 
   // At most two live credentials: a slot each, and a slot holds one live credential.
   `create table credentials (
@@ -91,7 +90,7 @@ const statements = [
     secret_hash bytea,
     created_at  timestamptz not null,
     ended_at    timestamptz,
-    foreign key (tenant_id, agent_id) references agents (tenant_id, id),
+    foreign key (agent_id, tenant_id) references agents (id, tenant_id),
     check ((kind = 'jwk') = (jwk is not null)),
     check ((kind = 'secret') = (secret_hash is not null)),
     check (not jwk ?| array['d', 'p', 'q', 'dp', 'dq', 'qi', 'k']))`,
@@ -118,8 +117,8 @@ const statements = [
     status_reason      text,
     created_at         timestamptz not null,
     updated_at         timestamptz not null,
-    unique (tenant_id, id),
-    foreign key (tenant_id, owner_id) references users (tenant_id, id))`,
+    unique (id, tenant_id),
+    foreign key (owner_id, tenant_id) references users (id, tenant_id))`,
   `create unique index audiences_issuer on audiences (tenant_id, issuer) where status <> 'retired'`,
 
   `create table entitlements (
@@ -135,8 +134,8 @@ const statements = [
     created_at  timestamptz not null,
     updated_at  timestamptz not null,
     ended_at    timestamptz,
-    foreign key (tenant_id, agent_id) references agents (tenant_id, id),
-    foreign key (tenant_id, audience_id) references audiences (tenant_id, id))`,
+    foreign key (agent_id, tenant_id) references agents (id, tenant_id),
+    foreign key (audience_id, tenant_id) references audiences (id, tenant_id))`,
   `create unique index entitlements_live on entitlements (agent_id, audience_id) where ended_at is null`,
   `create index entitlements_audience on entitlements (audience_id) where ended_at is null`,
 
@@ -158,9 +157,9 @@ const statements = [
     consumed_at  timestamptz,
     revoked_at   timestamptz,
     end_reason   text,
-    foreign key (tenant_id, user_id) references users (tenant_id, id),
-    foreign key (tenant_id, agent_id) references agents (tenant_id, id),
-    foreign key (tenant_id, audience_id) references audiences (tenant_id, id),
+    foreign key (user_id, tenant_id) references users (id, tenant_id),
+    foreign key (agent_id, tenant_id) references agents (id, tenant_id),
+    foreign key (audience_id, tenant_id) references audiences (id, tenant_id),
     check ((status = 'consumed') = (consumed_at is not null)),
     check ((status = 'revoked') = (revoked_at is not null)),
     check (status <> 'consumed' or mode = 'once'))`,
@@ -182,9 +181,9 @@ const statements = [
     expires_at    timestamptz not null,
     decided_at    timestamptz,
     delegation_id text references delegations,
-    foreign key (tenant_id, user_id) references users (tenant_id, id),
-    foreign key (tenant_id, agent_id) references agents (tenant_id, id),
-    foreign key (tenant_id, audience_id) references audiences (tenant_id, id),
+    foreign key (user_id, tenant_id) references users (id, tenant_id),
+    foreign key (agent_id, tenant_id) references agents (id, tenant_id),
+    foreign key (audience_id, tenant_id) references audiences (id, tenant_id),
     check ((status = 'granted') = (delegation_id is not null)))`,
   `create unique index interactions_open on interactions
     (user_id, agent_id, audience_id, scopes, resources) where status = 'open'`,
@@ -202,7 +201,7 @@ const statements = [
     expires_at timestamptz not null,
     ended_at   timestamptz,
     end_reason text,
-    foreign key (tenant_id, user_id) references users (tenant_id, id))`,
+    foreign key (user_id, tenant_id) references users (id, tenant_id))`,
   `create index sessions_user on sessions (user_id) where ended_at is null`,
 
   `create table refresh_token_families (
@@ -216,8 +215,8 @@ const statements = [
     expires_at timestamptz not null,
     ended_at   timestamptz,
     end_reason text,
-    foreign key (tenant_id, user_id) references users (tenant_id, id),
-    foreign key (tenant_id, agent_id) references agents (tenant_id, id))`,
+    foreign key (user_id, tenant_id) references users (id, tenant_id),
+    foreign key (agent_id, tenant_id) references agents (id, tenant_id))`,
   `create index refresh_token_families_agent on refresh_token_families (agent_id) where ended_at is null`,
   `create index refresh_token_families_user on refresh_token_families (user_id) where ended_at is null`,
   `create index refresh_token_families_session on refresh_token_families (session_id)`,
@@ -245,8 +244,8 @@ const statements = [
     expires_at     timestamptz not null,
     consumed_at    timestamptz,
     family_id      text references refresh_token_families,
-    foreign key (tenant_id, user_id) references users (tenant_id, id),
-    foreign key (tenant_id, agent_id) references agents (tenant_id, id))`,
+    foreign key (user_id, tenant_id) references users (id, tenant_id),
+    foreign key (agent_id, tenant_id) references agents (id, tenant_id))`,
 
   // What was presented once may not be presented again: digests of client assertions' jti. Without a
   // foreign key, so that writing one waits for nobody's lock.

@@ -45,4 +45,4 @@ export function openHotPool(
 }
 
 const KEYED_PLANS =
-  'set enable_hashjoin = off; set enable_mergejoin = off; set enable_seqscan = off; set jit = off'
+  'set enable_hashjoin = off; set enable_mergejoin = off; set enable_seqscan = off; set jit = off; set plan_cache_mode = force_generic_plan'

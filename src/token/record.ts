@@ -52,7 +52,7 @@ export type Recorded = 'recorded' | 'replayed' | 'changed'
 export type RecordIssuance = (issuance: Issuance) => Promise<Recorded>
 
 /** Requests in one writing statement at the most. */
-const MOST = 64
+const MOST = 32
 
 export function createRecordIssuance(pool: pg.Pool): RecordIssuance {
   const run = (name: string, text: string) => async (issuances: Issuance[]) => {

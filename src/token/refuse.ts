@@ -21,7 +21,7 @@ export type Refused = {
 export type RecordRefusal = (refused: Refused) => Promise<'recorded' | 'replayed'>
 
 /** Refusals in one statement at the most. */
-const MOST = 64
+const MOST = 32
 
 /**
  * Spends the client assertion and writes the audit event in one statement (rule 6). An assertion that was
