@@ -15,6 +15,7 @@ RUN node -e "import('@node-rs/argon2').then(({ hash }) => hash('the native binar
 COPY package.json /code/
 COPY migrations /code/migrations
 COPY src /code/src
+COPY docs/openapi.json /code/docs/openapi.json
 RUN chmod -R a+rX /code
 
 FROM ${NODE_IMAGE}

@@ -21,6 +21,7 @@ import { observeRequests } from './http/logging.ts'
 import { refuseOtherMethods } from './http/methods.ts'
 import { metricsRoutes, operationsRoutes } from './http/operations.ts'
 import { notFound, ProblemError } from './http/problem.ts'
+import { referenceRoutes } from './http/reference.ts'
 import { refuseUnstorableText } from './http/shapes.ts'
 import { openUserDoor } from './http/user-door.ts'
 import { useValidation } from './http/validation.ts'
@@ -49,6 +50,9 @@ export async function createApp(deps: Deps): Promise<FastifyInstance> {
     trustProxy: trustProxy.length > 0 ? trustProxy : false,
     genReqId: () => newTimeOrderedId('', deps.now()),
     forceCloseConnections: 'idle',
+    // What fails before there is a route: a path that is no URL, a parameter beyond all ids.
+    frameworkErrors: (_error, request, reply) =>
+      problemErrorHandler(notFound('path'), request, reply),
   })
   useValidation(app)
   observeRequests(app, deps.metrics)
@@ -61,6 +65,7 @@ export async function createApp(deps: Deps): Promise<FastifyInstance> {
   await app.register(operatorsDoor, deps)
   await app.register(discoveryRoutes, deps)
   await app.register(operationsRoutes, deps)
+  await app.register(referenceRoutes)
   return app
 }
 
@@ -92,6 +97,7 @@ async function adminsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
   app.addHook('onRequest', adminGuard(deps))
   app.addHook('preValidation', refuseUnstorableText)
   app.setNotFoundHandler(refuseUnknownPath)
+  readMergePatches(app)
   const close = refuseOtherMethods(
     app,
     () => new ProblemError('method_not_allowed', 'The Allow header lists what this path takes'),
@@ -113,6 +119,12 @@ async function adminsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
 async function operatorsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
   app.addHook('onRequest', adminGuard(deps))
   await app.register(metricsRoutes, deps)
+}
+
+/** A PATCH is a JSON merge patch (RFC 7396), by its own media type or as plain JSON. */
+function readMergePatches(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser('application/merge-patch+json', { parseAs: 'string' }, parse)
 }
 
 function refuseUnknownPath(): never {

@@ -1,9 +1,12 @@
-import { ConfigError, loadConfig } from './config.ts'
+import { loadConfig } from './config.ts'
 import { createLogger } from './http/logging.ts'
 import { type Server, startServer } from './start.ts'
 
 /** Milliseconds that requests in flight get to finish. */
 const LONGEST_STOP = 15_000
+
+/** Errors whose message is written for the operator. */
+const IN_WORDS = new Set(['ConfigError', 'EmbeddedPostgresError', 'KeyEncryptionError'])
 
 /** The server's life as a process: settings in, signals, an exit code. */
 export async function run(): Promise<void> {
@@ -24,8 +27,8 @@ export async function run(): Promise<void> {
     })
   } catch (error) {
     // In words, for the operator: a stack trace only where the fault is ours.
-    const known = error instanceof ConfigError || (error as Error).name === 'EmbeddedPostgresError'
-    console.error(`agent-idp cannot start: ${known ? (error as Error).message : describe(error)}`)
+    const { name, message } = error as Error
+    console.error(`agent-idp cannot start: ${IN_WORDS.has(name) ? message : describe(error)}`)
     process.exit(1)
   }
 }

@@ -60,7 +60,11 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     const deps: Deps = { config, db, pool, hot, keys, outbound, now, log, metrics }
 
     const app = await createApp(deps)
-    const address = await app.listen({ host: config.host, port: config.port })
+    const address = await app.listen({
+      host: config.host,
+      port: config.port,
+      listenTextResolver: () => 'listening',
+    })
     undo.push(() => app.close())
     const sealer = startSealer(deps)
     const tidying = startTidying(deps)
