@@ -42,10 +42,12 @@ function readKey(jwk: Record<string, unknown>): KeyObject | undefined {
 
 /** Whether its hash is of what it says, and a seal key signed just that. */
 export function sealIsGenuine(keys: SealKeys, seal: StoredSeal): boolean {
-  const { snapshot, cluster, previous_hash, root, row_count } = seal
+  const { at, snapshot, cluster, previous_hash, root, row_count } = seal
+  // PostgreSQL knows instants that are none here, such as infinity.
+  if (!(at instanceof Date) || Number.isNaN(at.getTime())) return false
   const content: SealContent = {
     position: Number(seal.position),
-    at: seal.at.toISOString(),
+    at: at.toISOString(),
     snapshot,
     cluster,
     previous_hash,
