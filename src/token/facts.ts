@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import type { AgentFacts } from '../agents/authenticate.ts'
+import type { AgentFacts, LiveCredential } from '../agents/authenticate.ts'
 import { columns, createBatch } from '../db/batch.ts'
 import type {
   AudienceFacts,
@@ -37,7 +37,7 @@ export type FamilyFacts = {
   ended: boolean
   expires_at: Date
   /** Set when the request named a refresh token of this family. */
-  token?: { spent: boolean; expires_at: Date }
+  token?: { spent: boolean; expires_at: Date } | undefined
 }
 export type SessionFacts = {
   id: string
@@ -58,7 +58,7 @@ export function createGatherFacts(pool: pg.Pool): GatherFacts {
   return createBatch<Names, Facts>({
     most: MOST,
     run: async (names) => {
-      const { rows } = await pool.query<{ n: string; facts: FactsJson }>({
+      const { rows } = await pool.query<FactsRow>({
         name: 'gather_facts',
         text: GATHER,
         values: columns(names, [
@@ -70,51 +70,45 @@ export function createGatherFacts(pool: pg.Pool): GatherFacts {
         ]),
       })
       const found: Facts[] = []
-      for (const { n, facts } of rows) found[Number(n) - 1] = toFacts(facts)
+      for (const row of rows) found[Number(row.n) - 1] = toFacts(row)
       return found
     },
   })
 }
 
-// Each record travels as one JSON value: cheaper to read than some fifty columns, arrays among them.
+// Lists travel as words: scopes, claims, URIs and the like hold no spaces, and splitting is cheaper than
+// reading arrays. Instants travel as milliseconds, credentials as one JSON text.
 // A row's version is its xmin, which every change of the row replaces: record.ts compares it under lock.
+const words = (column: string) => `array_to_string(${column}, ' ')`
+const milliseconds = (column: string) => `extract(epoch from ${column}) * 1000`
+
 const GATHER = `
-select asked.n, json_build_object(
-  'agent', case when a.id is not null then json_build_object(
-    'id', a.id, 'tenant_id', a.tenant_id, 'tenant_status', t.status, 'name', a.name, 'status', a.status,
-    'expires_at', extract(epoch from a.expires_at), 'owner_id', a.owner_id, 'owner_status', o.status,
-    'token_endpoint_auth_method', a.token_endpoint_auth_method, 'jwks_uri', a.jwks_uri,
-    'grant_types', a.grant_types, 'id_token_signed_response_alg', a.id_token_signed_response_alg,
-    'version', a.xmin::text,
-    'credentials', (select coalesce(json_agg(json_build_object('id', c.id, 'kid', c.kid, 'jwk', c.jwk::text,
-        'secret_hash', encode(c.secret_hash, 'hex'))), '[]'::json)
-      from credentials c where c.agent_id = a.id and c.ended_at is null)) end,
-  'family', case when f.id is not null then json_build_object(
-    'id', f.id, 'agent_id', f.agent_id, 'user_id', f.user_id, 'session_id', f.session_id,
-    'ended', f.ended_at is not null, 'expires_at', extract(epoch from f.expires_at),
-    'token', case when rt.hash is not null then json_build_object(
-      'spent', rt.spent_at is not null, 'expires_at', extract(epoch from rt.expires_at)) end) end,
-  'session', case when s.id is not null then json_build_object(
-    'id', s.id, 'user_id', s.user_id, 'ended', s.ended_at is not null,
-    'expires_at', extract(epoch from s.expires_at), 'auth_time', extract(epoch from s.auth_time),
-    'amr', s.amr) end,
-  'user', case when u.id is not null then json_build_object(
-    'id', u.id, 'tenant_id', u.tenant_id, 'status', u.status, 'email', u.email,
-    'email_verified', u.email_verified_at is not null, 'phone_number', u.phone_number,
-    'phone_verified', u.phone_verified_at is not null, 'name', u.name, 'version', u.xmin::text) end,
-  'audience', case when au.id is not null then json_build_object(
-    'id', au.id, 'issuer', au.issuer, 'profile', au.profile, 'status', au.status,
-    'resources', au.resources, 'default_scopes', au.default_scopes,
-    'default_resources', au.default_resources, 'claims', au.claims, 'max_auth_age', au.max_auth_age,
-    'id_jag_lifetime', au.id_jag_lifetime, 'id_jag_signing_alg', au.id_jag_signing_alg,
-    'version', au.version) end,
-  'entitlement', case when e.id is not null then json_build_object(
-    'id', e.id, 'client_id', e.client_id, 'scopes', e.scopes, 'resources', e.resources,
-    'consent', e.consent, 'expires_at', extract(epoch from e.expires_at), 'version', e.xmin::text) end,
-  'delegation', case when d.id is not null then json_build_object(
-    'id', d.id, 'scopes', d.scopes, 'resources', d.resources, 'mode', d.mode,
-    'sub_asserted', d.sub_asserted, 'expires_at', extract(epoch from d.expires_at),
-    'version', d.xmin::text) end) as facts
+select asked.n,
+  a.id as a_id, a.tenant_id as a_tenant, t.status as t_status, a.name as a_name, a.status as a_status,
+  ${milliseconds('a.expires_at')} as a_expires, a.owner_id as a_owner, o.status as o_status,
+  a.token_endpoint_auth_method as a_method, a.jwks_uri as a_jwks_uri, ${words('a.grant_types')} as a_grants,
+  a.id_token_signed_response_alg as a_alg, a.xmin::text as a_version,
+  (select json_agg(json_build_array(c.id, c.kid, c.jwk::text, encode(c.secret_hash, 'hex')))::text
+    from credentials c where c.agent_id = a.id and c.ended_at is null) as a_credentials,
+  f.id as f_id, f.agent_id as f_agent, f.user_id as f_user, f.session_id as f_session,
+  f.ended_at is not null as f_ended, ${milliseconds('f.expires_at')} as f_expires,
+  rt.spent_at is not null as rt_spent, ${milliseconds('rt.expires_at')} as rt_expires,
+  s.id as s_id, s.user_id as s_user, s.ended_at is not null as s_ended,
+  ${milliseconds('s.expires_at')} as s_expires, ${milliseconds('s.auth_time')} as s_auth_time,
+  ${words('s.amr')} as s_amr,
+  u.id as u_id, u.tenant_id as u_tenant, u.status as u_status, u.email as u_email,
+  u.email_verified_at is not null as u_email_verified, u.phone_number as u_phone,
+  u.phone_verified_at is not null as u_phone_verified, u.name as u_name, u.xmin::text as u_version,
+  au.id as au_id, au.issuer as au_issuer, au.profile as au_profile, au.status as au_status,
+  au.resources::text as au_resources, ${words('au.default_scopes')} as au_default_scopes,
+  ${words('au.default_resources')} as au_default_resources, ${words('au.claims')} as au_claims,
+  au.max_auth_age as au_max_auth_age, au.id_jag_lifetime as au_lifetime, au.id_jag_signing_alg as au_alg,
+  au.version as au_version,
+  e.id as e_id, e.client_id as e_client_id, ${words('e.scopes')} as e_scopes,
+  ${words('e.resources')} as e_resources, e.consent as e_consent, ${milliseconds('e.expires_at')} as e_expires,
+  e.xmin::text as e_version,
+  d.id as d_id, ${words('d.scopes')} as d_scopes, ${words('d.resources')} as d_resources, d.mode as d_mode,
+  d.sub_asserted as d_sub, ${milliseconds('d.expires_at')} as d_expires, d.xmin::text as d_version
 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[])
   with ordinality as asked(client_id, audience, audience_other, family_id, refresh_hash, n)
 left join agents a on a.id = asked.client_id
@@ -133,54 +127,138 @@ left join entitlements e on e.agent_id = a.id and e.audience_id = au.id and e.en
 left join delegations d on d.user_id = u.id and d.agent_id = a.id and d.audience_id = au.id
   and d.status = 'active'`
 
+/** As the driver gives it: of a record that was not found every column is null, flags apart. */
+type FactsRow = Record<Text, string | null> & Record<Flag, boolean> & Record<Count, number | null>
+type Flag = 'f_ended' | 'rt_spent' | 's_ended' | 'u_email_verified' | 'u_phone_verified'
+type Count = 'au_max_auth_age' | 'au_lifetime'
+type Text =
+  | 'n'
+  | `a_${'id' | 'tenant' | 'name' | 'status' | 'expires' | 'owner' | 'method' | 'jwks_uri' | 'grants' | 'alg'}`
+  | `a_${'version' | 'credentials'}`
+  | 't_status'
+  | 'o_status'
+  | `f_${'id' | 'agent' | 'user' | 'session' | 'expires'}`
+  | 'rt_expires'
+  | `s_${'id' | 'user' | 'expires' | 'auth_time' | 'amr'}`
+  | `u_${'id' | 'tenant' | 'status' | 'email' | 'phone' | 'name' | 'version'}`
+  | `au_${'id' | 'issuer' | 'profile' | 'status' | 'resources' | 'default_scopes' | 'default_resources'}`
+  | `au_${'claims' | 'alg' | 'version'}`
+  | `e_${'id' | 'client_id' | 'scopes' | 'resources' | 'consent' | 'expires' | 'version'}`
+  | `d_${'id' | 'scopes' | 'resources' | 'mode' | 'sub' | 'expires' | 'version'}`
+
+function toFacts(row: FactsRow): Facts {
+  return {
+    agent: row.a_id === null ? undefined : agentOf(row),
+    family: row.f_id === null ? undefined : familyOf(row),
+    session: row.s_id === null ? undefined : sessionOf(row),
+    user: row.u_id === null ? undefined : userOf(row),
+    audience: row.au_id === null ? undefined : audienceOf(row),
+    entitlement: row.e_id === null ? undefined : entitlementOf(row),
+    delegation: row.d_id === null ? undefined : delegationOf(row),
+  }
+}
+
+const agentOf = (row: FactsRow): AgentFacts => ({
+  id: row.a_id as string,
+  tenant_id: row.a_tenant as string,
+  tenant_status: row.t_status as AgentFacts['tenant_status'],
+  name: row.a_name as string,
+  status: row.a_status as AgentFacts['status'],
+  expires_at: instant(row.a_expires),
+  owner_id: row.a_owner,
+  owner_status: row.o_status as AgentFacts['owner_status'],
+  token_endpoint_auth_method: row.a_method as AgentFacts['token_endpoint_auth_method'],
+  jwks_uri: row.a_jwks_uri,
+  grant_types: list(row.a_grants),
+  id_token_signed_response_alg: row.a_alg as string,
+  version: row.a_version as string,
+  credentials: credentialsOf(row.a_credentials),
+})
+
+function credentialsOf(json: string | null): LiveCredential[] {
+  const rows = JSON.parse(json ?? '[]') as [string, string | null, string | null, string | null][]
+  return rows.map(([id, kid, jwk, secret_hash]) => ({ id, kid, jwk, secret_hash }))
+}
+
+const familyOf = (row: FactsRow): FamilyFacts => ({
+  id: row.f_id as string,
+  agent_id: row.f_agent as string,
+  user_id: row.f_user as string,
+  session_id: row.f_session as string,
+  ended: row.f_ended,
+  expires_at: required(row.f_expires),
+  token:
+    row.rt_expires === null
+      ? undefined
+      : { spent: row.rt_spent, expires_at: required(row.rt_expires) },
+})
+
+const sessionOf = (row: FactsRow): SessionFacts => ({
+  id: row.s_id as string,
+  user_id: row.s_user as string,
+  ended: row.s_ended,
+  expires_at: required(row.s_expires),
+  auth_time: required(row.s_auth_time),
+  amr: list(row.s_amr),
+})
+
+const userOf = (row: FactsRow): UserFacts => ({
+  id: row.u_id as string,
+  tenant_id: row.u_tenant as string,
+  status: row.u_status as UserFacts['status'],
+  email: row.u_email,
+  email_verified: row.u_email_verified,
+  phone_number: row.u_phone,
+  phone_verified: row.u_phone_verified,
+  name: row.u_name,
+  version: row.u_version as string,
+})
+
+const audienceOf = (row: FactsRow): AudienceFacts => ({
+  id: row.au_id as string,
+  issuer: row.au_issuer as string,
+  profile: row.au_profile as AudienceFacts['profile'],
+  status: row.au_status as AudienceFacts['status'],
+  resources: JSON.parse(row.au_resources as string) as AudienceFacts['resources'],
+  default_scopes: list(row.au_default_scopes),
+  default_resources: list(row.au_default_resources),
+  claims: list(row.au_claims),
+  max_auth_age: row.au_max_auth_age,
+  id_jag_lifetime: row.au_lifetime,
+  id_jag_signing_alg: row.au_alg as string,
+  version: row.au_version as string,
+})
+
+const entitlementOf = (row: FactsRow): EntitlementFacts => ({
+  id: row.e_id as string,
+  client_id: row.e_client_id,
+  scopes: list(row.e_scopes),
+  resources: row.e_resources === null ? null : list(row.e_resources),
+  consent: row.e_consent as EntitlementFacts['consent'],
+  expires_at: instant(row.e_expires),
+  version: row.e_version as string,
+})
+
+const delegationOf = (row: FactsRow): DelegationFacts => ({
+  id: row.d_id as string,
+  scopes: list(row.d_scopes),
+  resources: row.d_resources === null ? null : list(row.d_resources),
+  mode: row.d_mode as DelegationFacts['mode'],
+  sub_asserted: row.d_sub as string,
+  expires_at: instant(row.d_expires),
+  version: row.d_version as string,
+})
+
+const list = (words: string | null): string[] => (words ? words.split(' ') : [])
+
+const instant = (milliseconds: string | null): Date | null =>
+  milliseconds === null ? null : new Date(Math.round(Number(milliseconds)))
+
+const required = (milliseconds: string | null): Date =>
+  instant(milliseconds) ?? new Date(Number.NaN)
+
 /**
  * PostgreSQL has no U+0000 in text and refuses the whole statement for one, with everybody's request in it.
  * No record's name has it either, so it names nothing.
  */
 const storable = (text: string | null): string | null => (text?.includes('\0') ? null : text)
-
-type Timed = 'expires_at' | 'auth_time'
-/** A record as JSON has it: instants are seconds. */
-type Json<Value> = Value extends undefined
-  ? null
-  : { [Name in keyof Value]: Name extends Timed ? number | null : Value[Name] }
-type FactsJson = {
-  [Name in keyof Facts]: Json<Facts[Name]>
-}
-
-function toFacts(json: FactsJson): Facts {
-  const { agent, family, session, user, audience, entitlement, delegation } = json
-  return {
-    agent: agent ? { ...agent, expires_at: instant(agent.expires_at) } : undefined,
-    family: family
-      ? { ...family, expires_at: required(family.expires_at), ...tokenOf(family) }
-      : undefined,
-    session: session
-      ? {
-          ...session,
-          expires_at: required(session.expires_at),
-          auth_time: required(session.auth_time),
-        }
-      : undefined,
-    user: user ?? undefined,
-    audience: audience ?? undefined,
-    entitlement: entitlement
-      ? { ...entitlement, expires_at: instant(entitlement.expires_at) }
-      : undefined,
-    delegation: delegation
-      ? { ...delegation, expires_at: instant(delegation.expires_at) }
-      : undefined,
-  } as Facts
-}
-
-function tokenOf(family: { token?: unknown }) {
-  const token = family.token as { spent: boolean; expires_at: number } | null | undefined
-  return {
-    token: token ? { spent: token.spent, expires_at: required(token.expires_at) } : undefined,
-  }
-}
-
-const instant = (seconds: number | null): Date | null =>
-  seconds === null ? null : new Date(Math.round(seconds * 1000))
-
-const required = (seconds: number | null): Date => new Date(Math.round((seconds ?? 0) * 1000))

@@ -14,8 +14,10 @@ type Settling = Context & {
 }
 
 /**
- * Runs one grant in one transaction. The client's assertion is spent with it, also when the grant is
- * refused, and a refusal is written down with its true reason (design §2, rule 6).
+ * Runs one grant in one transaction, and writes a refusal down with its true reason (design §2, rule 6).
+ *
+ * The client's assertion is spent before, and for good: while its row were uncommitted, a batch of mints in
+ * which it comes again would wait for this grant, and this grant might wait for a row that the batch shares.
  * @throws {OAuthError} for a refusal, once that is committed.
  */
 export async function settle<Answer extends object>(
@@ -23,10 +25,10 @@ export async function settle<Answer extends object>(
   { client, event, request_id }: Settling,
   grant: (tx: Db) => Promise<Answer | GrantRefusal>,
 ): Promise<Answer> {
+  const spent = await spendAssertion(deps.db, client)
   const outcome = await deps.db
     .transaction()
     .execute(async (tx): Promise<Answer | GrantRefusal> => {
-      const spent = await spendAssertion(tx, client)
       const settled = spent ? await grant(tx) : { refused: 'replayed_assertion' as const }
       if (!isRefusal(settled)) return settled
       await recordEvent(tx, {
@@ -50,13 +52,13 @@ export async function settle<Answer extends object>(
 
 const isRefusal = (outcome: object): outcome is GrantRefusal => 'refused' in outcome
 
-/** False when the assertion was presented before; of two at once, the second waits for the first. */
+/** False when the assertion was presented before. */
 async function spendAssertion(
-  tx: Db,
+  db: Db,
   { agent, assertion }: Pick<AuthenticatedAgent, 'agent' | 'assertion'>,
 ): Promise<boolean> {
   if (!assertion) return true
-  const spent = await tx
+  const spent = await db
     .insertInto('spent_assertions')
     .values({ ...assertion, tenant_id: agent.tenant_id })
     .onConflict((conflict) => conflict.doNothing())
