@@ -13,18 +13,22 @@ import { type RelyingApp, startRelyingApp } from './relying-app.ts'
 import { StepFailed, walk } from './walk.ts'
 
 const USUAL = { server: 4000, app: 4100 }
+/** Errors whose message is written for the operator. */
+const IN_WORDS = new Set(['ConfigError', 'EmbeddedPostgresError', 'KeyEncryptionError'])
 /** Milliseconds that stopping may take. */
 const LONGEST_STOP = 15_000
 
 const story = createStory((line) => console.log(line))
 const running: { server?: Server; app?: RelyingApp } = {}
+let leaving: Promise<never> | undefined
 
 try {
   const { values } = parseArgs({ options: { once: { type: 'boolean', default: false } } })
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void leave(0))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void leave(0))
   await run(values.once)
 } catch (error) {
-  console.error(`\n${describe(error)}`)
+  // Whoever stops the demo also breaks off what it was doing: that is no fault.
+  if (!leaving) console.error(`\n${describe(error)}`)
   await leave(1)
 }
 
@@ -131,7 +135,13 @@ function tryPort(host: string, port: number): Promise<number | undefined> {
   return promise
 }
 
-async function leave(code: number): Promise<never> {
+/** The first reason counts: under npm one Ctrl-C arrives twice, from the terminal and from npm. */
+function leave(code: number): Promise<never> {
+  leaving ??= stop(code)
+  return leaving
+}
+
+async function stop(code: number): Promise<never> {
   setTimeout(() => process.exit(1), LONGEST_STOP).unref()
   const { app, server } = running
   await app?.stop()
@@ -148,7 +158,7 @@ function describe(error: unknown): string {
   if (code === 'EADDRINUSE') {
     return `The demo cannot start: ${message}. Choose free ports: ISSUER=http://localhost:4001 DEMO_APP_PORT=4101 npm run demo`
   }
-  const known = error instanceof ConfigError || name === 'EmbeddedPostgresError'
+  const known = IN_WORDS.has(name)
   const asked = code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION'
   if (asked) return `${message}\nUsage: npm run demo [-- --once]`
   return `The demo cannot start: ${known ? message : (stack ?? String(error))}`
