@@ -1,6 +1,7 @@
 /**
  * Changes of state that end access: the record's own room changes the row, and what has to end with it ends
- * in the same transaction. Each of those verbs takes its row `for update` first, as lock order wants it.
+ * in the same transaction. Each of those verbs takes its row `for update` first, as lock order wants it; the
+ * tenant is held before that, for the row of a revocation refers to it.
  * A stop is a revocation even where the record was stopped before: whatever slipped in meanwhile ends too.
  */
 
@@ -18,6 +19,7 @@ import type { TenantPatch } from '../tenants/schema.ts'
 import { changeUser } from '../users/change.ts'
 import type { UserPatch } from '../users/schema.ts'
 import { revoke } from './end.ts'
+import { holdTenantOf } from './queries.ts'
 import type { Reach } from './reach.ts'
 
 type Tx = Transaction<Tables>
@@ -39,6 +41,7 @@ export async function moveAgent(
   admin: Admin,
 ): Promise<Ended> {
   const { move, ends } = AGENT_MOVES[to]
+  if (ends) await holdTenantOf(tx, 'agents', id)
   await move(tx, deps, id, { reason }, admin)
   if (!ends) return {}
   return stop(tx, deps, { kind: 'agent_id', id }, reason ?? `Agent: ${to}`, admin)
@@ -58,6 +61,7 @@ export async function moveAudience(
   admin: Admin,
 ): Promise<Ended> {
   const { move, ends } = AUDIENCE_MOVES[to]
+  if (ends) await holdTenantOf(tx, 'audiences', id)
   await move(tx, deps, id, { reason }, admin)
   if (!ends) return {}
   return stop(tx, deps, { kind: 'audience_id', id }, reason ?? `Audience: ${to}`, admin)
@@ -71,6 +75,7 @@ export async function patchUser(
   patch: UserPatch,
   admin: Admin,
 ): Promise<{ user: Row<'users'> } & Ended> {
+  await holdTenantOf(tx, 'users', id)
   const { user, passwordChanged } = await changeUser(tx, deps, id, patch, admin)
   if (patch.status === 'suspended' || patch.status === 'deleted') {
     const ended = await stop(tx, deps, { kind: 'user_id', id }, `User: ${patch.status}`, admin)

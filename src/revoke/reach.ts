@@ -1,6 +1,6 @@
 import type { Transaction } from 'kysely'
 import type { Tables } from '../db/tables.ts'
-import { findNamed, listAgentsOwned, type Named } from './queries.ts'
+import { findNamed, holdTenantOf, listAgentsOwned, type Named } from './queries.ts'
 
 /** What one revocation is about: exactly one record, by its name on the wire. */
 export const REACHES = ['agent_id', 'user_id', 'audience_id', 'owner_id', 'tenant_id'] as const
@@ -30,7 +30,9 @@ export async function lockReach(
   tx: Transaction<Tables>,
   { kind, id }: Reach,
 ): Promise<Extent | undefined> {
-  const named = await findNamed(tx, TABLES[kind], id)
+  const table = TABLES[kind]
+  if (table !== 'tenants') await holdTenantOf(tx, table, id)
+  const named = await findNamed(tx, table, id)
   if (!named) return undefined
   if (kind === 'agent_id') return { named, agentIds: [id] }
   // The owner is locked, and an agent's move to this owner takes that lock too: none can join unseen.
