@@ -91,8 +91,9 @@ async function byAssertion(
   if (agent.token_endpoint_auth_method !== 'private_key_jwt') return { refused: 'bad_credentials' }
   const refused = { refused: 'bad_credentials' } as const
   if (!isClientAssertion(assertion, agent.id, deps.config.issuer, deps.now())) return refused
-  const key = await findKey(deps, agent, assertion)
-  if (key === undefined || !verifyJws(assertion, key.alg, key.key)) return refused
+  const keys = await findKeys(deps, agent, assertion)
+  const key = keys.find((candidate) => verifyJws(assertion, candidate.alg, candidate.key))
+  if (key === undefined) return refused
   const { jti, exp } = assertion.payload as { jti: string; exp: number }
   return {
     agent,
@@ -125,15 +126,16 @@ export function isClientAssertion(
   return typeof jti === 'string' && jti.length > 0 && jti.length <= 512
 }
 
-async function findKey(
+/** The keys it may be signed with: one, or without a `kid` every live one. */
+async function findKeys(
   deps: Deps,
   agent: AgentFacts,
   { header }: DecodedJws,
-): Promise<ClientKey | undefined> {
+): Promise<ClientKey[]> {
   if (agent.jwks_uri !== null) return publishedKeys.find(deps, agent.jwks_uri, header)
-  const live = agent.credentials.filter(({ jwk }) => jwk !== null)
-  const named = header['kid'] === undefined ? live : live.filter(({ kid }) => kid === header['kid'])
-  // Without a kid, two live keys leave the algorithm to choose by.
-  const keys = named.map(registeredKey)
-  return keys.find((key) => key.alg === header.alg) ?? keys[0]
+  return agent.credentials
+    .filter(
+      ({ jwk, kid }) => jwk !== null && (header['kid'] === undefined || kid === header['kid']),
+    )
+    .map(registeredKey)
 }

@@ -68,14 +68,10 @@ type Fetched = { at: number; keys: ClientKey[] }
 export const publishedKeys = {
   documents: new Map<string, Promise<Fetched>>(),
 
-  /** Undefined when the document cannot be had or has no key that fits. */
-  async find(
-    deps: Deps,
-    uri: string,
-    header: DecodedJws['header'],
-  ): Promise<ClientKey | undefined> {
+  /** None when the document cannot be had or has no key that fits. */
+  async find(deps: Deps, uri: string, header: DecodedJws['header']): Promise<ClientKey[]> {
     const fitting = ({ keys }: Fetched) =>
-      keys.find(
+      keys.filter(
         (key) =>
           key.alg === header.alg && (header['kid'] === undefined || key.kid === header['kid']),
       )
@@ -83,8 +79,8 @@ export const publishedKeys = {
     const pending = this.documents.get(uri)
     const known = await pending
     if (known !== undefined && now - known.at < FRESH) {
-      const key = fitting(known)
-      if (key !== undefined || now - known.at < COOL_DOWN) return key
+      const keys = fitting(known)
+      if (keys.length > 0 || now - known.at < COOL_DOWN) return keys
     }
     // Whoever waited for the same stale document may have begun to fetch it anew already.
     const newer = this.documents.get(uri)
