@@ -96,7 +96,7 @@ export const publishedKeys = {
       .then(({ json }) => ({ at, keys: keysOf(json) }))
       .catch((error) => {
         deps.log.warn({ err: error }, 'the jwks_uri of an agent could not be read')
-        return { at: at - FRESH + COOL_DOWN, keys: [] }
+        return { at, keys: [] }
       })
     if (this.documents.size >= MOST_DOCUMENTS) {
       this.documents.delete(this.documents.keys().next().value as string)
