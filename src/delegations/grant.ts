@@ -65,4 +65,4 @@ export async function grantDelegation(
   throw new Error('a delegation of the same three parties was made again and again meanwhile')
 }
 
-const MOST_ATTEMPTS = 5
+const MOST_ATTEMPTS = 20

@@ -91,7 +91,9 @@ export async function lockParties(
   await sql`select pg_advisory_xact_lock(hashtextextended(${`${of.user_id} ${of.agent_id} ${of.audience_id}`}, 0))`.execute(
     tx,
   )
-  return { live: true, parties: { of, agent, audience, entitlement } }
+  const { user_id, agent_id, audience_id } = of
+  const triple = { tenant_id, user_id, agent_id, audience_id }
+  return { live: true, parties: { of: triple, agent, audience, entitlement } }
 }
 
 async function lockActiveUser(tx: Transaction<Tables>, tenantId: string, id: string) {
