@@ -5,9 +5,9 @@
  *
  *   tenant → user → agent → owner → audience → entitlement → interaction → delegation → credential → session → code → family
  *
- * 1. A mint and a consent take what they rest on `for share` along this line. A revocation takes the row
- *    it names `for update` before anything else and then goes down the line: nobody waits upwards, so
- *    nobody waits in a circle.
+ * 1. A mint and a consent take what they rest on `for share` along this line. A revocation holds the tenant,
+ *    to which its own row refers, takes the row it names `for update`, and then goes down the line: nobody
+ *    who holds an entitlement or anything after it waits upwards, so nobody waits in a circle.
  * 2. A mint or consent that reaches the named row first commits first, and the revocation then sees its
  *    delegation; one that comes later waits, and then sees what ended, be it an entitlement, a barred user
  *    or a dropped question where there was no delegation yet (rule 3).
