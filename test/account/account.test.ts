@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict'
+import { after, describe, test } from 'node:test'
+import { newTimeOrderedId } from '../../src/db/ids.ts'
+import { openHouse } from '../support/house.ts'
+import { API, makeParties, type Parties, signedIn } from '../support/parties.ts'
+
+const house = await openHouse({ after })
+const { db } = house.deps
+
+async function delegate({ user_id, agent_id, audience_id }: Parties, changes: object = {}) {
+  const made = await house.admin('POST', '/delegations', {
+    user_id,
+    agent_id,
+    audience_id,
+    scopes: ['chat.read', 'chat.write'],
+    resources: [API],
+    mode: 'always',
+    ...changes,
+  })
+  assert.equal(made.status, 201, made.text)
+  return made.body.id as string
+}
+
+const statusOf = (id: string) =>
+  db
+    .selectFrom('delegations')
+    .select(['status', 'end_reason'])
+    .where('id', '=', id)
+    .executeTakeFirstOrThrow()
+
+describe('the account page', () => {
+  test('says which agent acts for me, where, with which rights, since when and when last', async () => {
+    const of = await makeParties(house, { user: { name: 'Kim Reyes' } })
+    const delegation_id = await delegate(of)
+    const since = house.clock.now.toISOString()
+    house.wait(3600)
+    const at = house.clock.now
+    await db
+      .insertInto('issuances')
+      .values({
+        jti: newTimeOrderedId('', at),
+        at,
+        agent_id: of.agent_id,
+        owner_id: of.owner_id,
+        user_id: of.user_id,
+        audience_id: of.audience_id,
+        delegation_id,
+        session_id: 'ses_x',
+        resources: [],
+        scopes: [],
+        kid: 'k',
+        auth_time: at,
+        expires_at: at,
+      })
+      .execute()
+    const { status, text } = await (await signedIn(house, of)).get('/account')
+    assert.equal(status, 200)
+    for (const words of [
+      'Kim Reyes',
+      'Scribe at Chat',
+      'Sums up your chats',
+      'chat.example',
+      API,
+      'chat.read, chat.write',
+      'until you stop it',
+      'set up by an administrator',
+      `datetime="${since}"`,
+      `datetime="${at.toISOString()}"`,
+    ]) {
+      assert.ok(text.includes(words), `the page does not say ${words}`)
+    }
+  })
+
+  test("shows nobody else's agents", async () => {
+    const [of, other] = [await makeParties(house), await makeParties(house)]
+    const theirs = await delegate(other)
+    const { text } = await (await signedIn(house, of)).get('/account')
+    assert.ok(!text.includes(theirs))
+    assert.match(text, /No agent acts for you/)
+  })
+
+  test('keeps what has ended out of the way, with the reason', async () => {
+    const of = await makeParties(house)
+    const ends = new Date(house.clock.now.getTime() + 60_000).toISOString()
+    await delegate(of)
+    const second = await delegate(of, { expires_at: ends })
+    house.wait(60)
+    const { text } = await (await signedIn(house, of)).get('/account')
+    assert.match(text, /No agent acts for you/)
+    assert.match(text, /<details[^>]*>\s*<summary>No longer \(2\)/)
+    assert.match(text, /replaced by a newer decision/)
+    assert.match(text, /ran out/)
+    assert.ok(!text.includes(`/account/delegations/${second}/stop`))
+  })
+
+  test('counts the other places where I am signed in', async () => {
+    const of = await makeParties(house)
+    const user = await signedIn(house, of)
+    assert.match((await user.get('/account')).text, /signed in nowhere else/)
+    await signedIn(house, of)
+    await signedIn(house, of)
+    assert.match((await user.get('/account')).text, /2 other places/)
+  })
+
+  test('has a way to sign out', async () => {
+    const user = await signedIn(house, await makeParties(house))
+    assert.match((await user.get('/account')).text, /action="\/sign-out"/)
+    assert.equal((await user.post('/sign-out', {})).status, 303)
+    assert.equal((await user.get('/account')).status, 303)
+  })
+
+  test('escapes what others named', async () => {
+    const of = await makeParties(house, { agent: { name: '<b>x', purpose: '<script>' } })
+    await delegate(of)
+    const { text } = await (await signedIn(house, of)).get('/account')
+    assert.ok(!text.includes('<b>x') && !text.includes('<script'))
+  })
+
+  test('sends a stranger to sign in', async () => {
+    const answer = await house.inject({ method: 'GET', url: '/account' })
+    assert.equal(answer.status, 303)
+    assert.equal(answer.headers.location, '/sign-in?return_to=%2Faccount')
+  })
+})
+
+describe('the stop button', () => {
+  test('ends the delegation with one click', async () => {
+    const of = await makeParties(house)
+    const id = await delegate(of)
+    const user = await signedIn(house, of)
+    const path = `/account/delegations/${id}/stop`
+    assert.ok((await user.get('/account')).text.includes(`action="${path}"`))
+    const answer = await user.post(path, {})
+    assert.equal(answer.status, 303)
+    const page = await user.get(String(answer.headers.location))
+    assert.match(page.text, /The agent was stopped/)
+    assert.match(page.text, /stopped by you/)
+    assert.deepEqual(await statusOf(id), { status: 'revoked', end_reason: 'user' })
+    const event = await db
+      .selectFrom('audit_events')
+      .select(['actor_kind', 'actor_id'])
+      .where('type', '=', 'delegation.revoked')
+      .where('delegation_id', '=', id)
+      .executeTakeFirstOrThrow()
+    assert.deepEqual(event, { actor_kind: 'user', actor_id: of.user_id })
+  })
+
+  test('does no harm when pressed twice', async () => {
+    const of = await makeParties(house)
+    const id = await delegate(of)
+    const user = await signedIn(house, of)
+    const path = `/account/delegations/${id}/stop`
+    assert.equal((await user.post(path, {})).status, 303)
+    assert.equal((await user.post(path, {})).status, 303)
+  })
+
+  test("does not exist for somebody else's delegation, nor for none", async () => {
+    const [of, other] = [await makeParties(house), await makeParties(house)]
+    const theirs = await delegate(other)
+    const user = await signedIn(house, of)
+    assert.equal((await user.post(`/account/delegations/${theirs}/stop`, {})).status, 404)
+    assert.equal((await user.post('/account/delegations/dlg_none/stop', {})).status, 404)
+    assert.equal((await user.post('/account/delegations/%00/stop', {})).status, 404)
+    assert.equal((await statusOf(theirs)).status, 'active')
+  })
+
+  test('works only from the page', async () => {
+    const of = await makeParties(house)
+    const id = await delegate(of)
+    const user = await signedIn(house, of)
+    assert.equal((await user.postBare(`/account/delegations/${id}/stop`, {})).status, 403)
+    assert.equal((await statusOf(id)).status, 'active')
+  })
+
+  test('leads a stranger to the sign-in page', async () => {
+    const id = await delegate(await makeParties(house))
+    const answer = await house.form(`/account/delegations/${id}/stop`, {})
+    assert.equal(answer.status, 303)
+    assert.equal(answer.headers.location, '/sign-in?return_to=%2Faccount')
+    assert.equal((await statusOf(id)).status, 'active')
+  })
+})
