@@ -1,5 +1,4 @@
 import { readdir } from 'node:fs/promises'
-import { setTimeout as pause } from 'node:timers/promises'
 import type { FastifyPluginAsync } from 'fastify'
 import type pg from 'pg'
 import Type from 'typebox'
@@ -33,6 +32,7 @@ const Check = Type.Object(
 /** Whether the process lives, and whether it may be given requests. Open to everyone, and tells them no more. */
 export const operationsRoutes: FastifyPluginAsync<Surroundings> = async (app, deps) => {
   const expected = await listMigrations()
+  let checking: ReturnType<typeof findFailures> | undefined
 
   app.get(
     '/livez',
@@ -54,9 +54,13 @@ export const operationsRoutes: FastifyPluginAsync<Surroundings> = async (app, de
     },
     async (request, reply) => {
       reply.header('cache-control', 'no-store')
-      const failed = await findFailures(deps, expected, (error) =>
+      // Anyone may ask, so that however many do, the database is asked by one at a time.
+      checking ??= findFailures(deps, expected, (error) =>
         request.log.warn({ err: error }, 'the database does not answer'),
-      )
+      ).finally(() => {
+        checking = undefined
+      })
+      const failed = await checking
       if (failed.length === 0) return { ok: true }
       return reply.code(503).send({ ok: false, failed })
     },
@@ -104,9 +108,9 @@ async function findFailures(
 }
 
 async function askDatabase(pool: Surroundings['pool'], expected: string[]) {
-  const patience = new AbortController()
-  const tooLong = pause(PATIENCE, undefined, { signal: patience.signal }).then(() => {
-    throw new Error('no answer from the database in time')
+  let timer: NodeJS.Timeout | undefined
+  const tooLong = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error('no answer from the database in time')), PATIENCE)
   })
   const answer = pool.query<{ at: Date; missing: number }>(
     `select clock_timestamp() as at, cardinality($1::text[])::integer -
@@ -116,9 +120,8 @@ async function askDatabase(pool: Surroundings['pool'], expected: string[]) {
   try {
     return (await Promise.race([answer, tooLong])).rows[0]
   } finally {
-    patience.abort()
-    // Whichever lost the race is nobody's concern any more.
-    tooLong.catch(() => undefined)
+    clearTimeout(timer)
+    // What comes too late is nobody's concern any more.
     answer.catch(() => undefined)
   }
 }

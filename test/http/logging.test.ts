@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict'
+import { Writable } from 'node:stream'
+import { test } from 'node:test'
+import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
+import { SignJWT } from 'jose'
+import { sql } from 'kysely'
+import { createLogger, observeRequests } from '../../src/http/logging.ts'
+import { openHouse } from '../support/house.ts'
+
+const SECRET = 'correct-horse-battery-staple'
+
+function listen(logLevel = 'debug', logFormat: 'json' | 'pretty' = 'json') {
+  const said: string[] = []
+  const stream = new Writable({
+    decodeStrings: false,
+    write: (line, _encoding, done) => {
+      said.push(String(line))
+      done()
+    },
+  })
+  const log = createLogger({ logLevel, logFormat }, stream)
+  const lines = () => said.map((line) => JSON.parse(line))
+  return { log, said, lines }
+}
+
+async function serve(logLevel?: string) {
+  const ears = listen(logLevel)
+  const app = Fastify({
+    loggerInstance: ears.log as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+  })
+  observeRequests(app, { answered() {} })
+  return { ...ears, app }
+}
+
+test('a request is one line: method, route, path without the query, status and time', async () => {
+  const { app, lines, said } = await serve()
+  app.get('/callback/:id', async (_request, reply) => reply.code(204).send())
+  await app.inject({
+    url: `/callback/7?code=${SECRET}&state=${SECRET}`,
+    headers: { authorization: `Bearer ${SECRET}`, cookie: SECRET, dpop: SECRET },
+  })
+  const [line, ...more] = lines()
+  assert.equal(more.length, 0)
+  const { level, time, reqId, ms, ...rest } = line
+  assert.deepEqual(rest, {
+    method: 'GET',
+    route: '/callback/:id',
+    path: '/callback/7',
+    status: 204,
+    msg: 'request',
+  })
+  assert.equal(level, 30)
+  assert.ok(reqId && Date.parse(time) > 0 && ms >= 0)
+  assert.equal(said.join().includes(SECRET), false)
+})
+
+test('probes and scrapes are told at debug only', async () => {
+  const { app, lines } = await serve()
+  for (const url of ['/livez', '/readyz', '/metrics']) app.get(url, async () => ({}))
+  for (const url of ['/livez', '/readyz?x', '/metrics', '/nowhere']) await app.inject(url)
+  assert.deepEqual(
+    lines().map(({ level, path }) => [level, path]),
+    [
+      [20, '/livez'],
+      [20, '/readyz'],
+      [20, '/metrics'],
+      [30, '/nowhere'],
+    ],
+  )
+})
+
+test('whoever logs a request or its headers gives away no credential', async () => {
+  const { app, said } = await serve()
+  app.post('/', async (request) => {
+    request.log.info({ req: request }, 'a')
+    request.log.info({ req: request.raw }, 'b')
+    request.log.info({ headers: request.headers }, 'c')
+    request.log.info({ body: request.body }, 'd')
+    request.log.info({ req: { headers: request.headers, body: request.body } }, 'e')
+    return {}
+  })
+  await app.inject({
+    method: 'POST',
+    url: `/?code=${SECRET}`,
+    headers: {
+      authorization: SECRET,
+      cookie: SECRET,
+      'set-cookie': SECRET,
+      dpop: SECRET,
+      'proxy-authorization': SECRET,
+    },
+    payload: { password: SECRET },
+  })
+  assert.equal(said.length, 6)
+  assert.equal(said.join().includes(SECRET), false)
+})
+
+test('what a handler throws is logged without what it quotes', async (t) => {
+  const { deps } = await openHouse(t)
+  const token = await new SignJWT({ sub: SECRET })
+    .setProtectedHeader({ alg: 'HS256' })
+    .sign(Buffer.alloc(32))
+  const { log, said, lines } = listen()
+  const provoke = async (statement: ReturnType<typeof sql>) =>
+    statement.execute(deps.db).then(
+      () => assert.fail('it was let through'),
+      (error: Error) => log.error({ err: error }, 'failed'),
+    )
+  await provoke(sql`select ${SECRET}::integer`)
+  await provoke(sql`select ${SECRET}::jsonb`)
+  await provoke(sql`select ${SECRET}::timestamptz`)
+  await provoke(
+    sql`insert into tenants (id, name) values ('ten_AAAAAAAAAAAAAAAAAAAAAA', ${SECRET})`,
+  )
+  await provoke(sql`insert into tenants (id, name) values (${SECRET}, 'x')`)
+  await provoke(
+    sql`insert into users (id, tenant_id, email) values ('usr_AAAAAAAAAAAAAAAAAAAAAA', ${SECRET}, ${SECRET})`,
+  )
+  try {
+    JSON.parse(SECRET)
+  } catch (error) {
+    log.error({ err: new Error('wrapped', { cause: error }) }, 'failed')
+  }
+  log.error({ err: new TypeError(`bad token ${token}`) }, 'failed')
+  log.error(new Error(`bad secret ${Buffer.from(SECRET.repeat(3)).toString('base64url')}`))
+  log.error({ err: new Error(`Bearer ${token}`) })
+  log.error(
+    { error: Object.assign(new Error('failed'), { detail: SECRET, config: { SECRET } }) },
+    'failed',
+  )
+  log.error({ err: { password: SECRET } }, 'failed')
+
+  assert.equal(said.length, 12)
+  for (const line of said) {
+    assert.equal(line.includes(SECRET), false, line)
+    assert.equal(line.includes(token.slice(0, 30)), false, line)
+    assert.equal(line.includes(Buffer.from(SECRET).toString('base64url').slice(0, 20)), false, line)
+  }
+  const [integer, , , unique] = lines()
+  assert.equal(integer.err.code, '22P02')
+  assert.match(integer.err.stack, /^at /)
+  assert.equal(unique.err.code, '23505')
+  assert.equal(unique.err.constraint, 'tenants_pkey')
+  assert.match(unique.err.message, /duplicate key/)
+})
+
+test('pretty is for people, and redacts as well', () => {
+  const { log, said } = listen('info', 'pretty')
+  log.info({ headers: { authorization: SECRET } }, 'it happened')
+  assert.match(said.join(''), /it happened/)
+  assert.equal(said.join('').includes(SECRET), false)
+})
+
+test('the level is the one that was set', () => {
+  const { log, said } = listen('warn')
+  log.info('no')
+  log.warn('yes')
+  assert.equal(said.length, 1)
+})
