@@ -3,6 +3,7 @@ import type { Deps } from '../deps.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import { hashSecret, newSecret } from '../oauth/secret.ts'
 import { insertCode } from '../sessions/code-queries.ts'
+import { holdUser } from '../sessions/lock.ts'
 import type { LiveSession } from '../sessions/recognise.ts'
 import type { AuthorizationRequest } from './request.ts'
 
@@ -10,8 +11,8 @@ import type { AuthorizationRequest } from './request.ts'
 const CODE_LIFETIME = 60
 
 /**
- * A code, bound to everything that its redemption compares. That user, agent and session still stand is
- * asked again there, under locks, so it needs no lock here.
+ * A code, bound to everything that its redemption compares. Whether user, agent and session still stand is
+ * asked again there, under locks; the lock here only keeps the order.
  */
 export async function issueCode(
   deps: Deps,
@@ -28,6 +29,7 @@ export async function issueCode(
   const { agent_id, redirect_uri, session, request } = of
   const { tenant_id, user_id } = session
   await deps.db.transaction().execute(async (tx) => {
+    await holdUser(tx, session)
     await insertCode(tx, {
       hash: hashSecret(code),
       tenant_id,

@@ -38,6 +38,21 @@ export async function shareParties(
   return { ...user, grant_types: agent.grant_types, auth_time, amr }
 }
 
+/**
+ * Shares tenant and user, in the one order, before the insert of a row that refers to them and to a session:
+ * its foreign keys would take the session first, against whoever ends the user's sessions.
+ * @returns the reason, if one of them is not live.
+ */
+export async function holdUser(
+  db: Db,
+  { tenant_id, user_id }: Pick<Parties, 'tenant_id' | 'user_id'>,
+): Promise<'tenant_suspended' | 'user_inactive' | undefined> {
+  const tenant = await shareTenant(db, tenant_id)
+  const user = await shareUser(db, user_id)
+  if (tenant?.status !== 'active') return 'tenant_suspended'
+  return user?.status === 'active' ? undefined : 'user_inactive'
+}
+
 const shareTenant = (db: Db, id: string) =>
   db.selectFrom('tenants').select('status').where('id', '=', id).forShare().executeTakeFirst()
 
