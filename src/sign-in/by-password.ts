@@ -1,11 +1,13 @@
 import type { Reason } from '../audit/reason.ts'
 import { recordEvent } from '../audit/record.ts'
+import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { callerOf } from '../http/rate-limit.ts'
+import { holdUser } from '../sessions/lock.ts'
 import { openSession } from '../sessions/open.ts'
 import { verifyPassword } from '../users/password.ts'
 import type { SignInLimits } from './limits.ts'
-import { listAccounts } from './queries.ts'
+import { findPasswordHash, listAccounts } from './queries.ts'
 
 export type SignInTry = {
   email: string
@@ -48,10 +50,13 @@ export async function signInByPassword(
   }
   await limits.account.reset(account)
   await limits.address.giveBack(caller)
-  const { user_id, tenant_id } = judged
-  const { token } = await deps.db.transaction().execute(async (tx) => {
+  const { hash, ...of } = judged
+  const opened = await deps.db.transaction().execute(async (tx) => {
+    // Checking took a while: a suspension or a new password since then has ended all sessions but this one.
+    const reason = (await holdUser(tx, of)) ?? (await faultOfHash(tx, of.user_id, hash))
+    if (reason) return { reason }
     const session = await openSession(deps, tx, {
-      ...judged,
+      ...of,
       amr: ['pwd'],
       cookie,
       request_id,
@@ -59,19 +64,24 @@ export async function signInByPassword(
     await recordEvent(tx, {
       type: 'sign_in.succeeded',
       at: deps.now(),
-      actor: { kind: 'user', id: user_id },
-      tenant_id,
-      user_id,
+      actor: { kind: 'user', id: of.user_id },
+      ...of,
       detail: { session_id: session.id },
       request_id,
     })
     return session
   })
-  return { signedIn: true, token }
+  if ('token' in opened) return { signedIn: true, token: opened.token }
+  await recordFailure(deps, { ...opened, ...of, request_id })
+  return { signedIn: false, why: 'wrong' }
+}
+
+async function faultOfHash(db: Db, userId: string, hash: string): Promise<Reason | undefined> {
+  return (await findPasswordHash(db, userId)) === hash ? undefined : 'wrong_password'
 }
 
 type Judged =
-  | { user_id: string; tenant_id: string }
+  | { user_id: string; tenant_id: string; hash: string }
   | { reason: Reason; user_id?: string; tenant_id?: string }
 
 /** One verification for each account with this address, and one where there is none. */
@@ -86,10 +96,10 @@ async function judge(deps: Deps, email: string, password: string): Promise<Judge
     const right = await verifyPassword(hash ?? undefined, password)
     if (judged && !('reason' in judged)) continue
     const of = { user_id, tenant_id }
-    if (!right) judged ??= { reason: 'wrong_password', ...of }
+    if (!right || hash === null) judged ??= { reason: 'wrong_password', ...of }
     else if (status !== 'active') judged = { reason: 'user_inactive', ...of }
     else if (tenant_status !== 'active') judged = { reason: 'tenant_suspended', ...of }
-    else judged = of
+    else judged = { ...of, hash }
   }
   return judged ?? { reason: 'unknown_account' }
 }

@@ -24,3 +24,13 @@ export function listAccounts(db: Db, email: string) {
     .limit(MOST_ACCOUNTS)
     .execute()
 }
+
+/** The hash as it stands now; read it after `holdUser`, so that it cannot change any more. */
+export async function findPasswordHash(db: Db, userId: string): Promise<string | undefined> {
+  const password = await db
+    .selectFrom('user_passwords')
+    .select('hash')
+    .where('user_id', '=', userId)
+    .executeTakeFirst()
+  return password?.hash
+}
