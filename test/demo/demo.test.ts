@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -107,6 +107,8 @@ test('a step that does not do what it should ends the story', async (t) => {
 
 async function makeDataDir(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'agent-idp-demo-'))
+  // Under root the database belongs to an account that could not enter it otherwise, and would lie elsewhere.
+  await chmod(folder, 0o711)
   t.after(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }))
   return join(folder, 'data')
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -12,6 +12,8 @@ const ROOT = resolve(import.meta.dirname, '../..')
 test('the walk by hand in README.md does what it says', async (t) => {
   const readme = await readFile(join(ROOT, 'README.md'), 'utf8')
   const folder = await mkdtemp(join(tmpdir(), 'agent-idp-readme-'))
+  // Under root the database belongs to an account that could not enter it otherwise, and would lie elsewhere.
+  await chmod(folder, 0o711)
   t.after(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }))
   // The snippet of a relying app finds `jose` where the reader has it.
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
