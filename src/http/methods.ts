@@ -18,7 +18,8 @@ export function refuseOtherMethods(app: FastifyInstance, refusal: () => Error): 
       const allow = [...methods].sort().join(', ')
       app.route({
         method: METHODS.filter((method) => !methods.has(method)),
-        url,
+        // The hook is told the whole path; the scope puts its prefix before this one.
+        url: url.slice(app.prefix.length),
         config: { undocumented: true },
         onRequest: (_request, reply, done) => {
           reply.header('allow', allow)
