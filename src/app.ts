@@ -94,6 +94,7 @@ async function usersDoor(app: FastifyInstance, deps: Deps): Promise<void> {
 
 /** Administrators: an admin key and its scopes, problem details. */
 async function adminsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
+  app.removeContentTypeParser('text/plain')
   app.addHook('onRequest', adminGuard(deps))
   app.addHook('preValidation', refuseUnstorableText)
   app.setNotFoundHandler(refuseUnknownPath)
