@@ -44,5 +44,14 @@ export function openHotPool(
   return pool
 }
 
-const KEYED_PLANS =
-  'set enable_hashjoin = off; set enable_mergejoin = off; set enable_seqscan = off; set jit = off; set plan_cache_mode = force_generic_plan'
+const KEYED_PLANS = [
+  // Rows are found by their keys, in the order the statement names the tables: also the order of locks.
+  'set enable_hashjoin = off',
+  'set enable_mergejoin = off',
+  'set enable_seqscan = off',
+  'set join_collapse_limit = 1',
+  'set from_collapse_limit = 1',
+  // Planning costs more than running them.
+  'set plan_cache_mode = force_generic_plan',
+  'set jit = off',
+].join('; ')

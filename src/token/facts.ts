@@ -106,9 +106,9 @@ select asked.n,
   au.version as au_version,
   e.id as e_id, e.client_id as e_client_id, ${words('e.scopes')} as e_scopes,
   ${words('e.resources')} as e_resources, e.consent as e_consent, ${milliseconds('e.expires_at')} as e_expires,
-  e.xmin::text as e_version,
+  e.version as e_version,
   d.id as d_id, ${words('d.scopes')} as d_scopes, ${words('d.resources')} as d_resources, d.mode as d_mode,
-  d.sub_asserted as d_sub, ${milliseconds('d.expires_at')} as d_expires, d.xmin::text as d_version
+  d.sub_asserted as d_sub, ${milliseconds('d.expires_at')} as d_expires, d.version as d_version
 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[])
   with ordinality as asked(client_id, audience, audience_other, family_id, refresh_hash, n)
 left join agents a on a.id = asked.client_id
@@ -119,13 +119,21 @@ left join refresh_token_families f on f.id = coalesce(rt.family_id, asked.family
 left join sessions s on s.id = f.session_id
 left join users u on u.id = s.user_id
 left join lateral (
-  select known.*, known.xmin::text as version from audiences known
-  where known.tenant_id = a.tenant_id and known.status <> 'retired'
-    and known.issuer in (asked.audience, asked.audience_other)
-  order by known.issuer = asked.audience desc limit 1) au on true
-left join entitlements e on e.agent_id = a.id and e.audience_id = au.id and e.ended_at is null
-left join delegations d on d.user_id = u.id and d.agent_id = a.id and d.audience_id = au.id
-  and d.status = 'active'`
+  select known.*, known.xmin::text as version from (
+    select 1 as preference, exact.*, exact.xmin from audiences exact
+    where exact.tenant_id = a.tenant_id and exact.issuer = asked.audience and exact.status <> 'retired'
+    union all
+    select 2, other.*, other.xmin from audiences other
+    where other.tenant_id = a.tenant_id and other.issuer = asked.audience_other
+      and other.status <> 'retired') known
+  order by known.preference limit 1) au on true
+left join lateral (
+  select live.*, live.xmin::text as version from entitlements live
+  where live.agent_id = a.id and live.audience_id = au.id and live.ended_at is null limit 1) e on true
+left join lateral (
+  select live.*, live.xmin::text as version from delegations live
+  where live.user_id = u.id and live.agent_id = a.id and live.audience_id = au.id
+    and live.status = 'active' limit 1) d on true`
 
 /** As the driver gives it: of a record that was not found every column is null, flags apart. */
 type FactsRow = Record<Text, string | null> & Record<Flag, boolean> & Record<Count, number | null>

@@ -105,9 +105,9 @@ const COLUMNS: ((of: Issuance) => unknown)[] = [
   (of) => of.refresh_hash,
   (of) => of.assertion_digest,
   (of) => of.assertion_expires_at,
-  // unnest would flatten arrays of arrays, so lists travel as JSON.
-  (of) => JSON.stringify(of.resources),
-  (of) => JSON.stringify(of.scopes),
+  // unnest would flatten arrays of arrays, so lists travel as words: neither scopes nor URIs hold spaces.
+  (of) => of.resources.join(' '),
+  (of) => of.scopes.join(' '),
   (of) => of.kid,
   (of) => of.auth_time,
   (of) => of.expires_at,
@@ -116,11 +116,13 @@ const COLUMNS: ((of: Issuance) => unknown)[] = [
 ]
 
 /**
- * Locks are taken in the order of the `for share of` list, row by row; `once` delegations and what may
- * be absent (a registered credential, a refresh token) have clauses of their own, since an outer join's
- * side cannot be locked.
+ * Each row is found by its key and locked before it is judged, one table after the other: a connection of
+ * the hot pool joins in the order written, so that order is the order of the locks. `limit 1` keeps the
+ * judgement outside, where it sees the row as it stands once the lock is held.
  */
 function recordStatement(waiting: 'skip locked' | ''): string {
+  const held = (columns: string, table: string, key: string, lock = 'share') =>
+    `lateral (select ${columns} from ${table} x where ${key} limit 1 for ${lock} ${waiting})`
   return `
 with asked as (
   select * from unnest(
@@ -133,48 +135,35 @@ with asked as (
     audience_version, entitlement_id, entitlement_version, delegation_id, delegation_version, once,
     credential_id, session_id, family_id, refresh_hash, assertion_digest, assertion_expires_at, resources,
     scopes, kid, auth_time, expires_at, agent_context_id, request_id, n)),
-parties as (
-  select asked.n from asked
-  join tenants t on t.id = asked.tenant_id and t.status = 'active'
-  join users u on u.id = asked.user_id and u.status = 'active' and u.xmin::text = asked.user_version
-  join agents a on a.id = asked.agent_id and a.status = 'active' and a.xmin::text = asked.agent_version
-    and a.expires_at > asked.at
-  join users o on o.id = asked.owner_id and o.status = 'active'
-  join audiences au on au.id = asked.audience_id and au.status = 'active'
-    and au.xmin::text = asked.audience_version
-  join entitlements e on e.id = asked.entitlement_id and e.ended_at is null
-    and e.xmin::text = asked.entitlement_version and (e.expires_at is null or e.expires_at > asked.at)
-  for share of t, u, a, o, au, e ${waiting}),
-always as (
-  select asked.n from parties join asked using (n)
-  join delegations d on d.id = asked.delegation_id and d.status = 'active'
-    and d.xmin::text = asked.delegation_version and (d.expires_at is null or d.expires_at > asked.at)
-  where not asked.once
-  for share of d ${waiting}),
-once as (
-  select asked.n from parties join asked using (n)
-  join delegations d on d.id = asked.delegation_id and d.status = 'active'
-    and d.xmin::text = asked.delegation_version and (d.expires_at is null or d.expires_at > asked.at)
-  where asked.once
-  for update of d ${waiting}),
-delegated as (select n from always union all select n from once),
-credentialed as (
-  select asked.n from delegated join asked using (n)
-  join credentials c on c.id = asked.credential_id and c.ended_at is null
-  for share of c ${waiting}),
-signed_in as (
-  select asked.n from delegated join asked using (n)
-  join sessions s on s.id = asked.session_id and s.ended_at is null and s.expires_at > asked.at
-  join refresh_token_families f on f.id = asked.family_id and f.ended_at is null
-  where asked.credential_id is null or asked.n in (select n from credentialed)
-  for share of s, f ${waiting}),
-current as (
-  select asked.n from signed_in join asked using (n)
-  join refresh_tokens rt on rt.hash = asked.refresh_hash and rt.spent_at is null
-  for share of rt ${waiting}),
 standing as (
-  select asked.* from signed_in join asked using (n)
-  where asked.refresh_hash is null or asked.n in (select n from current)),
+  select asked.* from asked
+  join ${held('x.status', 'tenants', 'x.id = asked.tenant_id')} t on true
+  join ${held('x.status, x.xmin::text as version', 'users', 'x.id = asked.user_id')} u on true
+  join ${held('x.expires_at, x.xmin::text as version', 'agents', 'x.id = asked.agent_id')} a on true
+  join ${held('x.status', 'users', 'x.id = asked.owner_id')} o on true
+  join ${held('x.xmin::text as version', 'audiences', 'x.id = asked.audience_id')} au on true
+  join ${held('x.expires_at, x.xmin::text as version', 'entitlements', 'x.id = asked.entitlement_id')} e
+    on true
+  left join ${held('x.expires_at, x.xmin::text as version', 'delegations', 'x.id = asked.delegation_id and not asked.once')} always
+    on true
+  left join ${held('x.expires_at, x.xmin::text as version', 'delegations', 'x.id = asked.delegation_id and asked.once', 'update')} once
+    on true
+  left join ${held('x.id, x.ended_at', 'credentials', 'x.id = asked.credential_id')} c on true
+  join ${held('x.ended_at, x.expires_at', 'sessions', 'x.id = asked.session_id')} s on true
+  join ${held('x.ended_at', 'refresh_token_families', 'x.id = asked.family_id')} f on true
+  left join ${held('x.hash, x.spent_at', 'refresh_tokens', 'x.hash = asked.refresh_hash')} rt on true
+  -- The version that was read was live: a row that has ended since is another version.
+  where t.status = 'active' and u.status = 'active' and o.status = 'active'
+    and u.version = asked.user_version
+    and a.version = asked.agent_version and a.expires_at > asked.at
+    and au.version = asked.audience_version
+    and e.version = asked.entitlement_version and (e.expires_at is null or e.expires_at > asked.at)
+    and asked.delegation_version = case when asked.once then once.version else always.version end
+    and coalesce(once.expires_at, always.expires_at, 'infinity') > asked.at
+    and (asked.credential_id is null or (c.id is not null and c.ended_at is null))
+    and s.ended_at is null and s.expires_at > asked.at
+    and f.ended_at is null
+    and (asked.refresh_hash is null or (rt.hash is not null and rt.spent_at is null))),
 -- In the order of the digests, so that two statements with the same ones cannot wait for each other.
 fresh as (
   insert into spent_assertions (digest, tenant_id, expires_at)
@@ -192,12 +181,11 @@ issued as (
     credential_id, session_id, family_id, resources, scopes, kid, auth_time, expires_at,
     agent_context_id, request_id)
   select jti, tenant_id, at, agent_id, owner_id, user_id, audience_id, delegation_id, credential_id,
-    session_id, family_id, array(select json_array_elements_text(resources::json)),
-    array(select json_array_elements_text(scopes::json)), kid, auth_time, expires_at,
-    agent_context_id, request_id from minted)
+    session_id, family_id, string_to_array(resources, ' '), string_to_array(scopes, ' '), kid, auth_time,
+    expires_at, agent_context_id, request_id from minted)
 select asked.n, case
-  when minted.n is not null then 'recorded'
-  when standing.n is not null then 'replayed'
+  when asked.n in (select n from minted) then 'recorded'
+  when asked.n in (select n from standing) then 'replayed'
   else 'changed' end as outcome
-from asked left join standing using (n) left join minted using (n)`
+from asked`
 }
