@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { isLoopback } from './oauth/uri.ts'
 
 /** Every setting, declared once; nothing else reads the environment. Lifetimes are in seconds. */
@@ -60,7 +61,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, terminal = false): Config {
   const databaseUrl = text('DATABASE_URL')
   for (const name of ['DATABASE_URL', 'MIGRATION_DATABASE_URL']) {
     const url = text(name)
-    if (url !== undefined && !/^postgres(ql)?:\/\//.test(url)) {
+    if (url !== undefined && !(/^postgres(ql)?:\/\//.test(url) && URL.canParse(url))) {
       fault(`${name} must be a postgres:// URL`)
     }
   }
@@ -97,6 +98,14 @@ export function loadConfig(env: NodeJS.ProcessEnv, terminal = false): Config {
     fault('RATE_LIMITS=off is accepted only when ISSUER is a loopback address')
   }
 
+  const trustProxy = (text('TRUST_PROXY') ?? '')
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter(Boolean)
+  if (!trustProxy.every(isAddressOrBlock)) {
+    fault('TRUST_PROXY must be IP addresses or CIDR blocks, comma-separated')
+  }
+
   const port = text('PORT') ?? (issuerUrl?.port || '4000')
   if (!/^\d+$/.test(port) || Number(port) > 65_535) fault('PORT must be a number from 0 to 65535')
 
@@ -109,10 +118,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, terminal = false): Config {
     dataDir: text('DATA_DIR') ?? './data',
     adminApiKey,
     keyEncryptionKeys,
-    trustProxy: (text('TRUST_PROXY') ?? '')
-      .split(',')
-      .map((entry) => entry.trim())
-      .filter(Boolean),
+    trustProxy,
     outboundAllow: text('OUTBOUND_ALLOW') ?? '',
     allowLoopbackHttp,
     rateLimits,
@@ -126,6 +132,14 @@ export function loadConfig(env: NodeJS.ProcessEnv, terminal = false): Config {
   }
   if (faults.length > 0) throw new ConfigError(faults.join('; '))
   return config
+}
+
+function isAddressOrBlock(entry: string): boolean {
+  const [address = '', bits, ...more] = entry.split('/')
+  const family = isIP(address)
+  if (family === 0 || more.length > 0) return false
+  if (bits === undefined) return true
+  return /^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128)
 }
 
 /** DS-01: an origin alone, `https` unless loopback, written exactly as it will appear in tokens. */

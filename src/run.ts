@@ -18,12 +18,19 @@ export async function run(): Promise<void> {
       { address: server.address, issuer: config.issuer, database: server.database },
       `agent-idp listens on ${server.address} as ${config.issuer}, with ${server.database}`,
     )
+    let leaving = false
+    const leaveOnce = (why: string, code: number) => {
+      if (leaving) return
+      leaving = true
+      void leave(server, why, code)
+    }
+    // `on`, not `once`: without a listener the second signal would end the process on the spot.
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.once(signal, () => void leave(server, signal, 0))
+      process.on(signal, () => leaveOnce(signal, 0))
     }
     void server.died.then((error) => {
       log.fatal({ err: error }, 'the embedded database is gone')
-      return leave(server, 'database lost', 1)
+      leaveOnce('database lost', 1)
     })
   } catch (error) {
     // In words, for the operator: a stack trace only where the fault is ours.
@@ -41,15 +48,17 @@ async function leave({ deps, stop }: Server, why: string, code: number): Promise
 }
 
 function describe(error: unknown): string {
-  const { code, message, stack } = error as NodeJS.ErrnoException
-  if (code === 'EADDRINUSE') return `${message}: set PORT to a free one, or stop what listens there`
-  if (code === 'ECONNREFUSED' || code === 'ENOTFOUND') {
+  const { code = '', syscall, message, stack } = error as NodeJS.ErrnoException
+  if (syscall === 'connect' || syscall === 'getaddrinfo') {
     return `the database does not answer (${code}): check DATABASE_URL`
   }
-  if (code === '28P01' || code === '28000' || code === '3D000')
-    return `the database refused: ${message}`
-  if (code === '42501') {
+  if (REFUSED_BY_DATABASE.has(code)) return `the database refused: ${message}`
+  // Forbidden; or no schema to work in, which is what a role without rights on it sees.
+  if (code === '42501' || code === '3F000') {
     return `the database role may not do this (${message}): run npm run migrate with MIGRATION_DATABASE_URL set`
   }
   return stack ?? String(error)
 }
+
+/** Wrong role or password, no such database, no free connection, not up yet. */
+const REFUSED_BY_DATABASE = new Set(['28P01', '28000', '3D000', '53300', '57P03'])

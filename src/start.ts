@@ -35,18 +35,23 @@ const OLDEST_POSTGRES = 150_000
  */
 export async function startServer(settings: Config, log: Logger): Promise<Server> {
   const undo: (() => unknown)[] = []
+  let stopping = false
   const stop = async () => {
+    stopping = true
     for (const step of undo.splice(0).reverse()) await step()
   }
   try {
-    const allow = parseAllowList(settings.outboundAllow)
+    const allow = readAllowList(settings)
     const embedded = settings.databaseUrl === undefined ? await embed(settings, log) : undefined
     if (embedded) undo.push(() => embedded.stop())
     const config = await completeSecrets(settings, log)
     const connection: Connection = embedded?.connection ?? (config.databaseUrl as string)
     await migrate(config, connection, log)
 
-    const onIdleError = (error: Error) => log.warn({ err: error }, 'a database connection was lost')
+    const onIdleError = (error: Error) => {
+      // A pool says goodbye without waiting: the database may end a session before it has heard that.
+      if (!stopping) log.warn({ err: error }, 'a database connection was lost')
+    }
     const { pool, db } = openPool(connection, onIdleError)
     const hot = openHotPool(connection, onIdleError)
     undo.push(() => Promise.all([db.destroy(), hot.end()]))
@@ -60,11 +65,7 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     const deps: Deps = { config, db, pool, hot, keys, outbound, now, log, metrics }
 
     const app = await createApp(deps)
-    const address = await app.listen({
-      host: config.host,
-      port: config.port,
-      listenTextResolver: () => 'listening',
-    })
+    const address = await listen(app, config)
     undo.push(() => app.close())
     const sealer = startSealer(deps)
     const tidying = startTidying(deps)
@@ -77,6 +78,25 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
   } catch (error) {
     await stop()
     throw error
+  }
+}
+
+function readAllowList({ outboundAllow }: Config): string[] {
+  try {
+    return parseAllowList(outboundAllow)
+  } catch (error) {
+    throw new ConfigError(`OUTBOUND_ALLOW: ${(error as Error).message}`)
+  }
+}
+
+async function listen(app: FastifyInstance, { host, port }: Config): Promise<string> {
+  try {
+    return await app.listen({ host, port, listenTextResolver: () => 'listening' })
+  } catch (error) {
+    const why = (error as Error).message
+    throw new ConfigError(
+      `it cannot listen on ${host}, port ${port} (${why}): set HOST to an address of this machine and PORT to a free port, or stop what listens there`,
+    )
   }
 }
 
