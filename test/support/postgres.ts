@@ -20,6 +20,7 @@ export type TestDatabase = {
 type Place = Pick<TestServer, 'url' | 'template'>
 
 const SOURCE_IN_USE = '55006'
+const MAY_NOT_END = '42501'
 const ATTEMPTS = 100
 
 let own: Promise<TestServer> | undefined
@@ -46,9 +47,9 @@ export async function createTestDatabase(): Promise<TestDatabase> {
     url,
     connection: { connectionString: url },
     drop() {
-      dropped ??= onServer(server, async (client) => {
-        await client.query(`drop database if exists ${name} with (force)`)
-      })
+      dropped ??= onServer(server, (client) =>
+        patiently(client, `drop database if exists ${name} with (force)`, MAY_NOT_END),
+      )
       return dropped
     },
   }
@@ -70,14 +71,17 @@ async function onServer(server: Place, act: (client: pg.Client) => Promise<void>
   }
 }
 
-async function copyTemplate(client: pg.Client, template: string, name: string): Promise<void> {
+const copyTemplate = (client: pg.Client, template: string, name: string) =>
+  patiently(client, `create database ${name} template ${template} strategy wal_log`, SOURCE_IN_USE)
+
+/** Autovacuum looks into a database now and then: nobody may copy it then, and only a superuser drop it. */
+async function patiently(client: pg.Client, statement: string, inTheWay: string): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
-      await client.query(`create database ${name} template ${template} strategy wal_log`)
+      await client.query(statement)
       return
     } catch (error) {
-      // Autovacuum looks into the template now and then, and nobody may while it is copied.
-      if ((error as pg.DatabaseError).code !== SOURCE_IN_USE || attempt === ATTEMPTS) throw error
+      if ((error as pg.DatabaseError).code !== inTheWay || attempt === ATTEMPTS) throw error
       await pause(50)
     }
   }
