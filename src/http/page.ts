@@ -1,5 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import { type Html, type HtmlPart, html, htmlText, trusted } from './html.ts'
+import { ICON } from './icon.ts'
 import { STYLE, STYLE_SOURCE } from './style.ts'
 
 export type Page = {
@@ -38,7 +39,7 @@ function contentSecurityPolicy(leadsAway: boolean): string {
   const directives = [
     `default-src 'none'`,
     `style-src ${STYLE_SOURCE}`,
-    `img-src 'self'`,
+    `img-src 'self' data:`,
     `base-uri 'none'`,
     `frame-ancestors 'none'`,
   ]
@@ -52,6 +53,7 @@ const document = ({ title, body, wide }: Page): Html => html`<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
+<link rel="icon" href="${ICON}">
 <title>${title}</title>
 <style>${trusted(STYLE)}</style>
 </head>
