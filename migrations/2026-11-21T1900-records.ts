@@ -303,10 +303,12 @@ const statements = [
     expires_at timestamptz,
     ended_at   timestamptz)`,
 
+  // Without a foreign key: the call that follows in the same transaction may stop that very tenant, and two
+  // such calls would each hold what the other wants.
   `create table idempotency_keys (
     admin_key_id text not null,
     key          text not null,
-    ${tenantColumn},
+    tenant_id    text not null default ${defaultTenant},
     body_digest  bytea not null,
     status       smallint,
     answer       jsonb,
