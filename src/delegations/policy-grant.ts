@@ -8,7 +8,7 @@ import { insertDelegation, lockLiveDelegation } from './queries.ts'
 
 /**
  * Makes the delegation of an entitlement with `consent: "admin"`, at its first mint. What anyone ended is
- * not made again: that takes a later entitlement, an administrator's own delegation, or the user's consent;
+ * not made again, nor what was replaced by something narrower: that takes a later entitlement, an administrator's own delegation, or the user's consent;
  * and a revocation by user bars all of that user's.
  * @returns `made`, or `exists` when somebody was faster: ask again. Otherwise it may not be made.
  */

@@ -11,7 +11,10 @@ export async function findPolicyBar(db: Db, userId: string): Promise<boolean> {
   return user.policy_barred_at !== null
 }
 
-/** A delegation of the three that somebody ended (not: replaced, consumed or run out) since that instant. */
+/**
+ * A delegation of the three that somebody ended (not: consumed or run out) since that instant. A policy
+ * delegation also when it was replaced: whoever replaced it wanted it to be no more than they then gave.
+ */
 export const findEndedAfter = (db: Db, of: Triple, since: Date) =>
   db
     .selectFrom('delegations')
@@ -20,7 +23,7 @@ export const findEndedAfter = (db: Db, of: Triple, since: Date) =>
     .where('agent_id', '=', of.agent_id)
     .where('audience_id', '=', of.audience_id)
     .where('status', '=', 'revoked')
-    .where('end_reason', '<>', 'replaced')
+    .where((or) => or.or([or('end_reason', '<>', 'replaced'), or('source', '=', 'policy')]))
     .where('revoked_at', '>=', since)
     .executeTakeFirst()
 
