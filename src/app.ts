@@ -54,6 +54,11 @@ export async function createApp(deps: Deps): Promise<FastifyInstance> {
     frameworkErrors: (_error, request, reply) =>
       problemErrorHandler(notFound('path'), request, reply),
   })
+  app.addHook('preClose', (done) => {
+    // A connection that has had its answer would otherwise be waited for as long as it may stay idle.
+    app.server.keepAliveTimeout = 1
+    done()
+  })
   useValidation(app)
   observeRequests(app, deps.metrics)
   app.setErrorHandler(problemErrorHandler)

@@ -1,0 +1,97 @@
+// The server as a whole: how it stops.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { loadConfig } from '../src/config.ts'
+import { createLogger } from '../src/http/logging.ts'
+import { startServer } from '../src/start.ts'
+import { ADMIN_KEY } from './support/house.ts'
+import { testDatabase } from './support/postgres.ts'
+
+const settings = (url: string) => ({
+  DATABASE_URL: url,
+  PORT: '0',
+  ADMIN_API_KEY: ADMIN_KEY,
+  KEY_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+})
+
+test('connections that break while it stops are no news', async (t) => {
+  const database = await testDatabase(t)
+  const logs: string[] = []
+  const config = loadConfig(settings(database.url))
+  const log = createLogger(config, { write: (line: string) => void logs.push(line) })
+  const { deps, stop } = await startServer(config, log)
+  // The database goes first, as on a terminal's Ctrl+C or a host that shuts down.
+  const { close } = deps.keys
+  deps.keys.close = () => {
+    close()
+    return endSessions(deps) as unknown as undefined
+  }
+  await stop()
+  assert.deepEqual(
+    logs.filter((line) => line.includes('connection was lost')),
+    [],
+  )
+})
+
+/** Resolves when the pool has noticed. */
+async function endSessions({ pool }: Awaited<ReturnType<typeof startServer>>['deps']) {
+  const client = await pool.connect()
+  const noticed = new Promise((resolve) => pool.once('error', resolve))
+  const other = await pool.connect()
+  other.release()
+  await client.query(
+    `select pg_terminate_backend(pid) from pg_stat_activity
+     where datname = current_database() and pid <> pg_backend_pid()`,
+  )
+  await noticed
+  client.release()
+}
+
+test('a second signal does not cut the requests in flight short', async (t) => {
+  const database = await testDatabase(t)
+  const child = spawn(process.execPath, ['src/main.ts'], {
+    cwd: fileURLToPath(new URL('../', import.meta.url)),
+    env: { PATH: process.env.PATH, LOG_FORMAT: 'json', ...settings(database.url) },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.after(() => child.kill('SIGKILL'))
+  const ended = once(child, 'close')
+  let output = ''
+  const says = (words: RegExp) =>
+    new Promise<RegExpMatchArray>((resolve) => {
+      const look = () => {
+        const found = words.exec(output)
+        if (found) resolve(found)
+        else child.stdout.once('data', look)
+      }
+      look()
+    })
+  child.stdout.setEncoding('utf8').on('data', (chunk) => {
+    output += chunk
+  })
+  const [, port] = await says(/"address":"http:\/\/[^:"]+:(\d+)"/)
+
+  const body = 'grant_type=unknown'
+  const socket = connect(Number(port), '127.0.0.1')
+  await once(socket, 'connect')
+  socket.write(
+    `POST /oauth2/token HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: ${body.length}\r\n` +
+      'content-type: application/x-www-form-urlencoded\r\n\r\n',
+  )
+  // `100 Continue`: the request is being read.
+  await once(socket, 'data')
+  child.kill('SIGINT')
+  await says(/stopping/)
+  child.kill('SIGINT')
+  child.kill('SIGTERM')
+  socket.write(body)
+  assert.match(await text(socket), /^HTTP\/1\.1 400 [\s\S]*unsupported_grant_type/)
+  assert.deepEqual(await ended, [0, null])
+  assert.equal(output.match(/"why":"SIG/g)?.length, 1)
+})
