@@ -14,7 +14,7 @@ import { delegationRoutes } from './delegations/routes.ts'
 import type { Deps } from './deps.ts'
 import { discoveryRoutes } from './discovery/routes.ts'
 import { entitlementRoutes } from './entitlements/routes.ts'
-import { problemErrorHandler } from './http/admin-door.ts'
+import { problemErrorHandler, readJson } from './http/admin-door.ts'
 import { oauthErrorHandler } from './http/client-door.ts'
 import { readForms } from './http/form.ts'
 import { observeRequests } from './http/logging.ts'
@@ -99,11 +99,10 @@ async function usersDoor(app: FastifyInstance, deps: Deps): Promise<void> {
 
 /** Administrators: an admin key and its scopes, problem details. */
 async function adminsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
-  app.removeContentTypeParser('text/plain')
   app.addHook('onRequest', adminGuard(deps))
   app.addHook('preValidation', refuseUnstorableText)
   app.setNotFoundHandler(refuseUnknownPath)
-  readMergePatches(app)
+  readJson(app)
   const close = refuseOtherMethods(
     app,
     () => new ProblemError('method_not_allowed', 'The Allow header lists what this path takes'),
@@ -125,12 +124,6 @@ async function adminsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
 async function operatorsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
   app.addHook('onRequest', adminGuard(deps))
   await app.register(metricsRoutes, deps)
-}
-
-/** A PATCH is a JSON merge patch (RFC 7396), by its own media type or as plain JSON. */
-function readMergePatches(app: FastifyInstance): void {
-  const parse = app.getDefaultJsonParser('error', 'error')
-  app.addContentTypeParser('application/merge-patch+json', { parseAs: 'string' }, parse)
 }
 
 function refuseUnknownPath(): never {

@@ -28,9 +28,14 @@ export function oauthErrorHandler(
 
 export const NO_STORE = { 'cache-control': 'no-store', pragma: 'no-cache' } as const
 
+const FORM_WANTED = 'Send the request as application/x-www-form-urlencoded'
+
 function asOAuthError(error: FastifyError): OAuthError {
   if (error.validation) {
     const [fault] = error.validation
+    if (fault?.keyword === 'type' && fault.instancePath === '') {
+      return new OAuthError('invalid_request', FORM_WANTED)
+    }
     const name = fault?.params.missingProperty ?? fault?.instancePath.split('/')[1] ?? 'a parameter'
     return new OAuthError(
       'invalid_request',
@@ -38,10 +43,7 @@ function asOAuthError(error: FastifyError): OAuthError {
     )
   }
   if (error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
-    return new OAuthError(
-      'invalid_request',
-      'Send the request as application/x-www-form-urlencoded',
-    )
+    return new OAuthError('invalid_request', FORM_WANTED)
   }
   if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
     return new OAuthError('invalid_request', 'The request body is larger than this server reads')
