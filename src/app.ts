@@ -1,5 +1,11 @@
 import cookie from '@fastify/cookie'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify'
 import { accountRoutes } from './account/routes.ts'
 import { adminGuard } from './admins/authenticate.ts'
 import { adminKeyRoutes } from './admins/routes.ts'
@@ -20,10 +26,11 @@ import { readForms } from './http/form.ts'
 import { observeRequests } from './http/logging.ts'
 import { refuseOtherMethods } from './http/methods.ts'
 import { metricsRoutes, operationsRoutes } from './http/operations.ts'
+import { PageError, pageNotFound } from './http/page-error.ts'
 import { notFound, ProblemError } from './http/problem.ts'
 import { referenceRoutes } from './http/reference.ts'
 import { refuseUnstorableText } from './http/shapes.ts'
-import { openUserDoor } from './http/user-door.ts'
+import { openUserDoor, userErrorHandler } from './http/user-door.ts'
 import { useValidation } from './http/validation.ts'
 import { keyRoutes } from './keys/routes.ts'
 import { OAuthError } from './oauth/errors.ts'
@@ -51,8 +58,7 @@ export async function createApp(deps: Deps): Promise<FastifyInstance> {
     genReqId: () => newTimeOrderedId('', deps.now()),
     forceCloseConnections: 'idle',
     // What fails before there is a route: a path that is no URL, a parameter beyond all ids.
-    frameworkErrors: (_error, request, reply) =>
-      problemErrorHandler(notFound('path'), request, reply),
+    frameworkErrors: (_error, request, reply) => answerUnknownPath(request, reply),
   })
   app.addHook('preClose', (done) => {
     // A connection that has had its answer would otherwise be waited for as long as it may stay idle.
@@ -62,7 +68,7 @@ export async function createApp(deps: Deps): Promise<FastifyInstance> {
   useValidation(app)
   observeRequests(app, deps.metrics)
   app.setErrorHandler(problemErrorHandler)
-  app.setNotFoundHandler(refuseUnknownPath)
+  app.setNotFoundHandler(answerUnknownPath)
   await app.register(cookie)
   await app.register(clientsDoor, deps)
   await app.register(usersDoor, deps)
@@ -91,17 +97,27 @@ async function clientsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
 /** People: session cookie, anti-forgery token, pages. */
 async function usersDoor(app: FastifyInstance, deps: Deps): Promise<void> {
   openUserDoor(app)
+  const close = refuseOtherMethods(
+    app,
+    () => new PageError(405, 'This is not possible here', 'Go back and use the links of the page.'),
+  )
+  app.get('/', { config: { undocumented: true } }, async (_request, reply) =>
+    reply.redirect('/account', 303),
+  )
   await app.register(signInRoutes, deps)
   await app.register(authorizeRoutes, deps)
   await app.register(consentRoutes, deps)
   await app.register(accountRoutes, deps)
+  close()
 }
 
 /** Administrators: an admin key and its scopes, problem details. */
 async function adminsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
   app.addHook('onRequest', adminGuard(deps))
   app.addHook('preValidation', refuseUnstorableText)
-  app.setNotFoundHandler(refuseUnknownPath)
+  app.setNotFoundHandler(() => {
+    throw notFound('path')
+  })
   readJson(app)
   const close = refuseOtherMethods(
     app,
@@ -126,6 +142,9 @@ async function operatorsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
   await app.register(metricsRoutes, deps)
 }
 
-function refuseUnknownPath(): never {
-  throw notFound('path')
+/** What no door stands at: a page for whoever reads HTML, a problem for programs. */
+function answerUnknownPath(request: FastifyRequest, reply: FastifyReply): unknown {
+  return /\btext\/html\b/.test(request.headers.accept ?? '')
+    ? userErrorHandler(pageNotFound(), request, reply)
+    : problemErrorHandler(notFound('path'), request, reply)
 }
