@@ -56,15 +56,12 @@ ${one.purpose !== null && html`<dt>Purpose</dt><dd>${one.purpose}</dd>`}
 
 const pastAgents = (past: ActingAgent[], now: Date): Html => html`<details class="card">
 <summary>No longer (${past.length})</summary>
-<table>
-<thead><tr><th scope="col">Agent</th><th scope="col">Where</th><th scope="col">Rights</th><th scope="col">Since</th><th scope="col">Ended</th></tr></thead>
-<tbody>
-${past.map(
-  (one) => html`<tr><td>${one.agent}</td><td>${one.audience}</td><td>${one.scopes.join(', ')}</td>
-<td>${instant(one.created_at)}</td><td>${ending(one, now)}</td></tr>
+<ul>${past.map(
+  (one) => html`<li><strong>${one.agent} at ${one.audience}</strong><br>
+<span class="soft">${one.scopes.length > 0 && html`${one.scopes.join(', ')}; `}since ${instant(one.created_at)};
+${ending(one, now)}</span></li>
 `,
-)}</tbody>
-</table>
+)}</ul>
 </details>`
 
 const SOURCES = {

@@ -174,15 +174,11 @@ const authentication = ({ components }: OpenApiDocument): Html => html`<section 
 
 const problems = (): Html => html`<section class="card">
 <h2 id="problems">Problems</h2>
-<table>
-<thead><tr><th scope="col">Status</th><th scope="col">Code</th><th scope="col">Title</th></tr></thead>
-<tbody>
-${Object.entries(PROBLEMS).map(
+<dl>${Object.entries(PROBLEMS).map(
   ([code, [status, title]]) =>
-    html`<tr><td>${status}</td><td><a href="/problems/${code}"><code>${code}</code></a></td><td>${title}</td></tr>
+    html`<dt><a href="/problems/${code}"><code>${breakable(code)}</code></a> ${status}</dt><dd>${title}</dd>
 `,
-)}</tbody>
-</table>
+)}</dl>
 </section>`
 
 /** A component of the document, or what stands there itself. */
