@@ -66,7 +66,8 @@ ${body}
 `
 
 /** What went wrong, at the top of a form and read out at once. */
-export const alert = (text: string): Html => html`<p class="alert" role="alert">${text}</p>`
+export const alert = (text: string): Html =>
+  html`<p class="alert" role="alert" id="alert">${text}</p>`
 
 export const hidden = (name: string, value: string): Html =>
   html`<input type="hidden" name="${name}" value="${value}">`

@@ -22,7 +22,7 @@ ${hiddenFields({ return_to, prompt: again ? 'login' : undefined })}
   value="${email ?? ''}"${!email && html` autofocus`}>
 <label for="password">Password</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required
-  maxlength="1024"${email !== undefined && email !== '' && html` autofocus`}>
+  maxlength="1024"${email !== undefined && email !== '' && html` autofocus`}${fault !== undefined && html` aria-describedby="alert"`}>
 <button type="submit">Sign in</button>
 </form>
 </div>`
