@@ -45,8 +45,8 @@ export function readJson(app: FastifyInstance): void {
     ['application/json', 'application/merge-patch+json'],
     { parseAs: 'string' },
     (request, body, done) => {
-      if (body === '' && !needsBody(request)) done(null, undefined)
-      else parse(request, body, done)
+      if (body === '') done(null, undefined)
+      else void parse(request, body, done)
     },
   )
 }
@@ -62,7 +62,7 @@ export function problemErrorHandler(
   request: FastifyRequest,
   reply: FastifyReply,
 ) {
-  const problem = error instanceof ProblemError ? error : asProblem(error)
+  const problem = error instanceof ProblemError ? error : asProblem(error, request)
   if (problem.status >= 500)
     request.log.error({ err: problem.extra.cause ?? error }, 'request failed')
   if (problem.code === 'unauthenticated')
@@ -74,13 +74,17 @@ export function problemErrorHandler(
     .send(JSON.stringify(problemBody(problem.code, problem.message, problem.extra)))
 }
 
-function asProblem(error: FastifyError): ProblemError {
+const SEND_OBJECT = 'Send a JSON object as the body'
+
+function asProblem(error: FastifyError, { body, headers }: FastifyRequest): ProblemError {
   if (error.validation) {
     const inBody = error.validationContext === 'body'
     const [{ instancePath, keyword } = { instancePath: '', keyword: '' }] = error.validation
     if (inBody && instancePath === '' && keyword === 'type') {
+      const nothing = body === undefined && headers['content-type'] !== undefined
+      if (nothing) return new ProblemError('malformed_json', SEND_OBJECT)
       const errors = [{ pointer: '', detail: 'must be an object' }]
-      return new ProblemError('validation_failed', 'Send a JSON object as the body', { errors })
+      return new ProblemError('validation_failed', SEND_OBJECT, { errors })
     }
     const errors = error.validation.map((fault): ProblemFault => {
       const missing = fault.params.missingProperty ?? fault.params.additionalProperty
@@ -99,14 +103,14 @@ function asProblem(error: FastifyError): ProblemError {
   switch (error.code) {
     case 'FST_ERR_CTP_INVALID_JSON_BODY':
     case 'FST_ERR_CTP_EMPTY_JSON_BODY':
-      return new ProblemError('malformed_json', 'Send a JSON object as the body')
+      return new ProblemError('malformed_json', SEND_OBJECT)
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return new ProblemError('unsupported_media_type', 'Send the body as application/json')
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new ProblemError('too_large', 'The body is larger than this server reads')
   }
   if (error instanceof SyntaxError || (error.statusCode ?? 500) === 400) {
-    return new ProblemError('malformed_json', 'Send a JSON object as the body')
+    return new ProblemError('malformed_json', SEND_OBJECT)
   }
   return new ProblemError('internal_error', 'It was logged; try again later', { cause: error })
 }

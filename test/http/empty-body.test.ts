@@ -21,6 +21,9 @@ test('a call without a body may still say that it sends JSON', async () => {
   const agent = await enrolAgent(house)
   const moved = await house.admin('POST', `/agents/${agent.id}/suspend`, undefined, JSON_TYPE)
   assert.equal(moved.status, 200, moved.text)
+  house.wait(2 * 86_400)
+  const rotated = await house.admin('POST', '/keys/rotate', undefined, JSON_TYPE)
+  assert.equal(rotated.status, 200, rotated.text)
 })
 
 test('where a body is needed an empty one is not JSON, nor is half of one anywhere', async () => {
