@@ -18,7 +18,7 @@ export const adminGuard =
   (deps: Deps): onRequestAsyncHookHandler =>
   async (request: FastifyRequest) => {
     const admin = await authenticateAdmin(deps, request.headers.authorization)
-    request.admin = admin
+    request.admin = { ...admin, request_id: request.id }
     const { scope, undocumented } = request.routeOptions.config
     if (request.is404 || (scope === undefined && undocumented)) return
     if (scope === undefined) {

@@ -1,4 +1,4 @@
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import { newId } from '../db/ids.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
@@ -42,7 +42,7 @@ export async function createAdminKey(
   await recordEvent(tx, {
     type: 'admin_key.created',
     at: now,
-    actor: { kind: 'admin', id: admin.id },
+    actor: byAdmin(admin),
     detail: { admin_key_id: row.id, scopes: row.scopes },
   })
   return { ...describeAdminKey(row, now), key }

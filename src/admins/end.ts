@@ -1,4 +1,4 @@
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
@@ -18,7 +18,7 @@ export async function endAdminKey(tx: Db, deps: Deps, id: string, admin: Admin):
   await recordEvent(tx, {
     type: 'admin_key.ended',
     at: now,
-    actor: { kind: 'admin', id: admin.id },
+    actor: byAdmin(admin),
     detail: { admin_key_id: id },
   })
 }

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import type { Db, Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
@@ -50,7 +50,7 @@ export async function changeAgent(
     await recordEvent(tx, {
       type: 'agent.updated',
       at: now,
-      actor: { kind: 'admin', id: admin.id },
+      actor: byAdmin(admin),
       tenant_id: before.tenant_id,
       agent_id: id,
       ...(changed.includes('owner_id') ? { user_id: patch.owner_id } : {}),

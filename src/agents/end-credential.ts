@@ -1,4 +1,4 @@
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
@@ -24,7 +24,7 @@ export async function endCredential(
   await recordEvent(tx, {
     type: 'credential.ended',
     at: now,
-    actor: { kind: 'admin', id: admin.id },
+    actor: byAdmin(admin),
     tenant_id: row.tenant_id,
     agent_id: of.agent_id,
     detail: { credential_id: row.id },

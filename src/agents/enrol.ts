@@ -1,4 +1,4 @@
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import { DEFAULT_TENANT, newId } from '../db/ids.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
@@ -68,7 +68,7 @@ export async function enrolAgent(
   await recordEvent(tx, {
     type: 'agent.created',
     at: now,
-    actor: { kind: 'admin', id: admin.id },
+    actor: byAdmin(admin),
     tenant_id,
     agent_id: agent.id,
     user_id: given.owner_id,

@@ -1,4 +1,4 @@
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import { newId } from '../db/ids.ts'
 import type { Db, Row } from '../db/tables.ts'
 import type { Admin } from '../http/admin-door.ts'
@@ -31,7 +31,7 @@ export async function keepCredential(
   await recordEvent(tx, {
     type: 'credential.created',
     at: now,
-    actor: { kind: 'admin', id: admin.id },
+    actor: byAdmin(admin),
     tenant_id: agent.tenant_id,
     agent_id: agent.id,
     detail: { credential_id: row.id },

@@ -8,7 +8,7 @@
  * Each verb takes the agent's row lock first, so that a mint of this agent waits for this commit or is waited
  * for, and does nothing where the agent is in that state already.
  */
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import type { Db, Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
@@ -111,7 +111,7 @@ async function move(
   await recordEvent(tx, {
     type,
     at: now,
-    actor: { kind: 'admin', id: admin.id },
+    actor: byAdmin(admin),
     tenant_id: agent.tenant_id,
     agent_id: id,
     ...(credentials.length > 0 ? { detail: { credentials_ended: credentials } } : {}),

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
@@ -57,7 +57,7 @@ export async function changeAudience(
   await recordEvent(tx, {
     type: 'audience.updated',
     at: now,
-    actor: { kind: 'admin', id: admin.id },
+    actor: byAdmin(admin),
     tenant_id: before.tenant_id,
     audience_id: id,
     detail: { changed },

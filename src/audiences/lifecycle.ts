@@ -7,7 +7,7 @@
  * Each verb takes the audience's row lock first, so that a mint for it waits for this commit or is waited
  * for, and does nothing where the audience is in that state already.
  */
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import type { Db, Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
@@ -72,7 +72,7 @@ async function move(
   await recordEvent(tx, {
     type,
     at: now,
-    actor: { kind: 'admin', id: admin.id },
+    actor: byAdmin(admin),
     tenant_id: audience.tenant_id,
     audience_id: id,
   })

@@ -1,4 +1,4 @@
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import { DEFAULT_TENANT, newId } from '../db/ids.ts'
 import type { Db } from '../db/tables.ts'
 import { violatedUnique } from '../db/unique.ts'
@@ -49,7 +49,7 @@ export async function registerAudience(
   await recordEvent(tx, {
     type: 'audience.created',
     at: now,
-    actor: { kind: 'admin', id: admin.id },
+    actor: byAdmin(admin),
     tenant_id,
     audience_id: audience.id,
   })

@@ -1,13 +1,19 @@
 import { sql } from 'kysely'
 import { DEFAULT_TENANT, newTimeOrderedId } from '../db/ids.ts'
 import type { Db } from '../db/tables.ts'
+import type { Admin } from '../http/admin-door.ts'
 import type { Reason } from './reason.ts'
 
 /** Who did it. `unknown` only where a request failed before its caller was known. */
 export type Actor = {
   kind: 'agent' | 'user' | 'admin' | 'system' | 'unknown'
   id?: string | undefined
+  /** The request by which it was done. */
+  request_id?: string | undefined
 }
+
+export const byAdmin = ({ id, request_id }: Admin) =>
+  ({ kind: 'admin', id, request_id }) as const satisfies Actor
 
 /** One thing that happened or was refused: ids and closed words, never an address, a name or free text. */
 export type AuditEvent = {
@@ -26,16 +32,21 @@ export type AuditEvent = {
   /** The true reason. */
   reason?: Reason | undefined
   detail?: Record<string, unknown> | undefined
+  /** The actor's, where none is given. */
   request_id?: string | undefined
 }
 
 /** Writes one event, in the caller's transaction when `db` is one. */
-export async function recordEvent(db: Db, { actor, detail, ...event }: AuditEvent): Promise<void> {
+export async function recordEvent(
+  db: Db,
+  { actor, detail, request_id = actor.request_id, ...event }: AuditEvent,
+): Promise<void> {
   await db
     .insertInto('audit_events')
     .values({
       id: newTimeOrderedId('evt_', event.at),
       ...event,
+      request_id,
       actor_kind: actor.kind,
       actor_id: actor.id,
       detail: detail === undefined ? null : JSON.stringify(detail),
@@ -46,9 +57,10 @@ export async function recordEvent(db: Db, { actor, detail, ...event }: AuditEven
 /** Writes many events in one statement, for what ends thousands of records at once. */
 export async function recordEvents(db: Db, events: readonly AuditEvent[]): Promise<void> {
   if (events.length === 0) return
-  const rows = events.map(({ actor, ...event }) => ({
+  const rows = events.map(({ actor, request_id = actor.request_id, ...event }) => ({
     id: newTimeOrderedId('evt_', event.at),
     ...event,
+    request_id,
     tenant_id: event.tenant_id ?? DEFAULT_TENANT,
     actor_kind: actor.kind,
     actor_id: actor.id,

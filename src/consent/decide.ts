@@ -1,5 +1,5 @@
 import type { Transaction } from 'kysely'
-import { recordEvent } from '../audit/record.ts'
+import { type Actor, recordEvent } from '../audit/record.ts'
 import type { Tables } from '../db/tables.ts'
 import { grantDelegation } from '../delegations/grant.ts'
 import {
@@ -45,23 +45,30 @@ export async function decideInteractionOf(
   deps: Deps,
   interaction: Interaction,
   choice: Choice,
+  request_id?: string,
 ): Promise<void> {
+  const by = { kind: 'user', id: interaction.user_id, request_id } as const
   await deps.db
     .transaction()
     .execute((tx) =>
       choice.decision === 'deny'
-        ? deny(tx, deps, interaction)
-        : allow(tx, deps, interaction, choice),
+        ? deny(tx, deps, interaction, by)
+        : allow(tx, deps, interaction, choice, by),
     )
 }
 
-async function deny(tx: Transaction<Tables>, deps: Deps, { id }: Interaction): Promise<void> {
+async function deny(
+  tx: Transaction<Tables>,
+  deps: Deps,
+  { id }: Interaction,
+  by: Actor,
+): Promise<void> {
   const now = deps.now()
   const interaction = await lockInteraction(tx, id)
   if (!interaction) throw pageNotFound()
   requireOpen(interaction, now)
   await decideInteraction(tx, id, { status: 'denied' }, now)
-  await recordDecision(tx, interaction, 'interaction.denied', now)
+  await recordDecision(tx, interaction, 'interaction.denied', now, by)
 }
 
 async function allow(
@@ -69,6 +76,7 @@ async function allow(
   deps: Deps,
   { id, tenant_id, user_id, agent_id, audience_id }: Interaction,
   { scopes, mode }: Extract<Choice, { decision: 'allow' }>,
+  by: Actor,
 ): Promise<void> {
   const now = deps.now()
   // The parties before the interaction: a revocation takes them in this order too.
@@ -98,11 +106,11 @@ async function allow(
       text_version: TEXT_VERSION,
       expires_at: null,
     },
-    { kind: 'user', id: user_id },
+    by,
   )
   if (!made.granted) throw refusal('changed')
   await decideInteraction(tx, id, { status: 'granted', delegation_id: made.delegation.id }, now)
-  await recordDecision(tx, interaction, 'interaction.granted', now, made.delegation.id)
+  await recordDecision(tx, interaction, 'interaction.granted', now, by, made.delegation.id)
 }
 
 const recordDecision = (
@@ -110,12 +118,13 @@ const recordDecision = (
   { id, tenant_id, user_id, agent_id, audience_id }: Interaction,
   type: 'interaction.granted' | 'interaction.denied',
   at: Date,
+  actor: Actor,
   delegation_id?: string,
 ) =>
   recordEvent(tx, {
     type,
     at,
-    actor: { kind: 'user', id: user_id },
+    actor,
     tenant_id,
     user_id,
     agent_id,

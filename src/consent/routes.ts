@@ -48,7 +48,7 @@ export const consentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
       const read = readChoice((request.body ?? {}) as FormFields, interaction.scopes)
       if ('unsupported' in read) throw new PageError(...read.unsupported)
       if ('refusal' in read) throw refusal(read.refusal)
-      await decideInteractionOf(deps, interaction, read.choice)
+      await decideInteractionOf(deps, interaction, read.choice, request.id)
       return sendPage(
         reply,
         decidedPage(read.choice.decision, await findNames(deps.db, interaction)),

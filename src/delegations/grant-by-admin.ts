@@ -1,4 +1,5 @@
 import type { Transaction } from 'kysely'
+import { byAdmin } from '../audit/record.ts'
 import type { Tables } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
@@ -47,7 +48,7 @@ export async function grantByAdmin(
       text_version: null,
       expires_at: expiresAt,
     },
-    { kind: 'admin', id: admin.id },
+    byAdmin(admin),
   )
   if (made.granted) return made.delegation
   const [member, at] =

@@ -1,4 +1,4 @@
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import type { Db, Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
@@ -35,7 +35,7 @@ export async function endEntitlement(
   await recordEvent(tx, {
     type: 'entitlement.ended',
     at: now,
-    actor: { kind: 'admin', id: admin.id },
+    actor: byAdmin(admin),
     tenant_id: row.tenant_id,
     agent_id: row.agent_id,
     audience_id: row.audience_id,

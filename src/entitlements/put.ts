@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { recordEvent, recordEvents } from '../audit/record.ts'
+import { byAdmin, recordEvent, recordEvents } from '../audit/record.ts'
 import { newId } from '../db/ids.ts'
 import type { Db, Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
@@ -38,7 +38,7 @@ export async function putEntitlement(
     consent: given.consent,
     expires_at: given.expires_at ? readFuture('/expires_at', given.expires_at, now) : null,
   }
-  const actor = { kind: 'admin', id: admin.id } as const
+  const actor = byAdmin(admin)
   const event = { at: now, actor, tenant_id, ...of }
 
   let before = await lockEntitlement(tx, of)

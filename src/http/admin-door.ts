@@ -19,7 +19,12 @@ export const ADMIN_RESOURCES = [
 export type AdminScope = `${(typeof ADMIN_RESOURCES)[number]}:${'read' | 'write'}`
 
 /** Who calls the admin API: the key of the environment, or a stored one. */
-export type Admin = { id: string; scopes: readonly string[] }
+export type Admin = {
+  id: string
+  scopes: readonly string[]
+  /** The call that is being answered. */
+  request_id?: string
+}
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -49,11 +54,6 @@ export function readJson(app: FastifyInstance): void {
       else void parse(request, body, done)
     },
   )
-}
-
-function needsBody({ routeOptions }: FastifyRequest): boolean {
-  const body = routeOptions.schema?.body as { type?: string | readonly string[] } | undefined
-  return body !== undefined && ![body.type].flat().includes('null')
 }
 
 /** The admin door's dialect: every error leaves as problem details. */

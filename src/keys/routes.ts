@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { byAdmin } from '../audit/record.ts'
 import type { Deps } from '../deps.ts'
 import { ListQuery, listPage, readList } from '../http/list.ts'
 import { Problem } from '../http/problem-schema.ts'
@@ -46,7 +47,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
       },
     },
     async (request) => {
-      const actor = { kind: 'admin', id: request.admin.id } as const
+      const actor = byAdmin(request.admin)
       await rotateKeys(deps, request.body, { actor, request_id: request.id })
       return listed({ limit: 200 })
     },

@@ -8,7 +8,7 @@
 import type { Transaction } from 'kysely'
 import { approveAgent, resumeAgent, retireAgent, suspendAgent } from '../agents/lifecycle.ts'
 import { resumeAudience, retireAudience, suspendAudience } from '../audiences/lifecycle.ts'
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import type { Row, Tables } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
@@ -119,7 +119,7 @@ async function signOutEverywhere(tx: Tx, deps: Deps, user: Row<'users'>, admin: 
   await recordEvent(tx, {
     type: 'session.ended',
     at,
-    actor: { kind: 'admin', id: admin.id },
+    actor: byAdmin(admin),
     tenant_id: user.tenant_id,
     user_id: user.id,
     detail: { why: reason, sessions, family_ids: families.map(({ id }) => id) },

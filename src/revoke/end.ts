@@ -16,7 +16,7 @@
  */
 
 import type { Transaction } from 'kysely'
-import { type Actor, recordEvent, recordEvents } from '../audit/record.ts'
+import { type Actor, byAdmin, recordEvent, recordEvents } from '../audit/record.ts'
 import { newId } from '../db/ids.ts'
 import type { Tables } from '../db/tables.ts'
 import {
@@ -57,7 +57,7 @@ export async function revoke(
   if (!extent) return undefined
   const id = newId('rev')
   const at = deps.now()
-  const actor: Actor = { kind: 'admin', id: admin.id }
+  const actor = byAdmin(admin)
 
   const entitlements = await endPolicies(tx, reach, extent, at)
   const of = delegationsOf(reach, extent)
@@ -120,7 +120,7 @@ export async function endDelegation(
   tx: Transaction<Tables>,
   deps: Deps,
   id: string,
-  by: { kind: 'user' | 'admin'; id: string },
+  by: Actor & { kind: 'user' | 'admin' },
 ): Promise<boolean> {
   const delegation = await lockDelegation(tx, id)
   if (!delegation || (by.kind === 'user' && delegation.user_id !== by.id)) return false
@@ -145,7 +145,7 @@ export async function endDelegationsOfPair(
   await expireInteractions(tx, of)
   const delegations = await endAll(tx, { of, at, reason: 'entitlement_ended' })
   // The outbox rows for the audience join this transaction here.
-  const actor: Actor = { kind: 'admin', id: admin.id }
+  const actor = byAdmin(admin)
   await recordEvents(
     tx,
     delegations.map((one) => revokedEvent(one, at, actor, { by: 'entitlement_ended' })),

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
+import { byAdmin } from '../audit/record.ts'
 import type { Deps } from '../deps.ts'
 import { createOnce } from '../http/idempotency.ts'
 import { ListQuery, listPage, readList } from '../http/list.ts'
@@ -86,7 +87,7 @@ export const revokeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       },
     },
     async ({ params, admin }, reply) => {
-      const by = { kind: 'admin', id: admin.id } as const
+      const by = byAdmin(admin)
       const found = await deps.db
         .transaction()
         .execute((tx) => endDelegation(tx, deps, params.id, by))

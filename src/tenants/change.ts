@@ -1,4 +1,4 @@
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import type { Db, Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
@@ -25,7 +25,7 @@ export async function changeTenant(
   if (!renamed && status === before.status) return { tenant: before, before }
 
   const tenant = await updateTenant(tx, id, { name, status })
-  const event = { at: deps.now(), actor: { kind: 'admin', id: admin.id }, tenant_id: id } as const
+  const event = { at: deps.now(), actor: byAdmin(admin), tenant_id: id } as const
   if (renamed)
     await recordEvent(tx, { ...event, type: 'tenant.updated', detail: { changed: ['name'] } })
   if (status !== before.status) {

@@ -1,4 +1,4 @@
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import { newId } from '../db/ids.ts'
 import type { Db, Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
@@ -17,7 +17,7 @@ export async function createTenant(
   await recordEvent(tx, {
     type: 'tenant.created',
     at: now,
-    actor: { kind: 'admin', id: admin.id },
+    actor: byAdmin(admin),
     tenant_id: tenant.id,
   })
   return tenant

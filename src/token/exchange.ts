@@ -178,7 +178,8 @@ async function madeByPolicy(
     agent_id: agent.id,
     audience_id: audience.id,
   }
-  return (await grantByPolicy(deps, of, { kind: 'agent', id: agent.id })) !== 'stopped'
+  const by = { kind: 'agent', id: agent.id, request_id: progress.request_id } as const
+  return (await grantByPolicy(deps, of, by)) !== 'stopped'
 }
 
 /** The refusal of a decision, with what the caller needs to mend it: an interaction, or a bound on the sign-in's age. */

@@ -1,4 +1,4 @@
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import type { Db, Row } from '../db/tables.ts'
 import { violatedUnique } from '../db/unique.ts'
 import type { Deps } from '../deps.ts'
@@ -57,7 +57,7 @@ export async function changeUser(
   const user = await updateUser(tx, id, { ...next, status, updated_at: now }).catch((error) => {
     throw alreadyExists(violatedUnique(error)) ?? error
   })
-  const event = { at: now, actor: { kind: 'admin', id: admin.id }, ...namesOf(user) } as const
+  const event = { at: now, actor: byAdmin(admin), ...namesOf(user) } as const
   if (changed.length > 0)
     await recordEvent(tx, { ...event, type: 'user.updated', detail: { changed } })
   if (status !== before.status) {
@@ -99,7 +99,7 @@ async function deleteUser(
   await recordEvent(tx, {
     type: 'user.deleted',
     at: now,
-    actor: { kind: 'admin', id: admin.id },
+    actor: byAdmin(admin),
     ...namesOf(user),
   })
   return { user, before, passwordChanged }

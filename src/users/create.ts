@@ -1,4 +1,4 @@
-import { recordEvent } from '../audit/record.ts'
+import { byAdmin, recordEvent } from '../audit/record.ts'
 import { DEFAULT_TENANT, newId } from '../db/ids.ts'
 import type { Db } from '../db/tables.ts'
 import { violatedUnique } from '../db/unique.ts'
@@ -52,7 +52,7 @@ export async function createUser(tx: Db, deps: Deps, given: NewUser, admin: Admi
   await recordEvent(tx, {
     type: 'user.created',
     at: now,
-    actor: { kind: 'admin', id: admin.id },
+    actor: byAdmin(admin),
     tenant_id: user.tenant_id,
     user_id: user.id,
   })
