@@ -67,7 +67,11 @@ async function startTemporary() {
   await chmod(dataDir, 0o711)
   const log = { info() {}, warn() {} }
   // Test files run side by side, each with pools of its own.
-  const server = await startEmbedded({ dataDir, log, settings: { max_connections: '300' } })
+  const server = await startEmbedded({
+    dataDir,
+    log,
+    settings: { max_connections: '300', track_commit_timestamp: 'on' },
+  })
   // A run that is interrupted ends without stop(): then the server is on its way out already.
   const discard = () => rmSync(dataDir, { recursive: true, force: true, maxRetries: 10 })
   process.on('exit', discard)

@@ -30,7 +30,7 @@ main() {
   local files
   files=$(find test/system -name '*.test.ts' | sort)
   if [ -n "$files" ]; then
-    node --test 'test/system/**/*.test.ts' || failed=1
+    node --test --test-global-setup=./test/support/global-setup.ts 'test/system/**/*.test.ts' || failed=1
   fi
   return "$failed"
 }
@@ -101,7 +101,8 @@ start_postgres() {
     if (
       cd "$work"
       as_postgres "$PG15_BIN/pg_ctl" start --wait --silent --pgdata="$work/data" --log="$work/log" --options="-p $port \
-        -c listen_addresses=127.0.0.1 -c unix_socket_directories=$work -c max_connections=300"
+        -c listen_addresses=127.0.0.1 -c unix_socket_directories=$work -c max_connections=300 \
+        -c track_commit_timestamp=on"
     ); then
       export TEST_DATABASE_URL="postgres://postgres:$password@127.0.0.1:$port/postgres"
       return
