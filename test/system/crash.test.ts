@@ -1,0 +1,168 @@
+/**
+ * What was answered is true, however the process ends afterwards: killed, with its database killed under it,
+ * or asked to stop.
+ */
+
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
+import { decodeJwt } from 'jose'
+import { openPool } from '../../src/db/pool.ts'
+import { type Contestant, exchange, makeContestants } from '../support/contestants.ts'
+import { type Embedded, makeDataDir } from '../support/embedded-process.ts'
+import { ADMIN_KEY, type Answer, type Doors } from '../support/house.ts'
+import { createTestDatabase } from '../support/postgres.ts'
+import { startProcess } from '../support/server-process.ts'
+
+const CALLERS = 24
+/** ID-JAGs that a round hands out before the blow falls in the middle of others. */
+const ENOUGH = 350
+
+test('every ID-JAG that a client received is on record after the server is killed, and after its database is', async (t) => {
+  const place = await makeDataDir(t)
+  const start = () => startProcess(t, { DATA_DIR: place.dataDir, ADMIN_API_KEY: ADMIN_KEY })
+  let server = await start()
+  const received: Received[] = []
+
+  for (const blow of ['server', 'database', 'server', 'database'] as const) {
+    const load = await underLoad(server, place)
+    await until(() => load.received.length >= ENOUGH)
+    if (blow === 'server') {
+      await server.kill()
+      await load.end()
+      server = await start()
+    } else {
+      const before = await place.pid()
+      process.kill(before, 'SIGKILL')
+      await until(async () => (await place.pid().catch(() => before)) !== before)
+      await until(async () => {
+        const { status } = await server.inject({ method: 'GET', url: '/readyz' })
+        return status === 200
+      })
+      // It serves again by itself.
+      const enough = load.received.length + 50
+      await until(() => load.received.length >= enough)
+      await load.end()
+    }
+    received.push(...load.received)
+    await assertOnRecord(place, received)
+  }
+  assert.ok(received.length >= 1_000, `${received.length} received`)
+  t.diagnostic(`${received.length} ID-JAGs received`)
+
+  const spent = received.filter(({ once }) => once).slice(-40)
+  for (const { of } of spent) {
+    const { body } = await exchange(server, of)
+    assert.equal(body.error, 'interaction_required')
+  }
+  const verdict = await server.admin('GET', '/audit-events/verify')
+  assert.equal(verdict.status, 200, verdict.text)
+  assert.equal(verdict.body.ok, true, verdict.text)
+  assert.equal(await server.stop(), 0)
+})
+
+test('a server asked to stop answers what it has read, reads nothing more, and exits with 0', async (t) => {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGTERM'] as const) {
+    const database = await createTestDatabase()
+    const { pool, db } = openPool(database.connection, () => undefined)
+    const server = await startProcess(t, {
+      DATABASE_URL: database.url,
+      ADMIN_API_KEY: ADMIN_KEY,
+      KEY_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
+    })
+    const contestants = await makeContestants(db, 8)
+    const answered: string[] = []
+    const cut: string[] = []
+    let count = 0
+    const callers = Array.from({ length: CALLERS }, async (_, index) => {
+      // Whoever is turned away comes back no more.
+      for (let live = true; live; ) {
+        const agent_context_id = randomUUID()
+        const of = contestants[index % contestants.length] as Contestant
+        const answer = await exchange(server, of, { agent_context_id }).catch(() => undefined)
+        live = answer?.status === 200
+        if (answer?.status === 200) answered.push(agent_context_id)
+        else if (answer) assert.equal(answer.status, 503, answer.text)
+        else cut.push(agent_context_id)
+        count++
+      }
+    })
+    await until(() => answered.length >= 200)
+    server.child.kill(signal)
+    await Promise.all(callers)
+    assert.equal(await server.ended, 0, server.output())
+
+    const { rows } = await pool.query<{ agent_context_id: string }>(
+      'select agent_context_id from issuances',
+    )
+    const recorded = new Set(rows.map((row) => row.agent_context_id))
+    assert.deepEqual(
+      cut.filter((id) => recorded.has(id)),
+      [],
+      'recorded but not answered',
+    )
+    assert.equal(recorded.size, answered.length)
+    assert.doesNotMatch(server.output(), /"level":[5-9]0/)
+    t.diagnostic(`${signal}: ${count} requests, ${cut.length} of them never read`)
+    await db.destroy()
+    await database.drop()
+  }
+})
+
+type Received = { of: Contestant; jti: string; once: boolean }
+
+/** Exchanges without pause, from many connections, until ended; most spend a `once` delegation each. */
+async function underLoad(server: Doors, place: Embedded) {
+  const { db } = openPool(await place.connection(), () => undefined)
+  const often = await makeContestants(db, 8)
+  const once = await makeContestants(db, 1_500, { delegation: 'once' })
+  await db.destroy()
+  const received: Received[] = []
+  let over = false
+  const callers = Array.from({ length: CALLERS }, async (_, index) => {
+    while (!over) {
+      const single = index % 3 > 0 ? once.pop() : undefined
+      const of = single ?? (often[index % often.length] as Contestant)
+      const answer = await exchange(server, of).catch(() => undefined)
+      if (answer?.status === 200) received.push({ of, jti: jtiOf(answer), once: !!single })
+      else if (!over) await pause(20)
+    }
+  })
+  return {
+    received,
+    async end() {
+      over = true
+      await Promise.all(callers)
+    },
+  }
+}
+
+async function assertOnRecord(place: Embedded, received: Received[]): Promise<void> {
+  const { pool, db } = openPool(await place.connection(), () => undefined)
+  const { rows: missing } = await pool.query(
+    `select jti from unnest($1::text[]) as received(jti)
+     where jti not in (select jti from issuances)`,
+    [received.map(({ jti }) => jti)],
+  )
+  const { rows: unspent } = await pool.query(
+    `select id from delegations where id = any($1) and status <> 'consumed'`,
+    [received.flatMap(({ of, once }) => (once ? [of.delegation_id] : []))],
+  )
+  const { rows: twice } = await pool.query(
+    `select delegation_id from issuances join delegations on delegations.id = delegation_id
+     where mode = 'once' group by delegation_id having count(*) > 1`,
+  )
+  await db.destroy()
+  assert.deepEqual({ missing, unspent, twice }, { missing: [], unspent: [], twice: [] })
+}
+
+const jtiOf = ({ body }: Answer) => decodeJwt(body.access_token).jti as string
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const patience = AbortSignal.timeout(60_000)
+  while (!(await condition())) {
+    assert.ok(!patience.aborted, 'it does not come')
+    await pause(10)
+  }
+}
