@@ -74,7 +74,7 @@ const statements = [
     updated_at                   timestamptz not null,
     unique (id, tenant_id),
     foreign key (owner_id, tenant_id) references users (id, tenant_id),
-    check (status = 'requested' or (owner_id is not null and purpose <> '' and expires_at is not null)),
+    check (status in ('requested', 'retired') or (owner_id is not null and purpose <> '' and expires_at is not null)),
     check (jwks_uri is null or token_endpoint_auth_method = 'private_key_jwt'))`,
   `create index agents_owner on agents (owner_id)`,
 

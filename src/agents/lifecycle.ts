@@ -101,7 +101,6 @@ async function move(
   }
   const now = deps.now()
   if (to === 'active') await requireReady(tx, agent, now)
-  if (to === 'retired') requireComplete(agent)
   const credentials = to === 'retired' ? await endLiveCredentials(tx, id, now) : []
   const moved = await updateAgent(tx, id, {
     status: to,
@@ -117,13 +116,4 @@ async function move(
     ...(credentials.length > 0 ? { detail: { credentials_ended: credentials } } : {}),
   })
   return moved
-}
-
-/** Every agent past `requested` has an owner, a purpose and an end: the database insists. */
-function requireComplete(agent: Row<'agents'>): void {
-  if (agent.owner_id !== null && agent.purpose && agent.expires_at !== null) return
-  throw new ProblemError(
-    'invalid_transition',
-    'Give the agent an owner, a purpose and an expires_at first (PATCH)',
-  )
 }

@@ -430,7 +430,7 @@ test('a requested agent is approved once it has an owner, a purpose and an end',
     .set({ status: 'requested', owner_id: null, purpose: null, expires_at: null })
     .where('id', '=', agent.id)
     .execute()
-  for (const verb of ['approve', 'retire', 'suspend', 'resume']) {
+  for (const verb of ['approve', 'suspend', 'resume']) {
     assertRefused(await move(agent.id, verb), 409, 'invalid_transition')
   }
   await house.admin('PATCH', `/agents/${agent.id}`, {
@@ -441,6 +441,21 @@ test('a requested agent is approved once it has an owner, a purpose and an end',
   const approved = await move(agent.id, 'approve')
   assert.equal(approved.status, 200, approved.text)
   assert.equal(approved.body.status, 'active')
+})
+
+test('a requested agent is retired as it is', async () => {
+  const agent = await enrol()
+  await db
+    .updateTable('agents')
+    .set({ status: 'requested', owner_id: null, purpose: null, expires_at: null })
+    .where('id', '=', agent.id)
+    .execute()
+  const retired = await move(agent.id, 'retire')
+  assert.equal(retired.status, 200, retired.text)
+  assert.equal(retired.body.status, 'retired')
+  assert.equal(retired.body.owner_id, null)
+  const read = await house.admin('GET', `/agents/${agent.id}`)
+  assert.equal(read.body.status, 'retired', read.text)
 })
 
 test('an agent says when it was last used', async () => {
