@@ -228,6 +228,7 @@ const statements = [
     created_at timestamptz not null,
     expires_at timestamptz not null,
     spent_at   timestamptz)`,
+  `create index refresh_tokens_expiry on refresh_tokens (expires_at)`,
   `create unique index refresh_tokens_current on refresh_tokens (family_id) where spent_at is null`,
 
   `create table authorization_codes (
@@ -246,6 +247,7 @@ const statements = [
     family_id      text references refresh_token_families,
     foreign key (user_id, tenant_id) references users (id, tenant_id),
     foreign key (agent_id, tenant_id) references agents (id, tenant_id))`,
+  `create index authorization_codes_expiry on authorization_codes (expires_at)`,
 
   // What was presented once may not be presented again: digests of client assertions' jti. Without a
   // foreign key, so that writing one waits for nobody's lock.

@@ -11,7 +11,7 @@ import { createMetrics } from './http/metrics.ts'
 import { createOutbound, parseAllowList } from './http/outbound.ts'
 import { openKeyRing } from './keys/open-key-ring.ts'
 import { completeSecrets } from './secrets.ts'
-import { startTidying } from './token/tidy.ts'
+import { startTidying } from './tidy.ts'
 
 export type Server = {
   app: FastifyInstance

@@ -38,6 +38,8 @@ export async function createOnce<Answer extends object>(
   return deps.db.transaction().execute(async (tx) => {
     await tx
       .deleteFrom('idempotency_keys')
+      .where('admin_key_id', '=', id.admin_key_id)
+      .where('key', '=', key)
       .where('created_at', '<', new Date(now.getTime() - KEPT))
       .execute()
     // A second call with the key waits here until the first has committed or given up.

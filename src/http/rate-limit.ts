@@ -29,6 +29,8 @@ export function createRateLimit(
     storeType: 'pool',
     tableName: 'rate_limits',
     tableCreated: true,
+    // Those that have expired are tidied up with everything else.
+    clearExpiredByTimeout: false,
     keyPrefix: name,
     points,
     duration,
