@@ -9,6 +9,10 @@ const FOLDER = new URL('../../migrations/', import.meta.url)
 /** Tables that nobody may change, whatever role they come by (design: tampering shows). */
 const SEALED = ['issuances', 'audit_events', 'seals']
 
+/** Where each row says which transaction wrote it, and the columns that say so: their defaults alone may. */
+const STAMPED = ['issuances', 'audit_events']
+const STAMP = ['xid', 'cluster']
+
 /**
  * Brings the schema to the newest migration, under an advisory lock, so that replicas may start at once.
  * `grantTo` names the lesser role that the server connects as, when migrations run under a role of their own.
@@ -48,5 +52,15 @@ async function grantLesserRole(db: Kysely<unknown>, role: string): Promise<void>
   )
   for (const table of [...SEALED, 'kysely_migration', 'kysely_migration_lock']) {
     await sql`revoke update, delete, truncate on ${sql.id(table)} from ${to}`.execute(db)
+  }
+  for (const table of STAMPED) {
+    const { rows } = await sql<{ columns: string }>`
+      select string_agg(quote_ident(attname), ', ') as columns from pg_attribute
+      where attrelid = ${table}::regclass and attnum > 0 and not attisdropped
+        and attname <> all(${STAMP})`.execute(db)
+    await sql`revoke insert on ${sql.id(table)} from ${to}`.execute(db)
+    await sql`grant insert (${sql.raw(rows[0]?.columns ?? '')}) on ${sql.id(table)} to ${to}`.execute(
+      db,
+    )
   }
 }

@@ -313,6 +313,8 @@ type IssuancesTable = {
   expires_at: Date
   agent_context_id: string | null
   request_id: string | null
+  /** Which transaction of which database cluster wrote the row: for the database alone to say. */
+  cluster: ColumnType<string, never, never>
   xid: ColumnType<string, never, never>
 }
 
@@ -332,6 +334,8 @@ type AuditEventsTable = {
   reason: string | null
   detail: JSONColumnType<Record<string, unknown>> | null
   request_id: string | null
+  /** Which transaction of which database cluster wrote the row: for the database alone to say. */
+  cluster: ColumnType<string, never, never>
   xid: ColumnType<string, never, never>
 }
 

@@ -41,6 +41,16 @@ test('a role of its own writes, seals and verifies, and may change nothing nor s
       await assert.rejects(sql.raw(statement).execute(lesser.db), { code: '42501' }, statement)
     }
   }
+  // Which transaction wrote a row is for the database to say: a row that claims another hides from the seals.
+  for (const [table, column] of [
+    ['audit_events', 'xid'],
+    ['audit_events', 'cluster'],
+    ['issuances', 'xid'],
+    ['issuances', 'cluster'],
+  ]) {
+    const statement = `insert into ${table} (${column}) values (1)`
+    await assert.rejects(sql.raw(statement).execute(lesser.db), { code: '42501' }, statement)
+  }
   await lesser.db.destroy()
   await sql.raw(`drop owned by ${role}`).execute(roles)
   await sql.raw(`drop role ${role}`).execute(roles)
