@@ -123,7 +123,7 @@ export async function entitle(
 /** A user, an agent with its owner, an audience and the entitlement between them; no delegation yet. */
 export async function tellStory(house: Doors, options: Options = {}): Promise<Story> {
   const user = await newUser(house, options.user)
-  const owner = await newUser(house)
+  const owner = await newUser(house, { password: undefined })
   const agent = await newAgent(house, owner, options.agent)
   const audience = await newAudience(house, {
     issuer: `https://${randomUUID()}.paperclip.example`,

@@ -241,7 +241,7 @@ test('an agent past its end may not exchange, and is told so', async () => {
   const expires_at = new Date(house.clock.now.getTime() + 100_000).toISOString()
   const story = await granted({ agent: { expires_at } })
   assert.equal((await story.exchange()).status, 200)
-  house.wait(100)
+  house.wait(99.999) // The last millisecond passes with the request.
   const refusal = unauthorized('agent_expired')
   const answer = await assertRefusal(house, () => story.exchange(), refusal)
   assert.match(answer.body.error_description, /past its end/)
@@ -455,6 +455,36 @@ test('whoever replays a client assertion cannot end a family with it (rule 6)', 
   await refreshed(story, second.refresh_token)
 })
 
+test('whoever replays a client assertion opens no question with it (rule 6)', async () => {
+  const story = await granted()
+  const replayed = {
+    client_assertion_type: CLIENT_ASSERTION_TYPE,
+    client_assertion: await clientAssertion(house, story.agent),
+  }
+  assert.equal((await story.exchange(replayed)).status, 200)
+  const question = { scope: 'docs.write' }
+  const refusal = invalidClient('replayed_assertion')
+  await assertRefusal(house, () => story.exchange({ ...question, ...replayed }), refusal)
+  house.wait(60)
+  const { body } = await story.exchange(question)
+  assert.equal(body.expires_in, 600, 'the question is a new one')
+})
+
+test('whoever replays a client assertion makes no policy delegation with it (rule 6)', async () => {
+  const story = await tellStory(house, { entitlement: { consent: 'admin' } })
+  await story.signIn()
+  const replayed = {
+    client_assertion_type: CLIENT_ASSERTION_TYPE,
+    client_assertion: await clientAssertion(house, story.agent),
+  }
+  const wrong = { scope: 'admin', ...replayed }
+  await assertRefusal(house, () => story.exchange(wrong), invalidScope('scope_not_in_catalogue'))
+  const refusal = invalidClient('replayed_assertion')
+  await assertRefusal(house, () => story.exchange(replayed), refusal)
+  assert.deepEqual(await delegationsOf(story), [])
+  assert.equal((await story.exchange()).status, 200)
+})
+
 // The target: one wording for whatever is wrong with it.
 
 const TARGETS: [string, string, () => Promise<() => Promise<Answer>>][] = [
@@ -537,7 +567,7 @@ const TARGETS: [string, string, () => Promise<() => Promise<Answer>>][] = [
       const expires_at = new Date(house.clock.now.getTime() + 60_000).toISOString()
       const story = await granted({ entitlement: { expires_at } })
       assert.equal((await story.exchange()).status, 200)
-      house.wait(60)
+      house.wait(59.999)
       return story.exchange
     },
   ],
@@ -694,7 +724,7 @@ for (const [what, reason, arrange] of [
       const expires_at = new Date(house.clock.now.getTime() + 60_000).toISOString()
       await story.delegate({ expires_at })
       assert.equal((await story.exchange()).status, 200)
-      house.wait(60)
+      house.wait(59.999)
     },
   ],
   [
