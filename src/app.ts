@@ -57,6 +57,8 @@ export async function createApp(deps: Deps): Promise<FastifyInstance> {
     trustProxy: trustProxy.length > 0 ? trustProxy : false,
     genReqId: () => newTimeOrderedId('', deps.now()),
     forceCloseConnections: 'idle',
+    // Milliseconds to send a whole request: who drips one in holds a connection no longer.
+    requestTimeout: 30_000,
     // What fails before there is a route: a path that is no URL, a parameter beyond all ids.
     frameworkErrors: (_error, request, reply) => answerUnknownPath(request, reply),
   })

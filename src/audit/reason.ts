@@ -53,6 +53,8 @@ export const REASONS = [
   'denied_by_rule',
   'unsupported',
   'too_many_tries',
+  'id_jag_too_large',
+  'kept_changing',
   'internal_error',
 ] as const
 export type Reason = (typeof REASONS)[number]

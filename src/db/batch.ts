@@ -69,3 +69,23 @@ export const columns = <Item>(
   items: readonly Item[],
   pick: ((item: Item) => unknown)[],
 ): unknown[][] => pick.map((of) => items.map(of))
+
+/** Runs so many at once at the most; the others wait for their turn, in the order they came. */
+export function createLanes<Item, Answer>(
+  most: number,
+  run: (item: Item) => Promise<Answer>,
+): (item: Item) => Promise<Answer> {
+  const waiting: (() => void)[] = []
+  let busy = 0
+  return async (item) => {
+    if (busy >= most) await new Promise<void>((turn) => waiting.push(turn))
+    else busy += 1
+    try {
+      return await run(item)
+    } finally {
+      const next = waiting.shift()
+      if (next === undefined) busy -= 1
+      else next()
+    }
+  }
+}

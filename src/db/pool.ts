@@ -8,13 +8,19 @@ export const poolConfig = (connection: Connection): pg.PoolConfig =>
   typeof connection === 'string' ? { connectionString: connection } : connection
 
 /**
+ * Milliseconds. A transaction that says nothing for so long is a replica that froze or was cut off: the
+ * database ends it, so that its locks do not stand between an administrator and a kill switch.
+ */
+const PATIENCE = { connectionTimeoutMillis: 5_000, idle_in_transaction_session_timeout: 10_000 }
+
+/**
  * The pool and the query builder on it. An idle connection that breaks is dropped and made anew at the
  * next use: the listener keeps that from ending the process.
  */
 export function openPool(connection: Connection, onIdleError: (error: Error) => void, max = 10) {
   const pool = new pg.Pool({
     application_name: 'agent-idp',
-    connectionTimeoutMillis: 5_000,
+    ...PATIENCE,
     max,
     ...poolConfig(connection),
   })
@@ -33,7 +39,9 @@ export function openHotPool(
 ): pg.Pool {
   const pool = new pg.Pool({
     application_name: 'agent-idp hot',
-    connectionTimeoutMillis: 5_000,
+    ...PATIENCE,
+    // Whoever waits longer for one row gives its connection back and asks the caller to come again.
+    lock_timeout: 2_000,
     max,
     ...poolConfig(connection),
     onConnect: async (client) => {

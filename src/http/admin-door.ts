@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProblemError, type ProblemFault, problemBody } from './problem.ts'
+import { isPassing, RETRY_AFTER } from './unavailable.ts'
 
 /** The scopes of the admin API: `<resource>:read` or `<resource>:write`, or all of them. */
 export const ADMIN_RESOURCES = [
@@ -67,6 +68,9 @@ export function problemErrorHandler(
     request.log.error({ err: problem.extra.cause ?? error }, 'request failed')
   if (problem.code === 'unauthenticated')
     reply.header('www-authenticate', 'Bearer realm="agent-idp admin"')
+  if (problem.extra.retryAfter !== undefined) {
+    reply.header('retry-after', String(problem.extra.retryAfter))
+  }
   return reply
     .code(problem.status)
     .header('content-type', 'application/problem+json')
@@ -111,6 +115,12 @@ function asProblem(error: FastifyError, { body, headers }: FastifyRequest): Prob
   }
   if (error instanceof SyntaxError || (error.statusCode ?? 500) === 400) {
     return new ProblemError('malformed_json', SEND_OBJECT)
+  }
+  if (isPassing(error)) {
+    return new ProblemError('unavailable', 'The database does not answer now; try again', {
+      cause: error,
+      retryAfter: RETRY_AFTER,
+    })
   }
   return new ProblemError('internal_error', 'It was logged; try again later', { cause: error })
 }

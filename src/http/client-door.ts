@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { OAuthError } from '../oauth/errors.ts'
+import { isPassing, RETRY_AFTER } from './unavailable.ts'
 
 /** The clients' door's dialect: `{error, error_description}` (RFC 6749 §5.2), never to be cached (TX-40). */
 export function oauthErrorHandler(
@@ -50,6 +51,16 @@ function asOAuthError(error: FastifyError): OAuthError {
   }
   if ((error.statusCode ?? 500) < 500)
     return new OAuthError('invalid_request', 'The request is malformed')
+  if (isPassing(error)) {
+    return new OAuthError(
+      'temporarily_unavailable',
+      'The server is busy or restarting; ask again',
+      {
+        retryAfter: RETRY_AFTER,
+        cause: error,
+      },
+    )
+  }
   return new OAuthError('server_error', 'Something went wrong on our side; it was logged', {
     cause: error,
   })

@@ -26,6 +26,8 @@ export type ProblemExtra = {
   errors?: ProblemFault[]
   /** Further members of the answer, such as `ready_at`. */
   members?: Record<string, string>
+  /** Seconds for `Retry-After`. */
+  retryAfter?: number
   cause?: unknown
 }
 

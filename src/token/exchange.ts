@@ -7,7 +7,6 @@ import { grantByPolicy } from '../delegations/policy-grant.ts'
 import { findLatestEnded } from '../delegations/policy-queries.ts'
 import type { Deps } from '../deps.ts'
 import type { SigningAlg } from '../keys/key-ring.ts'
-import { OAuthError } from '../oauth/errors.ts'
 import { GRANT, TOKEN_TYPE, TYP } from '../oauth/names.ts'
 import { addSeconds, numericDate } from '../oauth/numeric-date.ts'
 import { joinScope } from '../oauth/scope.ts'
@@ -92,10 +91,7 @@ export async function exchangeToken(
     const alg = decision.audience.id_jag_signing_alg as SigningAlg
     const { jws, kid } = await deps.keys.sign('id_jag', alg, TYP.idJag, claims)
     if (jws.length > LARGEST_ID_JAG) {
-      throw new OAuthError(
-        'server_error',
-        'The ID-JAG would be larger than 8 KiB: ask for fewer scopes',
-      )
+      throw new Refusal('id_jag_too_large')
     }
 
     const outcome = await recordIssuance(
@@ -111,9 +107,7 @@ export async function exchangeToken(
     deps.metrics.issued(decision.audience.profile)
     return tokenResponse(jws, claims, decision)
   }
-  throw new OAuthError('temporarily_unavailable', 'What this rests on kept changing; ask again', {
-    retryAfter: 1,
-  })
+  throw new Refusal('kept_changing', { retryAfter: 1 })
 }
 
 /**

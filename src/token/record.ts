@@ -11,7 +11,7 @@
  * have to be one commit.
  */
 import type pg from 'pg'
-import { columns, createBatch } from '../db/batch.ts'
+import { columns, createBatch, createLanes } from '../db/batch.ts'
 
 export type Issuance = {
   jti: string
@@ -54,6 +54,9 @@ export type RecordIssuance = (issuance: Issuance) => Promise<Recorded>
 /** Requests in one writing statement at the most. */
 const MOST = 32
 
+/** Requests that wait for a lock at once: fewer than the pool's connections, which others need. */
+const MOST_ALONE = 2
+
 export function createRecordIssuance(pool: pg.Pool): RecordIssuance {
   const run = (name: string, text: string) => async (issuances: Issuance[]) => {
     const { rows } = await pool.query<{ n: string; outcome: Recorded }>({
@@ -75,11 +78,14 @@ export function createRecordIssuance(pool: pg.Pool): RecordIssuance {
     ],
     run: run('record_issuances', recordStatement('skip locked')),
   })
-  const alone = run('record_issuance', recordStatement(''))
+  const runAlone = run('record_issuance', recordStatement(''))
+  const alone = createLanes(MOST_ALONE, async (issuance: Issuance) => {
+    const [outcome] = await runAlone([issuance])
+    return outcome ?? 'changed'
+  })
   return async (issuance) => {
     const outcome = await together(issuance)
-    if (outcome !== 'changed') return outcome
-    return (await alone([issuance]))[0] ?? 'changed'
+    return outcome === 'changed' ? alone(issuance) : outcome
   }
 }
 

@@ -97,5 +97,7 @@ const TOLD: Partial<Record<Reason, readonly [OAuthErrorCode, string]>> = {
     'access_denied',
     'verified_contact_required: this audience needs a verified e-mail address or phone number, and the user has neither',
   ],
+  id_jag_too_large: ['server_error', 'The ID-JAG would be larger than 8 KiB: ask for fewer scopes'],
+  kept_changing: ['temporarily_unavailable', 'What this rests on kept changing; ask again'],
   denied_by_rule: ['access_denied', 'A rule of this provider forbids this'],
 }
