@@ -5,13 +5,19 @@ export type SignInForm = {
   csrf: Html
   return_to: string | undefined
   email: string | undefined
+  /** The name of the application that sent the user here. */
+  asking: string | undefined
   /** The browser has a session, and its user is to prove it again. */
   again: boolean
 }
 
-const signInBody = ({ csrf, return_to, email, again }: SignInForm, fault?: string): Html => html`
+const signInBody = (
+  { csrf, return_to, email, asking, again }: SignInForm,
+  fault?: string,
+): Html => html`
 <div class="card">
 <h1>${again ? 'Sign in again' : 'Sign in'}</h1>
+${asking !== undefined && html`<p>to continue to <strong>${asking}</strong></p>`}
 ${fault !== undefined && alert(fault)}
 ${again && html`<p>The application asks you to confirm that it is you.</p>`}
 <form method="post" action="/sign-in">

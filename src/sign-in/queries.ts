@@ -34,3 +34,13 @@ export async function findPasswordHash(db: Db, userId: string): Promise<string |
     .executeTakeFirst()
   return password?.hash
 }
+
+export async function findActiveAgentName(db: Db, id: string): Promise<string | undefined> {
+  const agent = await db
+    .selectFrom('agents')
+    .select('name')
+    .where('id', '=', id)
+    .where('status', '=', 'active')
+    .executeTakeFirst()
+  return agent?.name
+}

@@ -19,6 +19,7 @@ import {
 } from '../http/user-door.ts'
 import { recogniseSession } from '../sessions/recognise.ts'
 import { TooBusy } from '../users/password.ts'
+import { findAsking } from './asking.ts'
 import { signInByPassword } from './by-password.ts'
 import { createSignInLimits } from './limits.ts'
 import { signedOutPage, signInPage, signOutPage } from './pages.ts'
@@ -37,13 +38,14 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
     { schema: { summary: 'The sign-in page', tags: TAGS } },
     async (request, reply) => {
       const query = readQuery(request.url)
-      const again = query.prompt === 'login'
       const session = await recogniseSession(deps, request)
       const return_to = readReturnTo(query.return_to)
-      if (session && !again) return reply.redirect(return_to ?? HOME, 303)
+      if (session && query.prompt !== 'login') return reply.redirect(return_to ?? HOME, 303)
       const email = text(query.login_hint)
+      const asking = await findAsking(deps, return_to)
       const csrf = csrfField(deps, request, reply)
-      return sendPage(reply, signInPage({ csrf, return_to, email, again: session !== undefined }))
+      const again = session !== undefined
+      return sendPage(reply, signInPage({ csrf, return_to, email, asking, again }))
     },
   )
 
@@ -56,9 +58,10 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       const email = text(fields.email)
       const password = text(fields.password)
       const return_to = readReturnTo(fields.return_to)
-      const refuse = (words: string, status: number) => {
+      const refuse = async (words: string, status: number) => {
+        const asking = await findAsking(deps, return_to)
         const csrf = csrfField(deps, request, reply)
-        const form = { csrf, return_to, email, again: fields.prompt === 'login' }
+        const form = { csrf, return_to, email, asking, again: fields.prompt === 'login' }
         return sendPage(reply, signInPage(form, { text: words, status }))
       }
       if (!email || !password) return refuse('Enter your e-mail address and your password.', 400)
