@@ -176,6 +176,7 @@ const statements = [
     audience_id   text not null,
     scopes        text[] not null,
     resources     text[] not null,
+    question      bytea not null check (octet_length(question) = 32),
     status        text not null default 'open' check (status in ('open', 'granted', 'denied', 'expired')),
     created_at    timestamptz not null,
     expires_at    timestamptz not null,
@@ -186,7 +187,7 @@ const statements = [
     foreign key (audience_id, tenant_id) references audiences (id, tenant_id),
     check ((status = 'granted') = (delegation_id is not null)))`,
   `create unique index interactions_open on interactions
-    (user_id, agent_id, audience_id, scopes, resources) where status = 'open'`,
+    (user_id, agent_id, audience_id, question) where status = 'open'`,
 
   // Public clients of the provider's own sign-in: sessions, codes, refresh tokens.
   `create table sessions (

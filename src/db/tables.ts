@@ -174,6 +174,8 @@ type InteractionsTable = {
   audience_id: string
   scopes: string[]
   resources: string[]
+  /** Digest of scopes and resources, for an index: they themselves may be longer than it can hold. */
+  question: Buffer
   status: Generated<'open' | 'granted' | 'denied' | 'expired'>
   created_at: Date
   expires_at: Date

@@ -1,8 +1,6 @@
-import { type Insertable, type SqlBool, sql, type Transaction } from 'kysely'
+import type { Insertable, Transaction } from 'kysely'
 import type { Db, Row, Tables } from '../db/tables.ts'
 import type { Triple } from './lock.ts'
-
-type Question = Triple & { scopes: string[]; resources: string[] }
 
 /** What the consent page and its decision need. */
 export const INTERACTION_COLUMNS = [
@@ -19,15 +17,14 @@ export const INTERACTION_COLUMNS = [
 export type Interaction = Pick<Row<'interactions'>, (typeof INTERACTION_COLUMNS)[number]>
 
 /** The open interaction of exactly this question, if its time has not passed. */
-export const findOpenInteraction = (db: Db, question: Question, now: Date) =>
+export const findOpenInteraction = (db: Db, of: Triple & { question: Buffer }, now: Date) =>
   db
     .selectFrom('interactions')
     .select(['id', 'expires_at'])
-    .where('user_id', '=', question.user_id)
-    .where('agent_id', '=', question.agent_id)
-    .where('audience_id', '=', question.audience_id)
-    .where(sql<SqlBool>`scopes = ${question.scopes}::text[]`)
-    .where(sql<SqlBool>`resources = ${question.resources}::text[]`)
+    .where('user_id', '=', of.user_id)
+    .where('agent_id', '=', of.agent_id)
+    .where('audience_id', '=', of.audience_id)
+    .where('question', '=', of.question)
     .where('status', '=', 'open')
     .where('expires_at', '>', now)
     .executeTakeFirst()

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { newId } from '../db/ids.ts'
 import type { Deps } from '../deps.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
@@ -41,22 +42,22 @@ export async function openInteraction(
 ): Promise<{ id: string; expires_at: Date }> {
   const now = deps.now()
   const { tenant_id, user_id, agent_id, audience_id } = ask
-  const question = {
-    tenant_id,
-    user_id,
-    agent_id,
-    audience_id,
-    scopes: sorted(ask.scopes),
-    resources: sorted(ask.resources),
-  }
+  const scopes = sorted(ask.scopes)
+  const resources = sorted(ask.resources)
+  const question = createHash('sha256')
+    .update(JSON.stringify([scopes, resources]))
+    .digest()
+  const of = { tenant_id, user_id, agent_id, audience_id, question }
   for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt += 1) {
-    const open = await findOpenInteraction(deps.db, question, now)
+    const open = await findOpenInteraction(deps.db, of, now)
     if (open) return open
-    await expireStaleInteractions(deps.db, question, now)
-    await expireExcessInteractions(deps.db, question, MOST_OPEN - 1)
+    await expireStaleInteractions(deps.db, of, now)
+    await expireExcessInteractions(deps.db, of, MOST_OPEN - 1)
     const made = await insertInteraction(deps.db, {
       id: newId('int'),
-      ...question,
+      ...of,
+      scopes,
+      resources,
       created_at: now,
       expires_at: addSeconds(now, LIFETIME),
     })

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { after, describe, test } from 'node:test'
 import { openInteraction } from '../../src/delegations/interaction.ts'
 import { openHouse } from '../support/house.ts'
 import { API, FILES, makeParties, type Parties } from '../support/parties.ts'
+import { RESOURCE, tellStory } from '../support/story.ts'
 
 const house = await openHouse({ after })
 
@@ -41,6 +43,20 @@ describe('an open interaction', () => {
       ask(other, ['chat.read']),
     ])
     assert.equal(new Set(asked.map(({ id }) => id)).size, 4)
+  })
+
+  test('is made for as much as an agent may ask at once', async () => {
+    const scopes = Array.from({ length: 120 }, () => randomBytes(40).toString('hex'))
+    const story = await tellStory(house, {
+      audience: {
+        resources: [{ identifier: RESOURCE, scopes: scopes.map((name) => ({ name })) }],
+      },
+      entitlement: { scopes },
+    })
+    const ask = () => story.exchange({ scope: scopes.join(' ') })
+    const first = await ask()
+    assert.equal(first.body.error, 'interaction_required', first.text)
+    assert.equal((await ask()).body.interaction_uri, first.body.interaction_uri)
   })
 
   test('makes way for a new one when its time has passed, and is marked expired', async () => {
