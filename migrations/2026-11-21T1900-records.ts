@@ -305,6 +305,7 @@ const statements = [
     created_by text,
     expires_at timestamptz,
     ended_at   timestamptz)`,
+  `create index admin_keys_maker on admin_keys (created_by)`,
 
   // Without a foreign key: the call that follows in the same transaction may stop that very tenant, and two
   // such calls would each hold what the other wants.

@@ -1,4 +1,4 @@
-import type { Insertable } from 'kysely'
+import { type ExpressionBuilder, type Insertable, type SqlBool, sql } from 'kysely'
 import { newestFirst } from '../db/newest-first.ts'
 import type { Db, Row, Tables } from '../db/tables.ts'
 import type { Admin } from '../http/admin-door.ts'
@@ -22,8 +22,22 @@ export function findLiveKey(db: Db, hash: Buffer, now: Date): Promise<Admin | un
     .selectFrom('admin_keys')
     .select(['id', 'scopes'])
     .where('key_hash', '=', hash)
-    .where('ended_at', 'is', null)
-    .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now)]))
+    .where(isLive(now))
+    .executeTakeFirst()
+}
+
+/** Keeps a live key from being ended until the transaction is over. */
+export function holdLiveKey(
+  db: Db,
+  id: string,
+  now: Date,
+): Promise<Pick<AdminKeyRow, 'expires_at'> | undefined> {
+  return db
+    .selectFrom('admin_keys')
+    .select('expires_at')
+    .where('id', '=', id)
+    .where(isLive(now))
+    .forShare()
     .executeTakeFirst()
 }
 
@@ -47,6 +61,22 @@ export async function endAdminKeyRow(db: Db, id: string, now: Date): Promise<voi
   await db.updateTable('admin_keys').set({ ended_at: now }).where('id', '=', id).execute()
 }
 
+/** Ends the live keys that these made; the ids of those it ended. */
+export async function endKeysMadeBy(
+  db: Db,
+  makers: readonly string[],
+  now: Date,
+): Promise<string[]> {
+  const rows = await db
+    .updateTable('admin_keys')
+    .set({ ended_at: now })
+    .where(sql<SqlBool>`created_by = any(${makers})`)
+    .where(isLive(now))
+    .returning('id')
+    .execute()
+  return rows.map(({ id }) => id)
+}
+
 export function listAdminKeys(
   db: Db,
   filter: { status?: 'active' | 'ended' },
@@ -60,11 +90,14 @@ export function listAdminKeys(
         .where((eb) => eb.or([eb('ended_at', 'is not', null), eb('expires_at', '<=', now)]))
         .execute()
     case 'active':
-      return query
-        .where('ended_at', 'is', null)
-        .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now)]))
-        .execute()
+      return query.where(isLive(now)).execute()
     default:
       return query.execute()
   }
 }
+
+const isLive = (now: Date) => (eb: ExpressionBuilder<Tables, 'admin_keys'>) =>
+  eb.and([
+    eb('ended_at', 'is', null),
+    eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now)]),
+  ])

@@ -56,7 +56,7 @@ export const adminKeyRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
     {
       config: { scope: 'admin-keys:write' },
       schema: {
-        summary: 'End an admin key',
+        summary: 'End an admin key and those made with it',
         tags,
         params: Type.Object({ id: IdParam('admin key') }),
         response: { 204: Type.Null(), '4xx': Problem },

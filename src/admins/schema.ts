@@ -43,7 +43,10 @@ export const NewAdminKey = Type.Object(
       description: 'None that the key making this call does not hold',
       examples: [['agents:read', 'agents:write']],
     }),
-    expires_at: GivenInstant({ description: 'When it stops working; in the future' }),
+    expires_at: GivenInstant({
+      description:
+        'When it stops working; in the future, and no later than the key making this call does',
+    }),
   },
   { additionalProperties: false },
 )

@@ -123,6 +123,77 @@ test('a key makes only keys that hold no more than itself', async () => {
   assert.equal(child.body.created_by, id)
 })
 
+const nextMinute = () => new Date(house.clock.now.getTime() + 60_000).toISOString()
+const endingsOf = async (ids: string[]) => {
+  const rows = await house.deps.db
+    .selectFrom('audit_events')
+    .select('detail')
+    .where('type', '=', 'admin_key.ended')
+    .execute()
+  const details = rows.map(({ detail }) => detail)
+  return ids.flatMap((id) => details.filter((detail) => detail?.admin_key_id === id))
+}
+
+test('a key makes no key that outlives it', async () => {
+  const maker = await makeKey(['admin-keys:write'], { expires_at: nextMinute() })
+  const ask = (expires_at: string) =>
+    withKey(maker.key, 'POST', '/admin-keys', {
+      name: 'child',
+      scopes: ['admin-keys:write'],
+      expires_at,
+    })
+  const refused = await ask(tomorrow())
+  assertRefused(refused, 422, 'validation_failed', '/expires_at')
+  assert.match(refused.text, /later than the key that makes it/)
+  assert.equal((await ask(maker.expires_at)).status, 201)
+})
+
+test('ending a key ends the keys it made, and theirs', async () => {
+  const make = async (key: string, body: object = {}) => {
+    const scopes = ['admin-keys:write', 'users:read']
+    const all = { name: 'child', scopes, expires_at: tomorrow(), ...body }
+    return (await withKey(key, 'POST', '/admin-keys', all)).body
+  }
+  const first = await make(ADMIN_KEY)
+  const second = await make(first.key)
+  const third = await make(second.key)
+  const over = await make(first.key, { expires_at: nextMinute() })
+  const stranger = await make(ADMIN_KEY)
+  house.wait(60)
+  assert.equal((await house.admin('DELETE', `/admin-keys/${first.id}`)).status, 204)
+  for (const { key } of [first, second, third]) {
+    assertRefused(await withKey(key, 'GET', '/users'), 401, 'unauthenticated')
+  }
+  assert.equal((await withKey(stranger.key, 'GET', '/users')).status, 200)
+  const ids = [first, second, third, over, stranger].map(({ id }) => id)
+  assert.deepEqual(await endingsOf(ids), [
+    { admin_key_id: first.id },
+    { admin_key_id: second.id, ended_with: first.id },
+    { admin_key_id: third.id, ended_with: first.id },
+  ])
+})
+
+test('a key that ends while it makes another leaves none behind', async () => {
+  const maker = await makeKey(['admin-keys:write'])
+  const call = withKey(maker.key, 'POST', '/admin-keys', {
+    name: 'child',
+    scopes: ['admin-keys:write'],
+    expires_at: tomorrow(),
+  })
+  const [made] = await Promise.all([call, house.admin('DELETE', `/admin-keys/${maker.id}`)])
+  if (made.status !== 201) return assertRefused(made, 401, 'unauthenticated')
+  assertRefused(await withKey(made.body.key, 'POST', '/admin-keys', {}), 401, 'unauthenticated')
+})
+
+test('a key ends only keys that hold no more than itself', async () => {
+  const { key } = await makeKey(['admin-keys:write'])
+  const other = await makeKey(['admin-keys:write', 'users:read'])
+  const end = (id: string) => withKey(key, 'DELETE', `/admin-keys/${id}`)
+  assertRefused(await end(other.id), 403, 'insufficient_scope')
+  assert.equal((await withKey(other.key, 'GET', '/users')).status, 200)
+  assert.equal((await end((await makeKey(['admin-keys:write'])).id)).status, 204)
+})
+
 test('a retried creation answers with the same key’s record, without the key', async () => {
   const body = { name: 'once', scopes: ['*'], expires_at: tomorrow() }
   const headers = { 'idempotency-key': 'one-admin-key' }
