@@ -16,7 +16,8 @@ type Surroundings = {
 /**
  * Runs a creating call in one transaction with the memory of its `Idempotency-Key`: the same key with the
  * same body gives the first answer again, without what is shown once; with another body it is refused.
- * Without the header it is a plain transaction.
+ * Without the header it is a plain transaction. A record that may have to be erased is read `again` instead,
+ * as it is by then: of its answer the id alone is remembered.
  * @throws {ProblemError} `idempotency_conflict`
  */
 export async function createOnce<Answer extends object>(
@@ -25,6 +26,7 @@ export async function createOnce<Answer extends object>(
   reply: FastifyReply,
   shownOnce: readonly (keyof Answer & string)[],
   create: (tx: Transaction<Tables>) => Promise<Answer>,
+  again?: (tx: Transaction<Tables>, id: string) => Promise<Answer>,
 ): Promise<Answer> {
   reply.code(201)
   const key = request.headers['idempotency-key']
@@ -62,10 +64,12 @@ export async function createOnce<Answer extends object>(
           'Use a new Idempotency-Key for another request',
         )
       }
-      return before.answer as Answer
+      return again ? again(tx, String(before.answer?.id)) : (before.answer as Answer)
     }
     const answer = await create(tx)
-    const kept = Object.entries(answer).filter(([name]) => !shownOnce.includes(name as never))
+    const kept = Object.entries(answer).filter(([name]) =>
+      again ? name === 'id' : !shownOnce.includes(name as never),
+    )
     await tx
       .updateTable('idempotency_keys')
       .set({ status: 201, answer: JSON.stringify(Object.fromEntries(kept)) })

@@ -32,7 +32,7 @@ export const IDEMPOTENCY_KEY: Parameter = {
   name: 'Idempotency-Key',
   in: 'header',
   description:
-    'Makes it safe to send the call again: for 24 hours the same key with the same body gives the first answer, without what is shown only once. With another body it is refused',
+    'Makes it safe to send the call again: for 24 hours the same key with the same body gives the first answer, without what is shown only once; a user is shown as they are by then. With another body it is refused',
   schema: { type: 'string', pattern: '^[\\x21-\\x7e]{1,255}$' },
 }
 

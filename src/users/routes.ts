@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
+import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { createOnce } from '../http/idempotency.ts'
 import { ListOf, listPage, readList } from '../http/list.ts'
@@ -44,8 +45,13 @@ export const userRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => 
       },
     },
     async (request, reply) =>
-      createOnce<User>(deps, request, reply, [], (tx) =>
-        createUser(tx, deps, request.body, request.admin),
+      createOnce<User>(
+        deps,
+        request,
+        reply,
+        [],
+        (tx) => createUser(tx, deps, request.body, request.admin),
+        requireUser,
       ),
   )
 
@@ -60,10 +66,12 @@ export const userRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => 
         response: { 200: User, '4xx': Problem },
       },
     },
-    async ({ params }) => {
-      const user = await findUser(deps.db, params.id)
-      if (user === undefined) throw notFound('user')
-      return describeUser(user)
-    },
+    async ({ params }) => requireUser(deps.db, params.id),
   )
+}
+
+async function requireUser(db: Db, id: string): Promise<User> {
+  const user = await findUser(db, id)
+  if (user === undefined) throw notFound('user')
+  return describeUser(user)
 }

@@ -158,6 +158,22 @@ test('the same Idempotency-Key adds one user; another body is a conflict', async
   )
 })
 
+test('a retried addition holds no personal data, and answers with the user as they are by then', async () => {
+  const key = { 'idempotency-key': 'add-and-erase' }
+  const body = { email: 'erased@orbit.example', phone_number: '+4915123456780', name: 'Gone Soon' }
+  const { id } = (await house.admin('POST', '/users', body, key)).body
+  const kept = await house.deps.db.selectFrom('idempotency_keys').selectAll().execute()
+  assert.doesNotMatch(JSON.stringify(kept), /erased@|4915123456780|Gone Soon/)
+  await house.admin('PATCH', `/users/${id}`, { status: 'deleted' })
+  const again = await house.admin('POST', '/users', body, key)
+  assert.equal(again.status, 201, again.text)
+  const { status, email, phone_number, name } = again.body
+  assert.deepEqual(
+    [again.body.id, status, email, phone_number, name],
+    [id, 'deleted', null, null, null],
+  )
+})
+
 test('a patch changes what it names, null clears, the rest stays', async () => {
   const user = await addUser({ email: 'patch@orbit.example', name: 'Pat', external_id: 'p-1' })
   house.wait(1)
