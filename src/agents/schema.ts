@@ -150,7 +150,7 @@ export const AgentPatch = Type.Object(
     id_token_signed_response_alg: Type.Optional(Nullable(idTokenAlg)),
     dpop_bound_access_tokens: Type.Optional(Nullable(dpopBound)),
   },
-  { additionalProperties: false },
+  { additionalProperties: false, minProperties: 1 },
 )
 export type AgentPatch = Static<typeof AgentPatch>
 

@@ -181,7 +181,7 @@ export const AudiencePatch = Type.Object(
     ...settings,
     ...unbuilt,
   },
-  { additionalProperties: false },
+  { additionalProperties: false, minProperties: 1 },
 )
 export type AudiencePatch = Static<typeof AudiencePatch>
 

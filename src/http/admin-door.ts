@@ -78,6 +78,10 @@ export function problemErrorHandler(
     .send(JSON.stringify(problemBody(problem.code, problem.message, problem.extra)))
 }
 
+const PLAINLY: Record<string, string> = {
+  additionalProperties: 'is not a known member',
+  minProperties: 'has no member',
+}
 const SEND_OBJECT = 'Send a JSON object as the body'
 
 function asProblem(error: FastifyError, { body, headers }: FastifyRequest): ProblemError {
@@ -93,9 +97,7 @@ function asProblem(error: FastifyError, { body, headers }: FastifyRequest): Prob
     const errors = error.validation.map((fault): ProblemFault => {
       const missing = fault.params.missingProperty ?? fault.params.additionalProperty
       const pointer = `${fault.instancePath}${missing === undefined ? '' : `/${missing}`}`
-      const known =
-        fault.keyword === 'additionalProperties' ? 'is not a known member' : fault.message
-      return { pointer, detail: String(known) }
+      return { pointer, detail: PLAINLY[fault.keyword] ?? String(fault.message) }
     })
     const [first] = errors
     return new ProblemError(

@@ -32,7 +32,7 @@ export const TenantPatch = Type.Object(
       }),
     ),
   },
-  { additionalProperties: false },
+  { additionalProperties: false, minProperties: 1 },
 )
 export type TenantPatch = Static<typeof TenantPatch>
 

@@ -96,7 +96,7 @@ export const UserPatch = Type.Object(
       }),
     ),
   },
-  { additionalProperties: false },
+  { additionalProperties: false, minProperties: 1 },
 )
 export type UserPatch = Static<typeof UserPatch>
 

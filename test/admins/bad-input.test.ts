@@ -8,6 +8,7 @@ import { GivenEntitlement } from '../../src/entitlements/schema.ts'
 import { NewTenant, TenantPatch } from '../../src/tenants/schema.ts'
 import { NewUser, UserPatch } from '../../src/users/schema.ts'
 import { openHouse } from '../support/house.ts'
+import { assertRefused } from '../support/refused.ts'
 
 const house = await openHouse({ after })
 
@@ -130,6 +131,17 @@ for (const { call, schema, body } of CALLS) {
       }
     }
     assert.deepEqual(faults, [])
+  })
+}
+
+for (const path of [
+  ...[`/users/${user.id}`, `/tenants/${user.tenant_id}`],
+  ...[`/agents/${agent.id}`, `/audiences/${audience.id}`],
+]) {
+  test(`PATCH /${path.split('/')[1]}/{id} with nothing to change is no way to read`, async () => {
+    const answer = await house.admin('PATCH', path, {})
+    assertRefused(answer, 422, 'validation_failed', '')
+    assert.match(answer.text, /has no member/)
   })
 }
 

@@ -246,7 +246,11 @@ test('a patch changes what it names, and the whole must still hold', async () =>
   })) {
     assertRefused(await patch({ [name]: value }), 422, 'validation_failed', `/${name}`)
   }
-  assertRefused(await house.admin('PATCH', '/audiences/aud_unknown', {}), 404, 'not_found')
+  assertRefused(
+    await house.admin('PATCH', '/audiences/aud_unknown', { name: 'x' }),
+    404,
+    'not_found',
+  )
 })
 
 test('a patch that changes nothing leaves no trace', async () => {
