@@ -18,10 +18,19 @@ export type RateLimit = {
   reset(key: string): Promise<void>
 }
 
+type Settings = {
+  name: string
+  points: number
+  /** Seconds. */
+  duration: number
+  /** Once a key is beyond the limit this process knows, and writes nothing more until the window ends. */
+  remembered?: boolean
+}
+
 /** `points` tries in `duration` seconds. Keys are kept as digests: they may be made of an address. */
 export function createRateLimit(
   { pool, config }: Surroundings,
-  { name, points, duration }: { name: string; points: number; duration: number },
+  { name, points, duration, remembered = false }: Settings,
 ): RateLimit {
   if (!config.rateLimits) return UNLIMITED
   const limiter = new RateLimiterPostgres({
@@ -34,6 +43,7 @@ export function createRateLimit(
     keyPrefix: name,
     points,
     duration,
+    ...(remembered && { inMemoryBlockOnConsumed: points + 1 }),
   })
   const digest = (key: string) => hashSecret(key).toString('base64url')
   return {

@@ -7,6 +7,7 @@ import { NO_STORE } from '../http/client-door.ts'
 import type { FormFields } from '../http/form.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { createGatherFacts } from './facts.ts'
+import { createFailureLimits } from './limits.ts'
 import { Refusal } from './refusals.ts'
 import { revokeToken } from './revoke-token.ts'
 import { OAuthErrorResponse, TokenRequest } from './schema.ts'
@@ -26,6 +27,7 @@ const RevocationRequest = Type.Object({
 /** The revocation endpoint, RFC 7009. A suspended agent may still give up what it holds. */
 export const revocationRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   const gatherFacts = createGatherFacts(deps.hot)
+  const limits = createFailureLimits(deps)
   app.post(
     '/oauth2/revoke',
     {
@@ -59,7 +61,8 @@ export const revocationRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, dep
       if ('refused' in client) {
         const { code, message } = new Refusal(client.refused).toOAuthError()
         deps.metrics.refused(code, client.refused)
-        throw new OAuthError(code, message, { basicChallenge: authorization !== undefined })
+        const told = new OAuthError(code, message, { basicChallenge: authorization !== undefined })
+        throw await limits.told(told, { address: request.ip, agent_id: agent?.id })
       }
       await revokeToken(deps, client, fields, { request_id: request.id })
       return reply.send(undefined)

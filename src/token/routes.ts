@@ -11,6 +11,7 @@ import { GRANT } from '../oauth/names.ts'
 import { faultOfClient } from './client.ts'
 import { exchangeToken, type Progress } from './exchange.ts'
 import { createGatherFacts } from './facts.ts'
+import { createFailureLimits } from './limits.ts'
 import { createRecordIssuance } from './record.ts'
 import { redeemCode } from './redeem-code.ts'
 import { refreshTokens } from './refresh.ts'
@@ -26,6 +27,7 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     recordIssuance: createRecordIssuance(deps.hot),
   }
   const recordRefusal = createRecordRefusal(deps.hot)
+  const limits = createFailureLimits(deps)
   const sampled = createSampler({ perMinute: 60, now: deps.now })
 
   app.post(
@@ -48,7 +50,11 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
         return await answer(fields, request.headers.authorization, progress)
       } catch (error) {
         if (!(error instanceof Refusal)) throw error
-        throw await settleRefusal(error, progress, request.headers.authorization !== undefined)
+        const byHeader = request.headers.authorization !== undefined
+        const told = await settleRefusal(error, progress, byHeader)
+        if (told.code !== 'invalid_client') throw told
+        const agent_id = progress.facts?.agent?.id
+        throw await limits.told(told, { address: request.ip, agent_id })
       }
     },
   )

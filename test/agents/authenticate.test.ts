@@ -18,7 +18,7 @@ import { type Answer, type Form, openHouse } from '../support/house.ts'
 import { assertOAuthError, assertRefusal } from '../support/refusals.ts'
 import { clientAssertion, newAgent, type StoryAgent, tellStory } from '../support/story.ts'
 
-const house = await openHouse({ after })
+const house = await openHouse({ after }, { RATE_LIMITS: 'off' })
 const { issuer } = house.config
 const story = await tellStory(house)
 await story.delegate()
