@@ -7,7 +7,7 @@ import { holdUser } from '../sessions/lock.ts'
 import { openSession } from '../sessions/open.ts'
 import { verifyPassword } from '../users/password.ts'
 import type { SignInLimits } from './limits.ts'
-import { findPasswordHash, listAccounts } from './queries.ts'
+import { findPasswordHash, foldAddress, listAccounts } from './queries.ts'
 
 export type SignInTry = {
   email: string
@@ -35,8 +35,8 @@ export async function signInByPassword(
   limits: SignInLimits,
   { email, password, address, cookie, request_id }: SignInTry,
 ): Promise<SignInResult> {
-  const account = email.normalize('NFKC').toLowerCase()
   const caller = callerOf(address)
+  const account = await nameAccount(deps.db, email)
   const tooMany = (await limits.address.take(caller)) ?? (await limits.account.take(account))
   if (tooMany) {
     // One line for each window: a flood fills no disk.
@@ -75,6 +75,10 @@ export async function signInByPassword(
   await recordFailure(deps, { ...opened, ...of, request_id })
   return { signedIn: false, why: 'wrong' }
 }
+
+/** PostgreSQL keeps no U+0000: what holds one is nobody's address. */
+const nameAccount = async (db: Db, email: string) =>
+  email.includes('\0') ? email : foldAddress(db, email)
 
 async function faultOfHash(db: Db, userId: string, hash: string): Promise<Reason | undefined> {
   return (await findPasswordHash(db, userId)) === hash ? undefined : 'wrong_password'

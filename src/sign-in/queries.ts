@@ -4,6 +4,15 @@ import type { Db } from '../db/tables.ts'
 /** Addresses are unique within a tenant; more accounts than this with one address are not tried. */
 const MOST_ACCOUNTS = 5
 
+/**
+ * The address as `listAccounts` compares it: all spellings that find the same accounts. No other folding
+ * will do, for each that the database folds further (İ is an i to some) would be limited on its own.
+ */
+export async function foldAddress(db: Db, email: string): Promise<string> {
+  const { rows } = await sql<{ folded: string }>`select lower(${email}::text) as folded`.execute(db)
+  return rows[0]?.folded ?? email
+}
+
 /** The accounts with this address and their password hashes, in the order to try them. */
 export function listAccounts(db: Db, email: string) {
   return db

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { sql } from 'kysely'
 import { callerOf } from '../../src/http/rate-limit.ts'
 import { browser, PASSWORD, signIn } from '../support/browser.ts'
 import { enrolUser, events } from '../support/enrol.ts'
@@ -34,6 +35,22 @@ test('an account nobody has is limited in the same way', async () => {
   const attempt = () => there.submit(page, { email: 'nobody@orbit.example', password: wrong })
   for (let count = 1; count <= 10; count++) assert.equal((await attempt()).status, 403)
   assert.equal((await attempt()).status, 429)
+})
+
+test('spellings that find the same account are tries at the same account', async (t) => {
+  const { rows } = await sql<{ same: boolean }>`select lower('İ') = 'i' as same`.execute(
+    house.deps.db,
+  )
+  if (!rows[0]?.same) return t.skip('this database tells them apart')
+  const { email } = await enrolUser(house, { email: 'iiii@orbit.example' })
+  const there = browser(house)
+  const page = await there.get('/sign-in')
+  const attempt = (email: string, password: string) => there.submit(page, { email, password })
+  for (let count = 1; count <= 10; count++) {
+    const spelling = [...'iiii'].map((i, at) => (count & (1 << at) ? 'İ' : i)).join('')
+    assert.equal((await attempt(`${spelling}@ORBIT.example`, wrong)).status, 403)
+  }
+  assert.equal((await attempt(email, PASSWORD)).status, 429)
 })
 
 test('a success forgets the failures before it', async () => {
