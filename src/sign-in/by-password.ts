@@ -9,6 +9,9 @@ import { verifyPassword } from '../users/password.ts'
 import type { SignInLimits } from './limits.ts'
 import { findPasswordHash, foldAddress, listAccounts } from './queries.ts'
 
+/** The failures of those who know no password. */
+const STRANGERS: Reason[] = ['unknown_account', 'wrong_password']
+
 export type SignInTry = {
   email: string
   password: string
@@ -39,13 +42,16 @@ export async function signInByPassword(
   const account = await nameAccount(deps.db, email)
   const tooMany = (await limits.address.take(caller)) ?? (await limits.account.take(account))
   if (tooMany) {
-    // One line for each window: a flood fills no disk.
-    if (tooMany.first) await recordFailure(deps, { reason: 'too_many_tries', request_id })
+    await recordFailure(deps, tooMany.first && limits.sampled(), {
+      reason: 'too_many_tries',
+      request_id,
+    })
     return { signedIn: false, why: 'too_many', retryAfter: tooMany.retryAfter }
   }
   const judged = await judge(deps, email, password)
   if ('reason' in judged) {
-    await recordFailure(deps, { ...judged, request_id })
+    const stranger = STRANGERS.includes(judged.reason)
+    await recordFailure(deps, !stranger || limits.sampled(), { ...judged, request_id })
     return { signedIn: false, why: 'wrong' }
   }
   await limits.account.reset(account)
@@ -72,7 +78,7 @@ export async function signInByPassword(
     return session
   })
   if ('token' in opened) return { signedIn: true, token: opened.token }
-  await recordFailure(deps, { ...opened, ...of, request_id })
+  await recordFailure(deps, true, { ...opened, ...of, request_id })
   return { signedIn: false, why: 'wrong' }
 }
 
@@ -108,8 +114,10 @@ async function judge(deps: Deps, email: string, password: string): Promise<Judge
   return judged ?? { reason: 'unknown_account' }
 }
 
+/** Counts every failure, and writes down the one that `written` says: a flood of strangers fills no disk. */
 async function recordFailure(
   deps: Deps,
+  written: boolean,
   of: {
     reason: Reason
     user_id?: string
@@ -117,6 +125,8 @@ async function recordFailure(
     request_id?: string | undefined
   },
 ): Promise<void> {
+  deps.metrics.refused('sign_in', of.reason)
+  if (!written) return
   await recordEvent(deps.db, {
     type: 'sign_in.failed',
     at: deps.now(),

@@ -88,6 +88,44 @@ test('RATE_LIMITS=off lifts them', async (t) => {
   assert.equal((await signIn(there, user)).url, '/account')
 })
 
+test('a flood of failures is counted, and written down as a sample', async (t) => {
+  const house = await openHouse(t, { RATE_LIMITS: 'off' })
+  const user = await enrolUser(house)
+  const there = browser(house)
+  const page = await there.get('/sign-in')
+  const attempt = (email: string, password = wrong) => there.submit(page, { email, password })
+  for (let count = 1; count <= 40; count++) {
+    assert.equal((await attempt(user.email)).status, 403)
+    assert.equal((await attempt(`guess-${count}@orbit.example`)).status, 403)
+  }
+  const written = async () => (await events(house, 'sign_in.failed')).length
+  assert.equal(await written(), 60)
+  const { body } = await house.deps.metrics.expose()
+  for (const reason of ['wrong_password', 'unknown_account']) {
+    assert.match(body, new RegExp(`^refusals_total{error="sign_in",reason="${reason}"} 40$`, 'm'))
+  }
+
+  // Whoever knows the password is no stranger.
+  await house.admin('PATCH', `/users/${user.id}`, { status: 'suspended' })
+  assert.equal((await attempt(user.email, PASSWORD)).status, 403)
+  assert.equal(await written(), 61)
+  house.wait(1)
+  await attempt(user.email)
+  assert.equal(await written(), 62)
+})
+
+test('a try beyond the limit is counted too', async (t) => {
+  const house = await openHouse(t)
+  const there = browser(house)
+  const page = await there.get('/sign-in')
+  for (let count = 1; count <= 13; count++) {
+    await there.submit(page, { email: 'nobody@orbit.example', password: wrong })
+  }
+  const { body } = await house.deps.metrics.expose()
+  assert.match(body, /^refusals_total{error="sign_in",reason="too_many_tries"} 3$/m)
+  assert.equal((await events(house, 'sign_in.failed')).length, 11)
+})
+
 test('an IPv6 caller is its /64, an IPv4 one its address', () => {
   assert.equal(callerOf('2001:db8:1:2:3:4:5:6'), callerOf('2001:db8:1:2::ffff'))
   assert.notEqual(callerOf('2001:db8:1:2::1'), callerOf('2001:db8:1:3::1'))
