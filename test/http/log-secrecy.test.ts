@@ -176,6 +176,13 @@ async function tellAll(): Promise<void> {
   )
   assert.equal((await exchange()).status, 500)
   await sql`alter table issuances drop constraint odd`.execute(house.deps.db)
+  await sql`alter table users add constraint odd check (phone_number <> '+33687654321') not valid`.execute(
+    house.deps.db,
+  )
+  const phone = { phone_number: '+33687654321' }
+  personal.set('another phone number', phone.phone_number)
+  assert.equal((await house.admin('PATCH', `/users/${user.id}`, phone)).status, 500)
+  await sql`alter table users drop constraint odd`.execute(house.deps.db)
   for (const table of ['issuances', 'refresh_tokens', 'audit_events', 'authorization_codes']) {
     await sql`alter table ${sql.table(table)} rename to away`.execute(house.deps.db)
     await exchange()
