@@ -270,6 +270,7 @@ const statements = [
     purpose      text not null check (purpose in ('id_token', 'id_jag', 'seal')),
     public_jwk   jsonb not null check (not public_jwk ?| array['d', 'p', 'q', 'dp', 'dq', 'qi', 'k']),
     private_key  text,
+    proof        text not null,
     status       text not null check (status in ('next', 'active', 'retired', 'removed', 'compromised')),
     created_at   timestamptz not null,
     published_at timestamptz not null,

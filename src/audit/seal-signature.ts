@@ -1,5 +1,4 @@
-import { createPublicKey, type KeyObject, verify } from 'node:crypto'
-import type { Db } from '../db/tables.ts'
+import { type KeyObject, verify } from 'node:crypto'
 import { TYP } from '../oauth/names.ts'
 import { type SealContent, sameContent, sealHash } from './chain.ts'
 
@@ -13,32 +12,8 @@ export type StoredSeal = Omit<SealContent, 'position' | 'at'> & {
   hash: string
 }
 
+/** The keys that count, by `kid`. */
 export type SealKeys = ReadonlyMap<string, KeyObject>
-
-/** Every key that ever sealed: a seal outlives the key it was made with. */
-export async function openSealKeys(db: Db): Promise<SealKeys> {
-  const rows = await db
-    .selectFrom('signing_keys')
-    .select(['kid', 'public_jwk'])
-    .where('purpose', '=', 'seal')
-    .where('alg', '=', 'ES256')
-    .execute()
-  const keys = new Map<string, KeyObject>()
-  for (const { kid, public_jwk } of rows) {
-    const key = readKey(public_jwk)
-    if (key) keys.set(kid, key)
-  }
-  return keys
-}
-
-/** What is no key any more signed nothing that can be checked. */
-function readKey(jwk: Record<string, unknown>): KeyObject | undefined {
-  try {
-    return createPublicKey({ key: jwk as Record<string, string>, format: 'jwk' })
-  } catch {
-    return undefined
-  }
-}
 
 /** Whether its hash is of what it says, and a seal key signed just that. */
 export function sealIsGenuine(keys: SealKeys, seal: StoredSeal): boolean {

@@ -21,7 +21,7 @@ import {
   type SealedTable,
   useUtc,
 } from './seal-queries.ts'
-import { openSealKeys, type SealKeys, type StoredSeal, sealIsGenuine } from './seal-signature.ts'
+import { type SealKeys, type StoredSeal, sealIsGenuine } from './seal-signature.ts'
 import { isSnapshot } from './snapshot.ts'
 import { type Closed, openWindows, strayWindows, windowBetween } from './window.ts'
 
@@ -42,7 +42,7 @@ export type Verdict = {
 const STRETCH = { seals: 500, rows: 20_000 }
 
 export async function verifyLog(
-  { db }: Pick<Deps, 'db'>,
+  { db, keys }: Pick<Deps, 'db' | 'keys'>,
   known?: KnownHead,
   stretch = STRETCH,
 ): Promise<Verdict> {
@@ -52,7 +52,7 @@ export async function verifyLog(
     .setAccessMode('read only')
     .execute(async (tx) => {
       await useUtc(tx)
-      const walk: Walk = { keys: await openSealKeys(tx), closed: new Map(), known }
+      const walk: Walk = { keys: await keys.sealKeys(tx), closed: new Map(), known }
       const broken = (await walkChain(tx, walk, stretch)) ?? (await findLoose(tx, walk))
       return {
         ok: broken === undefined,

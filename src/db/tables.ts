@@ -250,6 +250,8 @@ type SigningKeysTable = {
   public_jwk: JSONColumnType<Record<string, unknown>>
   /** Encrypted; null once removed. */
   private_key: string | null
+  /** That the server made the key: a MAC under a key that the database does not hold. */
+  proof: string
   status: 'next' | 'active' | 'retired' | 'removed' | 'compromised'
   created_at: Date
   published_at: Date

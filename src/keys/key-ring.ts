@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto'
-import type { KeyPurpose } from '../db/tables.ts'
+import type { Db, KeyPurpose } from '../db/tables.ts'
 
 export type SigningAlg = 'ES256' | 'RS256'
 export const SIGNING_ALGS: readonly SigningAlg[] = ['ES256', 'RS256']
@@ -15,6 +15,8 @@ export type KeyRing = {
   ): Promise<{ jws: string; kid: string }>
   /** The public key, if a token of that purpose signed by it may still be accepted. */
   verificationKey(purpose: KeyPurpose, kid: string): { alg: SigningAlg; key: KeyObject } | undefined
+  /** Every key that ever sealed, by `kid` and as `db` has them now: a seal outlives the key it was made with. */
+  sealKeys(db: Db): Promise<ReadonlyMap<string, KeyObject>>
   /** The document at `jwks_uri` (DS-20) and its ETag. */
   jwks(): { body: string; etag: string }
   /** True once there is an active key of each algorithm and purpose. */

@@ -1,6 +1,7 @@
 import { generateKeyPair, type KeyObject } from 'node:crypto'
 import { promisify } from 'node:util'
 import { sealPrivateKey } from './private-key-envelope.ts'
+import { proveKey } from './proof.ts'
 import { publicJwk, thumbprint } from './public-jwk.ts'
 import type { KeySlot } from './schedule.ts'
 
@@ -26,12 +27,13 @@ export function newKey(
   birth: Birth,
   { publicKey, privateKey }: KeyPair,
 ) {
-  const jwk = publicKey.export({ format: 'jwk' })
-  const identity = { kid: thumbprint(jwk), ...slot }
+  const public_jwk = publicJwk(publicKey.export({ format: 'jwk' }), slot.alg)
+  const identity = { kid: thumbprint(public_jwk), ...slot }
   return {
     ...identity,
     ...birth,
-    public_jwk: JSON.stringify(publicJwk(jwk, slot.alg)),
+    public_jwk: JSON.stringify(public_jwk),
     private_key: sealPrivateKey(keks, identity, privateKey),
+    proof: proveKey(keks, { ...identity, public_jwk }),
   }
 }

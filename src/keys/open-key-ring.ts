@@ -2,7 +2,7 @@ import type { Deps } from '../deps.ts'
 import { signJws } from '../oauth/jws.ts'
 import { ensureKeys } from './ensure-keys.ts'
 import type { KeyRing } from './key-ring.ts'
-import { loadKeys } from './load-keys.ts'
+import { type KeyView, loadKeys, loadSealKeys } from './load-keys.ts'
 import type { MakeKeyPair } from './new-key.ts'
 import { KeyEncryptionError } from './private-key-envelope.ts'
 import { isVerifiable, KEY_SLOTS, refreshInterval, replicaMargin } from './schedule.ts'
@@ -23,8 +23,18 @@ export async function openKeyRing(deps: Surroundings): Promise<KeyRing> {
   if (!keks?.length) throw new KeyEncryptionError('KEY_ENCRYPTION_KEY is not set')
   await ensureKeys(deps, keks, deps.makeKeyPair)
 
+  const told = new Set<string>()
+  const tellUnproven = ({ unproven }: KeyView) => {
+    for (const kid of unproven) {
+      if (told.has(kid)) continue
+      told.add(kid)
+      log.error({ kid }, 'no value of KEY_ENCRYPTION_KEY proves this signing key: it is ignored')
+    }
+  }
+
   let view = await loadKeys(deps, keks)
   for (const fault of view.faults) throw fault
+  tellUnproven(view)
   let readAt = performance.now()
   let closed = false
   let reading: Promise<void> = Promise.resolve()
@@ -35,6 +45,7 @@ export async function openKeyRing(deps: Surroundings): Promise<KeyRing> {
     view = await loadKeys(deps, keks, view)
     readAt = startedAt
     for (const err of view.faults) log.error({ err }, 'a signing key could not be opened')
+    tellUnproven(view)
   }
   /** A reading that begins after this call, for the one under way may not see what just changed. */
   const refresh = () => {
@@ -75,6 +86,7 @@ export async function openKeyRing(deps: Surroundings): Promise<KeyRing> {
         ? { alg: found.alg, key: found.key }
         : undefined
     },
+    sealKeys: (db) => loadSealKeys(db, keks, view),
     jwks: () => view.jwks,
     ready: () => KEY_SLOTS.every(({ purpose, alg }) => view.active.has(`${purpose} ${alg}`)),
     refresh,

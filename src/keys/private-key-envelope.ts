@@ -62,28 +62,29 @@ export function openPrivateKey(keks: Buffer[], of: KeyIdentity, envelope: string
   }
 }
 
-/** The key encryption key that sealed this value. @throws {KeyEncryptionError} when it is not among them. */
+/** The key encryption key that sealed or proved this value. @throws {KeyEncryptionError} when it is not among them. */
 export function requireKek(keks: Buffer[], of: KeyIdentity, envelope: string): Buffer {
   const [version, id] = envelope.split('.')
   const kek = version === VERSION ? keks.find((candidate) => kekId(candidate) === id) : undefined
   if (kek) return kek
   throw new KeyEncryptionError(
     version === VERSION
-      ? `KEY_ENCRYPTION_KEY does not hold the key (id ${id}) that signing key ${of.kid} (${of.purpose}, ${of.alg}) was encrypted with. Add the earlier value behind a comma, newest first`
-      : `The private key of signing key ${of.kid} is stored in a form that this version does not know`,
+      ? `KEY_ENCRYPTION_KEY does not hold the key (id ${id}) that protects signing key ${of.kid} (${of.purpose}, ${of.alg}). Add the earlier value behind a comma, or a newer one before it: newest first`
+      : `Signing key ${of.kid} is stored in a form that this version does not know`,
   )
 }
 
 const boundTo = ({ kid, purpose, alg }: KeyIdentity) => Buffer.from(`${kid}|${purpose}|${alg}`)
 
 /** The setting serves other ends too, so each derives its own key from it (RFC 5869). */
-const envelopeKey = (kek: Buffer) => derive(kek, 'agent-idp signing key envelope')
+const envelopeKey = (kek: Buffer) => deriveKey(kek, 'agent-idp signing key envelope')
 
 /** Names a key encryption key without telling anything of it. */
-const kekId = (kek: Buffer) =>
+export const kekId = (kek: Buffer): string =>
   createHash('sha256')
-    .update(derive(kek, 'agent-idp key encryption key id'))
+    .update(deriveKey(kek, 'agent-idp key encryption key id'))
     .digest('hex')
     .slice(0, 12)
 
-const derive = (kek: Buffer, use: string) => Buffer.from(hkdfSync('sha256', kek, '', use, 32))
+export const deriveKey = (kek: Buffer, use: string): Buffer =>
+  Buffer.from(hkdfSync('sha256', kek, '', use, 32))

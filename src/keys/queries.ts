@@ -11,7 +11,8 @@ export async function lockKeys(tx: Db): Promise<void> {
 export function listVerifyingKeys(db: Db) {
   return db
     .selectFrom('signing_keys')
-    .select(['kid', 'purpose', 'alg', 'status', 'public_jwk', 'published_at', 'retired_at'])
+    .select(['kid', 'purpose', 'alg', 'status', 'published_at', 'retired_at'])
+    .select(['public_jwk', 'proof'])
     .where((eb) =>
       eb.or([
         eb('status', 'in', ['next', 'active', 'retired']),
@@ -26,10 +27,25 @@ export function listVerifyingKeys(db: Db) {
 export function listSigningKeys(db: Db) {
   return db
     .selectFrom('signing_keys')
-    .select(['kid', 'purpose', 'alg', 'status', 'published_at', 'retired_at', 'private_key'])
+    .select(['kid', 'purpose', 'alg', 'status', 'published_at', 'retired_at'])
+    .select(['public_jwk', 'proof', 'private_key'])
     .where('status', 'in', ['next', 'active'])
     .orderBy('kid')
     .execute()
+}
+
+/** Every key that ever sealed, whatever became of it. */
+export function listSealKeys(db: Db) {
+  return listPublicKeys(db).where('purpose', '=', 'seal').where('alg', '=', 'ES256').execute()
+}
+
+/** What the proof of a key is about, of every key there ever was. */
+export function listPublicKeys(db: Db) {
+  return db.selectFrom('signing_keys').select(['kid', 'purpose', 'alg', 'public_jwk', 'proof'])
+}
+
+export async function replaceProof(db: Db, kid: string, proof: string): Promise<void> {
+  await db.updateTable('signing_keys').set({ proof }).where('kid', '=', kid).execute()
 }
 
 export function listPrivateKeys(db: Db, kids: string[]) {
@@ -44,7 +60,7 @@ export function listPrivateKeys(db: Db, kids: string[]) {
 export function listKeys(db: Db, { limit, after }: ListRequest) {
   let query = db
     .selectFrom('signing_keys')
-    .select(['kid', 'alg', 'purpose', 'status', 'public_jwk'])
+    .select(['kid', 'alg', 'purpose', 'status', 'public_jwk', 'proof'])
     .select(['created_at', 'published_at', 'activated_at', 'retired_at'])
     .orderBy('created_at', 'desc')
     .orderBy('kid', 'desc')

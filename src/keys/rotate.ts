@@ -1,10 +1,20 @@
 import { type Actor, recordEvent } from '../audit/record.ts'
+import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { ProblemError, unsupported } from '../http/problem.ts'
 import type { SigningAlg } from './key-ring.ts'
 import { makeKeyPair, newKey } from './new-key.ts'
-import { openPrivateKey } from './private-key-envelope.ts'
-import { activateKey, insertKeys, listSigningKeys, lockKeys, retireKey } from './queries.ts'
+import { KeyEncryptionError, openPrivateKey } from './private-key-envelope.ts'
+import { proveKey, provenBy } from './proof.ts'
+import {
+  activateKey,
+  insertKeys,
+  listPublicKeys,
+  listSigningKeys,
+  lockKeys,
+  replaceProof,
+  retireKey,
+} from './queries.ts'
 import { KEY_SLOTS, type KeySlot, planRotation, publishedAt } from './schedule.ts'
 
 export type RotationRequest = { alg?: SigningAlg; purpose?: KeySlot['purpose'] }
@@ -13,7 +23,8 @@ type By = { actor: Actor; request_id?: string }
 
 /**
  * In each slot asked for the next key becomes active, the active one is retired, and a new next one is
- * made: in all of them or in none.
+ * made: in all of them or in none. Proofs are renewed under the newest key encryption key, so that an
+ * earlier one is needed no longer than private keys need it.
  * @throws {ProblemError} `too_early` with `ready_at`; `unsupported_value` when no key is meant.
  */
 export async function rotateKeys(deps: Deps, which: RotationRequest, by: By): Promise<void> {
@@ -35,6 +46,9 @@ export async function rotateKeys(deps: Deps, which: RotationRequest, by: By): Pr
     for (const [i, { slot, retiring, activating }] of steps.entries()) {
       // What cannot be opened must not become the key that signs.
       openPrivateKey(keks, activating, activating.private_key ?? '')
+      if (!provenBy(keks, activating)) {
+        throw new KeyEncryptionError(`Signing key ${activating.kid} is not one this server made`)
+      }
       const pair = pairs[i] as (typeof pairs)[number]
       const birth = {
         status: 'next',
@@ -48,8 +62,16 @@ export async function rotateKeys(deps: Deps, which: RotationRequest, by: By): Pr
       const detail = { kid: activating.kid, retired_kid: retiring.kid, next_kid: next.kid, ...slot }
       await recordEvent(tx, { type: 'key.rotated', at, detail, ...by })
     }
+    await renewProofs(tx, keks)
   })
   await deps.keys.refresh()
+}
+
+async function renewProofs(tx: Db, keks: Buffer[]): Promise<void> {
+  for (const key of await listPublicKeys(tx).execute()) {
+    const kek = provenBy(keks, key)
+    if (kek && kek !== keks[0]) await replaceProof(tx, key.kid, proveKey(keks, key))
+  }
 }
 
 function planOrRefuse(

@@ -3,6 +3,7 @@ import { byAdmin } from '../audit/record.ts'
 import type { Deps } from '../deps.ts'
 import { ListQuery, listPage, readList } from '../http/list.ts'
 import { Problem } from '../http/problem-schema.ts'
+import { provenBy } from './proof.ts'
 import { listKeys } from './queries.ts'
 import { rotateKeys } from './rotate.ts'
 import { RotateKeys, SigningKeys } from './schema.ts'
@@ -14,7 +15,12 @@ export const keyRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
       rows.map((row) => ({ id: row.kid, ...row })),
       query.limit,
     )
-    return { ...page, data: page.data.map(({ id: _, ...key }) => key) }
+    const proven = (key: (typeof rows)[number]) =>
+      provenBy(deps.config.keyEncryptionKeys ?? [], key) !== undefined
+    return {
+      ...page,
+      data: page.data.map(({ id: _, ...key }) => ({ ...key, proven: proven(key) })),
+    }
   }
 
   app.get(

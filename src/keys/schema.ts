@@ -11,6 +11,10 @@ export const SigningKey = Type.Object({
   alg: Type.String({ examples: SIGNING_ALGS }),
   purpose: OneOf(PURPOSES, { description: 'The one kind of thing it signs' }),
   status: OneOf(STATUSES),
+  proven: Type.Boolean({
+    description:
+      'Made by this server, as KEY_ENCRYPTION_KEY shows. False: somebody else wrote the row, and it counts for nothing',
+  }),
   created_at: Instant(),
   published_at: Instant({ description: 'From then on every replica serves it' }),
   activated_at: Nullable(Instant({ description: 'Since then it signs' })),

@@ -178,7 +178,7 @@ test('the settings of a session change no leaf', async (t) => {
     2,
   )
   t.after(() => odd.db.destroy())
-  assert.equal((await verifyLog({ db: odd.db })).ok, true)
+  assert.equal((await verifyLog({ ...log.deps, db: odd.db })).ok, true)
   await log.happen()
   await seal({ ...log.deps, db: odd.db })
   assert.equal((await log.verify()).ok, true)

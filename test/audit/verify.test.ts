@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
-import { sql } from 'kysely'
-import { NO_HASH, type SealContent, sealHash } from '../../src/audit/chain.ts'
+import { type Kysely, sql } from 'kysely'
+import { NO_HASH, type SealContent, type SealHead, sealHash } from '../../src/audit/chain.ts'
+import { merkleRoot } from '../../src/audit/merkle.ts'
+import { verifyLog } from '../../src/audit/verify.ts'
+import type { Tables } from '../../src/db/tables.ts'
 import { signJws } from '../../src/oauth/jws.ts'
+import { insertForeignKey } from '../support/foreign-key.ts'
+import { asLesserRole } from '../support/lesser-role.ts'
 import { type Log, openLog } from './log.ts'
 
 /** Five seals of three rows each, and a row that no seal closes yet. */
@@ -287,23 +292,96 @@ test('a chain written anew shows by its keys, or by a head that somebody kept', 
 
 test('seals stand when their key was rotated away and removed', async (t) => {
   const log = await openSealed(t)
-  const key = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const kid = 'n'.repeat(43)
   await sql`update signing_keys set status = 'removed', private_key = null, removed_at = now()
     where purpose = 'seal'`.execute(log.deps.db)
-  await log.deps.db
-    .insertInto('signing_keys')
-    .values({
-      kid,
-      alg: 'ES256',
-      purpose: 'seal',
-      public_jwk: JSON.stringify(key.publicKey.export({ format: 'jwk' })),
-      status: 'active',
-      created_at: log.deps.now(),
-      published_at: log.deps.now(),
-    })
-    .execute()
   assert.equal((await log.verify()).ok, true)
+  await log.deps.keys.refresh()
+  assert.equal((await log.verify()).ok, true)
+})
+
+type SignSeal = (content: SealContent) => Promise<{ kid: string; jws: string }>
+
+/** The next seal of the chain, over the event `evt_forged` alone, made of nothing but inserts. */
+async function forgeSeal(db: Kysely<Tables>, head: SealHead, signSeal: SignSeal): Promise<void> {
+  await db.transaction().execute(async (tx) => {
+    await sql`set local timezone = 'UTC'`.execute(tx)
+    const { rows } = await sql<{ leaf: Buffer; snapshot: string; cluster: string }>`
+      select sha256('\\x00'::bytea || convert_to(concat_ws(chr(10), 'audit_events',
+          jsonb_strip_nulls(to_jsonb(r))::text, r.detail::text), 'UTF8')) as leaf,
+        pg_current_snapshot()::text as snapshot, r.cluster
+      from audit_events r where id = 'evt_forged'`.execute(tx)
+    const [row] = rows
+    assert.ok(row)
+    const content: SealContent = {
+      position: head.position + 1,
+      at: head.at.toISOString(),
+      snapshot: row.snapshot,
+      cluster: row.cluster,
+      previous_hash: head.hash,
+      root: merkleRoot(row.leaf).toString('hex'),
+      row_count: 1,
+    }
+    const { kid, jws } = await signSeal(content)
+    await tx
+      .insertInto('seals')
+      .values({
+        ...content,
+        position: String(content.position),
+        at: head.at,
+        previous_hash: Buffer.from(content.previous_hash, 'hex'),
+        root: Buffer.from(content.root, 'hex'),
+        row_tables: ['audit_events'],
+        row_ids: ['evt_forged'],
+        leaves: row.leaf,
+        kid,
+        signature: jws,
+        hash: Buffer.from(sealHash(content), 'hex'),
+      })
+      .execute()
+  })
+}
+
+/** Inserts a key of somebody's own as one that sealed once, and signs by it. */
+const byForeignKey =
+  (db: Kysely<Tables>): SignSeal =>
+  async (content) => {
+    const { kid, privateKey } = await insertForeignKey(db, { purpose: 'seal', status: 'removed' })
+    return { kid, jws: signJws({ typ: 'audit-seal+jwt', kid }, content, 'ES256', privateKey) }
+  }
+
+const sealAll = async (log: Log): Promise<SealHead> => {
+  await log.seal()
+  const { sealed_through } = await log.verify()
+  return sealed_through ?? assert.fail()
+}
+
+test('a seal key that somebody inserted seals nothing', async (t) => {
+  const log = await openSealed(t)
+  const head = await sealAll(log)
+  await asLesserRole(log.deps, async (lesser) => {
+    await sql`insert into audit_events (id, at, type, actor_kind)
+      values ('evt_forged', '2020-01-01', 'agent.approved', 'admin')`.execute(lesser)
+    await forgeSeal(lesser, head, byForeignKey(lesser))
+  })
+  await log.deps.keys.refresh()
+  for (const known of [undefined, head]) {
+    assert.deepEqual(await broken(log, known), { table: 'seals', id: '7', kind: 'changed' })
+  }
+})
+
+const SLIPPED_IN = sql`insert into audit_events (id, at, type, actor_kind, xid)
+  select 'evt_forged', at, 'agent.approved', 'admin', xid from audit_events order by xid limit 1`
+
+test('nor does it hide a row that claims an older transaction', async (t) => {
+  const log = await openSealed(t)
+  const head = await sealAll(log)
+  const { db } = log.deps
+  await SLIPPED_IN.execute(db)
+  await forgeSeal(db, head, byForeignKey(db))
+  for (const known of [undefined, head]) {
+    const { broken } = await verifyLog(log.deps, known)
+    assert.deepEqual(broken, { table: 'seals', id: '7', kind: 'changed' })
+  }
 })
 
 test('the tables refuse update, delete and truncate', async (t) => {

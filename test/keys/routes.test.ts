@@ -8,6 +8,7 @@ const MEMBERS = [
   'alg',
   'purpose',
   'status',
+  'proven',
   'created_at',
   'published_at',
   'activated_at',
@@ -26,6 +27,7 @@ test('lists every key without its private part', async (t) => {
   for (const key of body.data) {
     assert.deepEqual(Object.keys(key).sort(), [...MEMBERS].sort())
     assert.equal(key.kid, thumbprint(key.public_jwk))
+    assert.equal(key.proven, true)
     assert.equal(key.published_at, house.clock.now.toISOString())
     assert.equal(key.activated_at, key.status === 'active' ? key.published_at : null)
     assert.equal(key.retired_at, null)
