@@ -105,23 +105,23 @@ export async function listSeals(db: Db, after: string, most: { seals: number; ro
   return rows
 }
 
-/** The members of some seals in order, each with the leaf that its row has now; null where there is no row. */
-export async function listMembers(db: Db, from: string, to: string) {
-  const { rows } = await sql<{
-    position: string
-    table: SealedTable | null
-    id: string | null
-    leaf: Buffer | null
-  }>`
-    select s.position, m."table", m.id, case m."table" ${sql.join(
-      TABLES.map(
-        (table) => sql`when ${sql.lit(table)} then
-          (select ${leafOf(table)} from ${sql.table(table)} r where r.${sql.ref(SEALED[table])} = m.id)`,
-      ),
-      sql` `,
-    )} end as leaf
+export type StoredMember = { position: string; table: SealedTable | null; id: string | null } & (
+  | { leaf: Buffer; cluster: string; xid: string }
+  | { leaf: null; cluster: null; xid: null }
+)
+
+/** The members of some seals in order, each with leaf and origin as its row has them now; null without a row. */
+export async function listMembers(db: Db, from: string, to: string): Promise<StoredMember[]> {
+  const { rows } = await sql<StoredMember>`
+    select s.position, m."table", m.id, row.leaf, row.cluster, row.xid
     from seals s cross join lateral
       unnest(s.row_tables, s.row_ids) with ordinality m("table", id, place)
+    left join lateral (${unionAll(
+      TABLES.map(
+        (table) => sql`select ${leafOf(table)} as leaf, r.cluster, r.xid from ${sql.table(table)} r
+          where m."table" = ${sql.lit(table)} and r.${sql.ref(SEALED[table])} = m.id`,
+      ),
+    )}) row on true
     where s.position between ${from} and ${to}
     order by s.position, m.place`.execute(db)
   return rows

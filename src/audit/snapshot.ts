@@ -11,3 +11,7 @@ export function readSnapshot(text: string): Snapshot {
   if (end === undefined || running === undefined) throw new TypeError('not a snapshot')
   return { end, running: running === '' ? [] : running.split(',') }
 }
+
+/** Whether that transaction had ended. */
+export const sees = ({ end, running }: Snapshot, xid: string): boolean =>
+  BigInt(xid) < BigInt(end) && !running.includes(xid)

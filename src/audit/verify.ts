@@ -1,7 +1,7 @@
 /**
- * Verifying walks the chain from its first seal: hashes, roots, signatures, every member row as it is now,
- * and every row that claims to have been written before a seal without being under it. It reads one
- * snapshot of the database and holds one stretch of the chain at a time.
+ * Verifying walks the chain from its first seal: hashes, roots, signatures, every member row as it is now and
+ * whether that seal was the one to close it, and every row that claims to have been written before a seal
+ * without being under it. It reads one snapshot of the database and holds one stretch of the chain at a time.
  *
  * What it cannot see by itself is a chain cut at its end, or written anew by whoever holds the database and
  * a seal key: for that somebody outside keeps a head and gives it back.
@@ -23,7 +23,15 @@ import {
 } from './seal-queries.ts'
 import { type SealKeys, type StoredSeal, sealIsGenuine } from './seal-signature.ts'
 import { isSnapshot } from './snapshot.ts'
-import { type Closed, openWindows, strayWindows, windowBetween } from './window.ts'
+import {
+  type Closed,
+  isWritten,
+  openWindows,
+  strayWindows,
+  type Window,
+  windowBetween,
+  windowsToSeal,
+} from './window.ts'
 
 export type Broken = {
   table: SealedTable | 'seals'
@@ -52,7 +60,13 @@ export async function verifyLog(
     .setAccessMode('read only')
     .execute(async (tx) => {
       await useUtc(tx)
-      const walk: Walk = { keys: await keys.sealKeys(tx), closed: new Map(), known }
+      const walk: Walk = {
+        keys: await keys.sealKeys(tx),
+        closed: new Map(),
+        known,
+        windows: [],
+        met: new Map(),
+      }
       const broken = (await walkChain(tx, walk, stretch)) ?? (await findLoose(tx, walk))
       return {
         ok: broken === undefined,
@@ -71,6 +85,10 @@ type Walk = {
   whole?: SealHead
   /** The last seal met. */
   last?: Closed
+  /** What seals over the last one's snapshot close. */
+  windows: Window[]
+  /** By cluster: the last seal met. */
+  met: Map<string, Closed>
   /** By cluster: how far rows were searched that claim to be sealed and are not. */
   closed: Map<string, Closed>
 }
@@ -82,6 +100,7 @@ async function walkChain(
 ): Promise<Broken | undefined> {
   for (;;) {
     const seals = await listSeals(tx, walk.last?.position ?? '0', most)
+    const windows: Window[][] = []
     for (const [index, seal] of seals.entries()) {
       const sameCluster = walk.last?.cluster === seal.cluster
       // Seals over one snapshot share what its rows claim, so the search waits for the last of them.
@@ -92,10 +111,13 @@ async function walkChain(
       }
       const fault = judgeSeal(walk, seal)
       if (fault) return fault
+      if (!sameClaim) walk.windows = windowsOf(walk, seal)
+      windows.push(walk.windows)
       walk.last = seal
+      walk.met.set(seal.cluster, seal)
     }
     if (seals.length === 0) return findInserted(tx, walk)
-    const fault = await judgeMembers(tx, walk, seals)
+    const fault = await judgeMembers(tx, walk, seals, windows)
     if (fault) return fault
   }
 }
@@ -111,17 +133,24 @@ function judgeSeal(walk: Walk, seal: StoredSeal): Broken | undefined {
   return undefined
 }
 
+/** What a seal had to close when it was made, so that no row hides under a later one than its own. */
+function windowsOf({ last, met }: Walk, seal: StoredSeal): Window[] {
+  const before = last?.cluster === seal.cluster ? [last] : [...met.values()]
+  return windowsToSeal(before, seal)
+}
+
 /** The rows under some seals that follow one another, each as it is now. */
 async function judgeMembers(
   tx: Transaction<Tables>,
   walk: Walk,
   seals: StoredSeal[],
+  windows: Window[][],
 ): Promise<Broken | undefined> {
   const [first, last] = [seals[0], seals.at(-1)]
   if (!first || !last) return undefined
   const members = await listMembers(tx, first.position, last.position)
   let next = 0
-  for (const seal of seals) {
+  for (const [place, seal] of seals.entries()) {
     const own = members.slice(next, next + seal.row_count)
     next += seal.row_count
     const sound =
@@ -130,11 +159,13 @@ async function judgeMembers(
       seal.leaves.length === seal.row_count * HASH_LENGTH &&
       merkleRoot(seal.leaves).toString('hex') === seal.root
     if (!sound) return sealFault(seal.position, 'changed')
-    for (const [index, { table, id, leaf }] of own.entries()) {
+    for (const [index, member] of own.entries()) {
+      const { table, id } = member
       if (table === null || id === null) return sealFault(seal.position, 'changed')
-      if (leaf === null) return { table, id, kind: 'missing' }
+      if (member.leaf === null) return { table, id, kind: 'missing' }
       const sealed = seal.leaves.subarray(index * HASH_LENGTH, (index + 1) * HASH_LENGTH)
-      if (!leaf.equals(sealed)) return { table, id, kind: 'changed' }
+      if (!member.leaf.equals(sealed)) return { table, id, kind: 'changed' }
+      if (!isWritten(member, windows[place] ?? [])) return { table, id, kind: 'inserted' }
     }
     walk.whole = { position: Number(seal.position), at: seal.at, hash: seal.hash }
   }

@@ -9,7 +9,7 @@
  *     cluster was slipped in.
  *  3. Back in a cluster of earlier, its rows count from its own last seal, less what was sealed elsewhere.
  */
-import { readSnapshot, type Snapshot } from './snapshot.ts'
+import { readSnapshot, type Snapshot, sees } from './snapshot.ts'
 
 /** What the snapshot sees of the cluster's rows is under a seal up to this position. */
 export type Closed = { position: string; cluster: string; snapshot: string; hash: string }
@@ -37,6 +37,17 @@ export function windowsToSeal(closed: Closed[], now: Now): Window[] {
   const others = closed.filter((each) => each !== last)
   return [own, ...others.map(windowAfter), allBut([now.cluster, ...others.map(clusterOf)])]
 }
+
+/** Whether a row that this transaction of this cluster wrote is among those. */
+export const isWritten = (row: { cluster: string; xid: string }, windows: Window[]): boolean =>
+  windows.some(
+    ({ cluster, after, upTo }) =>
+      (typeof cluster === 'string'
+        ? cluster === row.cluster
+        : !cluster.not.includes(row.cluster)) &&
+      !(after && sees(after, row.xid)) &&
+      (!upTo || sees(upTo, row.xid)),
+  )
 
 /** What is under no seal yet, and need not be. */
 export function openWindows(closed: Closed[], last: Closed | undefined, now: Now): Window[] {

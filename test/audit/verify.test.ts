@@ -384,6 +384,16 @@ test('nor does it hide a row that claims an older transaction', async (t) => {
   }
 })
 
+test('a row that claims an older transaction shows also under a later seal, by our own key', async (t) => {
+  const log = await openSealed(t)
+  const head = await sealAll(log)
+  const { db, keys } = log.deps
+  await SLIPPED_IN.execute(db)
+  await forgeSeal(db, head, (content) => keys.sign('seal', 'ES256', 'audit-seal+jwt', content))
+  const { broken } = await verifyLog(log.deps)
+  assert.deepEqual(broken, { table: 'audit_events', id: 'evt_forged', kind: 'inserted' })
+})
+
 test('the tables refuse update, delete and truncate', async (t) => {
   const log = await openSealed(t)
   for (const table of ['issuances', 'audit_events', 'seals']) {
