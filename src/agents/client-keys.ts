@@ -2,6 +2,7 @@ import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto'
 import type { Deps } from '../deps.ts'
 import type { DecodedJws, VerificationAlg } from '../oauth/jws.ts'
 import type { LiveCredential } from './authenticate.ts'
+import { faultOfRsa } from './rsa-bounds.ts'
 
 /** A client's public key, imported, with the one algorithm it may be used with. */
 export type ClientKey = {
@@ -26,7 +27,7 @@ export function registeredKey({ id, kid, jwk }: LiveCredential): ClientKey {
   return key
 }
 
-/** Undefined for a key that is private, symmetric or of another kind than we verify with. */
+/** Undefined for a key that is private, symmetric, out of bounds or of another kind than we verify with. */
 export function importKey(
   jwk: JsonWebKey,
   credentialId: string | null,
@@ -37,32 +38,33 @@ export function importKey(
   if (jwk['alg'] !== undefined && jwk['alg'] !== alg) return undefined
   if (jwk['use'] !== undefined && jwk['use'] !== 'sig') return undefined
   try {
-    return {
-      credential_id: credentialId,
-      kid,
-      alg,
-      key: createPublicKey({ key: jwk, format: 'jwk' }),
-    }
+    const key = createPublicKey({ key: jwk, format: 'jwk' })
+    return faultOfRsa(key) ? undefined : { credential_id: credentialId, kid, alg, key }
   } catch {
     return undefined
   }
 }
 
-function algorithmOf({ kty, crv, n }: JsonWebKey): VerificationAlg | undefined {
+function algorithmOf({ kty, crv }: JsonWebKey): VerificationAlg | undefined {
   if (kty === 'EC' && crv === 'P-256') return 'ES256'
   if (kty === 'OKP' && crv === 'Ed25519') return 'EdDSA'
-  if (kty === 'RSA' && n !== undefined && Buffer.from(n, 'base64url').length >= 256) return 'RS256'
-  return undefined
+  return kty === 'RSA' ? 'RS256' : undefined
 }
 
 /** JWKS documents are at most this many bytes (DR-33). */
 const JWKS_LIMIT = 256 * 1024
-/** Milliseconds that a fetched document is used, and that an unknown kid waits before it is fetched again. */
+/** Milliseconds that a fetched document is used before it is read again. */
 const FRESH = 5 * 60_000
+/** Milliseconds between two tries, for an unknown kid or after a failure. */
 const COOL_DOWN = 30_000
+/** Milliseconds that a document is used at the most while it cannot be read again. */
+const STALE = 24 * 60 * 60_000
 const MOST_DOCUMENTS = 1_000
+/** Keys that one assertion is tried with at the most. */
+const MOST_TRIED = 4
 
-type Fetched = { at: number; keys: ClientKey[] }
+/** The document as last read, and when it was last asked for: in vain, if that is later. */
+type Fetched = { askedAt: number; readAt: number; keys: ClientKey[] }
 
 /** Keys that agents publish at their own `jwks_uri`, fetched by the guarded way out. */
 export const publishedKeys = {
@@ -70,35 +72,40 @@ export const publishedKeys = {
 
   /** None when the document cannot be had or has no key that fits. */
   async find(deps: Deps, uri: string, header: DecodedJws['header']): Promise<ClientKey[]> {
-    const fitting = ({ keys }: Fetched) =>
-      keys.filter(
-        (key) =>
-          key.alg === header.alg && (header['kid'] === undefined || key.kid === header['kid']),
-      )
     const now = deps.now().getTime()
+    const fitting = ({ keys, readAt }: Fetched) =>
+      now - readAt > STALE
+        ? []
+        : keys
+            .filter(
+              ({ alg, kid }) =>
+                alg === header.alg && (header['kid'] === undefined || kid === header['kid']),
+            )
+            .slice(0, MOST_TRIED)
     const pending = this.documents.get(uri)
     const known = await pending
-    if (known !== undefined && now - known.at < FRESH) {
+    if (known !== undefined) {
       const keys = fitting(known)
-      if (keys.length > 0 || now - known.at < COOL_DOWN) return keys
+      const used = keys.length > 0 && now - known.readAt < FRESH
+      if (used || now - known.askedAt < COOL_DOWN) return keys
     }
     // Whoever waited for the same stale document may have begun to fetch it anew already.
     const newer = this.documents.get(uri)
     return fitting(
-      await (newer !== undefined && newer !== pending ? newer : this.fetch(deps, uri, now)),
+      await (newer !== undefined && newer !== pending ? newer : this.fetch(deps, uri, now, known)),
     )
   },
 
-  /** A failure is remembered as an empty document for the cool-down. */
-  fetch(deps: Deps, uri: string, at: number): Promise<Fetched> {
+  /** After a failure what was known before is remembered, be it nothing. */
+  fetch(deps: Deps, uri: string, now: number, known?: Fetched): Promise<Fetched> {
     const fetched = deps.outbound
       .getJson(uri, { maxBytes: JWKS_LIMIT })
-      .then(({ json }) => ({ at, keys: keysOf(json) }))
+      .then(({ json }) => ({ askedAt: now, readAt: now, keys: keysOf(json) }))
       .catch((error) => {
         deps.log.warn({ err: error }, 'the jwks_uri of an agent could not be read')
-        return { at, keys: [] }
+        return { readAt: 0, keys: [], ...known, askedAt: now }
       })
-    if (this.documents.size >= MOST_DOCUMENTS) {
+    if (this.documents.size >= MOST_DOCUMENTS && !this.documents.has(uri)) {
       this.documents.delete(this.documents.keys().next().value as string)
     }
     this.documents.set(uri, fetched)
@@ -106,9 +113,10 @@ export const publishedKeys = {
   },
 }
 
+/** @throws {TypeError} when it is not a JWKS at all */
 function keysOf(document: Record<string, unknown>): ClientKey[] {
-  const keys = Array.isArray(document['keys']) ? document['keys'].slice(0, 20) : []
-  return keys.flatMap((jwk) => {
+  if (!Array.isArray(document['keys'])) throw new TypeError('The document has no list of keys')
+  return document['keys'].slice(0, 20).flatMap((jwk) => {
     if (typeof jwk !== 'object' || jwk === null) return []
     const kid = typeof jwk.kid === 'string' ? jwk.kid : undefined
     return importKey(jwk, null, kid) ?? []

@@ -1,14 +1,13 @@
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto'
 import { calculateJwkThumbprint } from 'jose'
 import { invalid } from '../http/problem.ts'
+import { faultOfRsa } from './rsa-bounds.ts'
 
 /** A key as it is kept: the members that make it, written the one canonical way, and its name. */
 export type PublicJwk = { kid: string; jwk: Record<string, unknown> }
 
 /** Any of them means a private or a symmetric key (RFC 7518 §6). */
 const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
-/** RSA moduli in bits: below it is weak, above it verification takes too long. */
-const RSA_BITS = { least: 2048, most: 8192 }
 
 /**
  * Reads a public key that someone registers.
@@ -31,13 +30,8 @@ export async function readPublicJwk(
     throw invalid(`${pointer}/use`, 'must be sig')
   }
   const key = importKey(pointer, given)
-  const { modulusLength: bits, publicExponent } = key.asymmetricKeyDetails ?? {}
-  if (bits !== undefined && (bits < RSA_BITS.least || bits > RSA_BITS.most)) {
-    throw invalid(`${pointer}/n`, `must have ${RSA_BITS.least} to ${RSA_BITS.most} bits`)
-  }
-  if (publicExponent !== undefined && (publicExponent < 3n || publicExponent % 2n === 0n)) {
-    throw invalid(`${pointer}/e`, 'must be odd and at least 3')
-  }
+  const odd = faultOfRsa(key)
+  if (odd) throw invalid(`${pointer}/${odd.member}`, odd.fault)
   const jwk = key.export({ format: 'jwk' })
   const kid = given.kid ?? (await calculateJwkThumbprint(jwk))
   if (typeof kid !== 'string' || kid === '') throw invalid(`${pointer}/kid`, 'must be a text')
