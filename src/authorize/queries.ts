@@ -22,7 +22,7 @@ export function findClient(db: Db, id: string) {
     .executeTakeFirst()
 }
 
-/** The user behind an access token, if the grant, its session and the user are all live. */
+/** The user behind an access token, if the grant and all that it rests on are live. */
 export function findGrantedUser(db: Db, family_id: string, now: Date) {
   return db
     .selectFrom('refresh_token_families as family')
@@ -30,6 +30,7 @@ export function findGrantedUser(db: Db, family_id: string, now: Date) {
     .innerJoin('users', 'users.id', 'family.user_id')
     .innerJoin('tenants', 'tenants.id', 'family.tenant_id')
     .innerJoin('agents', 'agents.id', 'family.agent_id')
+    .innerJoin('users as owner', 'owner.id', 'agents.owner_id')
     .select([
       'users.id',
       'family.agent_id',
@@ -47,5 +48,6 @@ export function findGrantedUser(db: Db, family_id: string, now: Date) {
     .where('tenants.status', '=', 'active')
     .where('agents.status', '=', 'active')
     .where('agents.expires_at', '>', now)
+    .where('owner.status', '=', 'active')
     .executeTakeFirst()
 }

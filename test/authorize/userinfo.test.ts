@@ -74,3 +74,25 @@ test('a token ends after five minutes, and with its session', async () => {
   house.wait(300)
   assert.equal((await ask(late.body.access_token)).status, 401)
 })
+
+// Straight in the tables, as a worker suspends: an administrator's suspension ends the grant itself as well.
+const { db } = house.deps
+type Status = 'active' | 'suspended'
+const setUser = (id: string, status: Status) =>
+  db.updateTable('users').set({ status }).where('id', '=', id).execute()
+const OF_THE_GRANT: Record<string, (of: { user: { id: string } }, status: Status) => unknown> = {
+  user: ({ user }, status) => setUser(user.id, status),
+  agent: (_, status) =>
+    db.updateTable('agents').set({ status }).where('id', '=', agent.id).execute(),
+  "agent's owner": (_, status) => setUser(agent.owner_id, status),
+  tenant: (_, status) => db.updateTable('tenants').set({ status }).execute(),
+}
+for (const [who, set] of Object.entries(OF_THE_GRANT)) {
+  test(`a token tells nothing while its ${who} is suspended`, async () => {
+    const { user, body } = await begin('openid')
+    await set({ user }, 'suspended')
+    assert.equal((await ask(body.access_token)).status, 401)
+    await set({ user }, 'active')
+    assert.equal((await ask(body.access_token)).status, 200)
+  })
+}
