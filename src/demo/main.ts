@@ -155,7 +155,8 @@ function describe(error: unknown): string {
     const why = error instanceof StepFailed ? message : (stack ?? String(error))
     return `Failed at step ${story.current()}\n   ${why}`
   }
-  if (code === 'EADDRINUSE') {
+  // The server has words of its own for it; here a port is set by ISSUER.
+  if (code === 'EADDRINUSE' || message.includes('EADDRINUSE')) {
     return `The demo cannot start: ${message}. Choose free ports: ISSUER=http://localhost:4001 DEMO_APP_PORT=4101 npm run demo`
   }
   const known = IN_WORDS.has(name)
