@@ -2,7 +2,14 @@ import type { Reason } from '../audit/reason.ts'
 import type { Db } from '../db/tables.ts'
 import { shareSession } from './queries.ts'
 
-export type Parties = { tenant_id: string; user_id: string; agent_id: string; session_id: string }
+export type Parties = {
+  tenant_id: string
+  user_id: string
+  agent_id: string
+  /** What the client proved itself by; null where that is not kept here. */
+  credential_id: string | null
+  session_id: string
+}
 
 export type LiveParties = NonNullable<Awaited<ReturnType<typeof shareUser>>> & {
   grant_types: string[]
@@ -12,13 +19,13 @@ export type LiveParties = NonNullable<Awaited<ReturnType<typeof shareUser>>> & {
 
 /**
  * Everything a code or a refresh token rests on, shared until the transaction ends, in the one order
- * (design §2, rule 3): tenant, user, agent, owner, session; code and family come after. Whoever ends
- * one of them takes it `for update` first, so commit order alone decides who was earlier.
+ * (design §2, rule 3): tenant, user, agent, owner, credential, session; code and family come after.
+ * Whoever ends one of them takes it `for update` first, so commit order alone decides who was earlier.
  * @returns the reason, if one of them is not live.
  */
 export async function shareParties(
   db: Db,
-  { tenant_id, user_id, agent_id, session_id }: Parties,
+  { tenant_id, user_id, agent_id, credential_id, session_id }: Parties,
   now: Date,
 ): Promise<LiveParties | { refused: Reason }> {
   const tenant = await shareTenant(db, tenant_id)
@@ -32,6 +39,9 @@ export async function shareParties(
   if (!agent.expires_at || agent.expires_at <= now) return { refused: 'agent_expired' }
   const owner = agent.owner_id ? await shareUser(db, agent.owner_id) : undefined
   if (owner?.status !== 'active') return { refused: 'owner_inactive' }
+  if (credential_id !== null && (await shareCredential(db, credential_id))?.ended_at !== null) {
+    return { refused: 'credential_ended' }
+  }
   const session = await shareSession(db, session_id)
   if (!session || session.ended_at || session.expires_at <= now) return { refused: 'session_ended' }
   const { auth_time, amr } = session
@@ -79,3 +89,6 @@ const shareAgent = (db: Db, id: string) =>
     .where('id', '=', id)
     .forShare()
     .executeTakeFirst()
+
+const shareCredential = (db: Db, id: string) =>
+  db.selectFrom('credentials').select('ended_at').where('id', '=', id).forShare().executeTakeFirst()

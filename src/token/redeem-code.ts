@@ -38,7 +38,8 @@ export function redeemCode(
     if (found.consumed_at) return { ...(await endFirstUse(deps, tx, found, context)), user_id }
 
     const now = deps.now()
-    const parties = await shareParties(tx, found, now)
+    const { credential_id } = client
+    const parties = await shareParties(tx, { ...found, credential_id }, now)
     const held = await lockCode(tx, hash)
     if (!held) return { refused: 'unknown_code', user_id }
     if (held.consumed_at) return { ...(await endFirstUse(deps, tx, held, context)), user_id }

@@ -36,7 +36,8 @@ export function refreshTokens(
     const { tenant_id, agent_id, user_id, session_id } = found
 
     const now = deps.now()
-    const parties = await shareParties(tx, found, now)
+    const { credential_id } = client
+    const parties = await shareParties(tx, { ...found, credential_id }, now)
     const family = await lockFamily(tx, found.family_id)
     const token = await findTokenState(tx, hash)
     if (!family || !token) return { refused: 'unknown_refresh_token', user_id }

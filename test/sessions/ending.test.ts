@@ -30,6 +30,7 @@ const parties = ({ agent, session }: Awaited<ReturnType<typeof begin>>) => ({
   tenant_id: session.tenant_id,
   user_id: session.user_id,
   agent_id: agent.id,
+  credential_id: null,
   session_id: session.id,
 })
 
@@ -59,6 +60,66 @@ test('a suspension waits for the grant that was first, and is seen by the one af
     .transaction()
     .execute((tx) => shareParties(tx, parties(story), house.clock.now))
   assert.deepEqual(later, { refused: 'user_inactive' })
+})
+
+/** The credential of an agent that has one, and what an administrator's ending of it answers. */
+async function credentialOf({ agent }: Awaited<ReturnType<typeof begin>>) {
+  const { body } = await house.admin('GET', `/agents/${agent.id}/credentials`)
+  const { id } = body.data[0]
+  return { id, end: () => house.admin('DELETE', `/agents/${agent.id}/credentials/${id}`) }
+}
+
+test('an ended credential stops the grant that was let in by it and waits (rule 3)', async () => {
+  const story = await begin()
+  const { agent, there, body } = story
+  const code = await authorize(there, agent, { scope: 'openid' })
+  const credential = await credentialOf(story)
+  const { waiting } = await db.transaction().execute(async (tx) => {
+    await tx.selectFrom('credentials').where('id', '=', credential.id).forUpdate().execute()
+    const waiting = [refresh(house, agent, body.refresh_token), redeem(house, agent, code)]
+    // Long enough for both to have read the credential as a live one.
+    await Promise.race([...waiting, sql`select pg_sleep(0.5)`.execute(tx)])
+    await tx
+      .updateTable('credentials')
+      .set({ ended_at: house.clock.now })
+      .where('id', '=', credential.id)
+      .execute()
+    return { waiting }
+  })
+  for (const answer of await Promise.all(waiting)) {
+    assert.deepEqual([answer.status, answer.body.error], [401, 'invalid_client'], answer.text)
+  }
+  const { rows } = await sql<{ type: string; reason: string }>`
+    select type, reason from audit_events where agent_id = ${agent.id} and reason is not null
+    order by type`.execute(db)
+  assert.deepEqual(rows, [
+    { type: 'authorization_code.refused', reason: 'credential_ended' },
+    { type: 'refresh_token.refused', reason: 'credential_ended' },
+  ])
+})
+
+test('a credential does not end while a refresh let in by it waits for its family', async () => {
+  const story = await begin()
+  const credential = await credentialOf(story)
+  const order: string[] = []
+  const inTurn = async (what: string, answer: Promise<{ status: number }>) => {
+    order.push(`${what} ${(await answer).status}`)
+  }
+  const waiting = await db.transaction().execute(async (tx) => {
+    await tx
+      .selectFrom('refresh_token_families')
+      .where('session_id', '=', story.session.id)
+      .forUpdate()
+      .execute()
+    const { agent, body } = story
+    const refreshed = inTurn('refreshed', refresh(house, agent, body.refresh_token))
+    await Promise.race([refreshed, sql`select pg_sleep(0.3)`.execute(tx)])
+    const ended = inTurn('ended', credential.end())
+    await Promise.race([ended, sql`select pg_sleep(0.3)`.execute(tx)])
+    return [refreshed, ended]
+  })
+  await Promise.all(waiting)
+  assert.deepEqual(order, ['refreshed 200', 'ended 204'])
 })
 
 test('a refresh and a sign-out at once end signed out', async () => {
