@@ -147,6 +147,7 @@ const statements = [
     audience_id  text not null,
     scopes       text[] not null,
     resources    text[],
+    claims       text[] not null,
     mode         text not null check (mode in ('once', 'always')),
     source       text not null check (source in ('user', 'admin', 'policy')),
     sub_asserted text not null,

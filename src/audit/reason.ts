@@ -43,6 +43,7 @@ export const REASONS = [
   'scope_not_in_catalogue',
   'scope_not_entitled',
   'scope_not_delegated',
+  'claims_not_delegated',
   'no_delegation',
   'delegation_expired',
   'delegation_revoked',

@@ -11,6 +11,7 @@ import {
 import { lockParties } from '../delegations/lock.ts'
 import type { Deps } from '../deps.ts'
 import { PageError, pageNotFound } from '../http/page-error.ts'
+import { wantedClaims } from '../oauth/profile.ts'
 import { withinCeiling } from '../policy/ceiling.ts'
 import type { Choice } from './choice.ts'
 import { REFUSALS, type Refusal, TEXT_VERSION } from './text.ts'
@@ -101,6 +102,7 @@ async function allow(
     {
       scopes: possible.scopes,
       resources: possible.resources.length > 0 ? possible.resources : null,
+      claims: wantedClaims(audience),
       mode,
       source: 'user',
       text_version: TEXT_VERSION,

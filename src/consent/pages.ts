@@ -67,7 +67,8 @@ ${scopes.map(
 )}</fieldset>`
 
 function leavingText(leaving: Leaving): Html {
-  return 'value' in leaving
-    ? html`${ASK[leaving.claim]}: ${leaving.value}`
-    : html`${ASK[leaving.claim]}`
+  if (!('value' in leaving)) return html`${ASK[leaving.claim]}`
+  return leaving.value === undefined
+    ? html`${ASK.later[leaving.claim]}`
+    : html`${ASK[leaving.claim]}: ${leaving.value}`
 }

@@ -1,13 +1,15 @@
 import type { Interaction } from '../delegations/interaction-queries.ts'
+import { wantedClaims } from '../oauth/profile.ts'
 import { hostOf } from '../oauth/uri.ts'
 import { withinCeiling } from '../policy/ceiling.ts'
-import { isAuthMd } from '../policy/decide.ts'
+import { tellableClaims } from '../policy/decide.ts'
 import type { ConsentFacts } from './queries.ts'
 
-/** Something about the user that would leave for the audience. */
+/** Something about the user that the audience wants to be told. */
 export type Leaving =
-  | { claim: 'email' | 'phone' | 'name'; value: string }
-  | { claim: 'identifier' | 'tenant' | 'actor' }
+  | { claim: 'identifier' | 'tenant' | 'act' }
+  /** Without a value it does not leave now, but will once there is one: the consent covers it. */
+  | { claim: 'email' | 'phone' | 'name'; value: string | undefined }
 
 /** What the page asks: the question as it was put, within what entitlement and catalogue allow now. */
 export type ConsentQuestion = {
@@ -53,19 +55,23 @@ function describeScope(name: string, resources: string[], audience: ConsentFacts
     .find((scope) => scope.name === name && scope.description)?.description
 }
 
-/** The same choice as the ID-JAG makes (IJ-07, IJ-09): verified contacts alone, and what the audience asks for. */
+/** All that the audience wants, each with the value that an ID-JAG made now would tell it. */
 function leaving({ user, audience }: ConsentFacts): Leaving[] {
-  const asks = (claim: string) => audience.claims.includes(claim)
-  const contact = isAuthMd(audience.profile)
-  const found: Leaving[] = [{ claim: 'identifier' }]
-  if (user.email !== null && user.email_verified_at !== null && (contact || asks('email'))) {
-    found.push({ claim: 'email', value: user.email })
-  }
-  if (user.phone_number !== null && user.phone_verified_at !== null && (contact || asks('phone'))) {
-    found.push({ claim: 'phone', value: user.phone_number })
-  }
-  if (user.name !== null && asks('name')) found.push({ claim: 'name', value: user.name })
-  if (asks('tenant')) found.push({ claim: 'tenant' })
-  if (asks('act')) found.push({ claim: 'actor' })
-  return found
+  const now = tellableClaims(
+    {
+      ...user,
+      email_verified: user.email_verified_at !== null,
+      phone_verified: user.phone_verified_at !== null,
+    },
+    audience,
+  )
+  const values = { email: user.email, phone: user.phone_number, name: user.name }
+  return [
+    { claim: 'identifier' },
+    ...wantedClaims(audience).map((claim) =>
+      claim === 'tenant' || claim === 'act'
+        ? { claim }
+        : { claim, value: (now.includes(claim) && values[claim]) || undefined },
+    ),
+  ]
 }

@@ -2,7 +2,7 @@
  * Every word of the consent page that a user agrees to. A delegation keeps the version it was given under:
  * whoever changes what a sentence means gives the text a new version.
  */
-export const TEXT_VERSION = '2026-11-21'
+export const TEXT_VERSION = '2026-11-22'
 
 type Names = { agent: string; audience: string }
 
@@ -27,7 +27,12 @@ export const ASK = {
   phone: 'Your phone number',
   name: 'Your name',
   tenant: 'The organisation that your account belongs to',
-  actor: 'That it is this agent who acts for you',
+  act: 'That it is this agent who acts for you',
+  later: {
+    email: 'Your e-mail address, as soon as one is verified',
+    phone: 'Your phone number, as soon as one is verified',
+    name: 'Your name, as soon as it is known here',
+  },
   mode: 'For how long',
   always: 'Until I stop it',
   once: 'Only once',

@@ -152,6 +152,8 @@ type DelegationsTable = {
   scopes: string[]
   /** Null: every resource the entitlement allows. */
   resources: string[] | null
+  /** What the audience may be told of the user beside `sub`. */
+  claims: string[]
   mode: 'once' | 'always'
   source: 'user' | 'admin' | 'policy'
   sub_asserted: string

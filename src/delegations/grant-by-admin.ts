@@ -5,6 +5,7 @@ import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { invalid, ProblemError, unsupported } from '../http/problem.ts'
 import { readFuture } from '../http/shapes.ts'
+import { wantedClaims } from '../oauth/profile.ts'
 import { type Delegation, spelledByAudience } from './delegation.ts'
 import { grantDelegation } from './grant.ts'
 import { type LockedParties, lockParties } from './lock.ts'
@@ -43,6 +44,7 @@ export async function grantByAdmin(
     {
       scopes: body.scopes,
       resources,
+      claims: wantedClaims(audience),
       mode: body.mode,
       source: 'admin',
       text_version: null,

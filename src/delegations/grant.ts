@@ -11,6 +11,8 @@ export type NewDelegation = {
   scopes: string[]
   /** Null: every resource the entitlement allows. */
   resources: string[] | null
+  /** What the audience may be told of the user beside `sub`. */
+  claims: string[]
   mode: Delegation['mode']
   source: 'user' | 'admin'
   text_version: string | null

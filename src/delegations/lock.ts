@@ -9,7 +9,10 @@ export type Triple = { user_id: string; agent_id: string; audience_id: string }
 export type Parties = {
   of: Triple & { tenant_id: string }
   agent: Pick<Selectable<Tables['agents']>, 'name'>
-  audience: Pick<Selectable<Tables['audiences']>, 'resources' | 'subject_type'>
+  audience: Pick<
+    Selectable<Tables['audiences']>,
+    'profile' | 'resources' | 'claims' | 'subject_type'
+  >
   entitlement: Pick<
     Selectable<Tables['entitlements']>,
     'scopes' | 'resources' | 'consent' | 'created_at' | 'expires_at'
@@ -69,7 +72,7 @@ export async function lockParties(
   }
   const audience = await tx
     .selectFrom('audiences')
-    .select(['status', 'resources', 'subject_type'])
+    .select(['status', 'profile', 'resources', 'claims', 'subject_type'])
     .where('id', '=', of.audience_id)
     .where('tenant_id', '=', tenant_id)
     .forShare()

@@ -2,6 +2,7 @@ import type { Actor } from '../audit/record.ts'
 import { recordEvent } from '../audit/record.ts'
 import { newId } from '../db/ids.ts'
 import type { Deps } from '../deps.ts'
+import { wantedClaims } from '../oauth/profile.ts'
 import { lockParties, type Triple } from './lock.ts'
 import { findEndedAfter, findPolicyBar } from './policy-queries.ts'
 import { insertDelegation, lockLiveDelegation } from './queries.ts'
@@ -21,7 +22,7 @@ export async function grantByPolicy(
   return deps.db.transaction().execute(async (tx) => {
     const locked = await lockParties(tx, of, now)
     if (!locked.live) return 'exists'
-    const { entitlement } = locked.parties
+    const { entitlement, audience } = locked.parties
     if (entitlement.consent !== 'admin') return 'stopped'
     if (await lockLiveDelegation(tx, of)) return 'exists'
     if (await findPolicyBar(tx, of.user_id)) return 'stopped'
@@ -31,6 +32,7 @@ export async function grantByPolicy(
       ...of,
       scopes: entitlement.scopes,
       resources: entitlement.resources,
+      claims: wantedClaims(audience),
       mode: 'always',
       source: 'policy',
       sub_asserted: of.user_id,

@@ -13,6 +13,7 @@ export const DELEGATION_COLUMNS = [
   'audience_id',
   'scopes',
   'resources',
+  'claims',
   'mode',
   'source',
   'sub_asserted',

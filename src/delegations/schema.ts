@@ -31,6 +31,11 @@ export const Delegation = Type.Object(
         examples: [['https://chat.example/api']],
       }),
     ),
+    claims: Type.Array(Type.String(), {
+      description:
+        'What the audience may be told of the user beside `sub`: what it asked for when this was allowed',
+      examples: [['email']],
+    }),
     mode: Mode(),
     source: OneOf(SOURCES, { description: 'Who allowed it', examples: ['user'] }),
     offline: Type.Boolean({ description: 'Whether it outlives the sign-in session' }),

@@ -3,13 +3,15 @@
  * a value out. The exchange, the dry run and the preview ask it; nobody decides beside it.
  *
  *  1. Granted ⊆ asked ∩ delegated ∩ entitled ∩ catalogue.
- *  2. The first thing that is wrong answers, in the order of TX-60: target, scope, contact, consent, freshness.
- *  3. A reason is a value. What the caller is told of it is decided in token/refusals.ts.
+ *  2. Told ⊆ wanted by the audience ∩ delegated. A user who gave the delegation is asked about the rest.
+ *  3. The first thing that is wrong answers, in the order of TX-60: target, scope, contact, consent, freshness.
+ *  4. A reason is a value. What the caller is told of it is decided in token/refusals.ts.
  */
 
 import type { Reason } from '../audit/reason.ts'
 import type { AudienceResource, Profile } from '../db/tables.ts'
 import { numericDate } from '../oauth/numeric-date.ts'
+import { type ClaimName, isAuthMd, isContact, wantedClaims } from '../oauth/profile.ts'
 import { parseScope } from '../oauth/scope.ts'
 import { normaliseResource } from '../oauth/uri.ts'
 import { type Asked, allowsResource, catalogueScopes, registeredResource } from './ceiling.ts'
@@ -41,7 +43,9 @@ export type DelegationFacts = {
   id: string
   scopes: string[]
   resources: string[] | null
+  claims: string[]
   mode: 'once' | 'always'
+  source: 'user' | 'admin' | 'policy'
   sub_asserted: string
   expires_at: Date | null
   version: string
@@ -83,6 +87,7 @@ export type Decision =
       delegation: DelegationFacts
       resources: string[]
       scopes: string[]
+      claims: ClaimName[]
       /** Seconds. */
       lifetime: number
     }
@@ -112,7 +117,8 @@ export function decide(question: Question, known: Knowledge, now: Date): Decisio
   if ('reason' in scopes) return { granted: false, audience, ...scopes }
   const asked: Asked = { scopes: scopes.permitted, resources }
 
-  if (isAuthMd(audience.profile) && !hasVerifiedContact(known.user)) {
+  const tellable = tellableClaims(known.user, audience)
+  if (lacksContact(audience, tellable)) {
     return { granted: false, audience, reason: 'unverified_contact' }
   }
 
@@ -123,6 +129,13 @@ export function decide(question: Question, known: Knowledge, now: Date): Decisio
     }
     return { granted: false, audience, asked, reason: delegated.reason }
   }
+  const claims = tellable.filter((claim) => delegated.delegation.claims.includes(claim))
+  if (claims.length < tellable.length && delegated.delegation.source === 'user') {
+    return { granted: false, audience, asked, reason: 'claims_not_delegated' }
+  }
+  if (lacksContact(audience, claims)) {
+    return { granted: false, audience, reason: 'unverified_contact' }
+  }
 
   const lifetime = Math.min(known.lifetime, audience.id_jag_lifetime ?? known.lifetime)
   if (audience.max_auth_age !== null) {
@@ -132,7 +145,7 @@ export function decide(question: Question, known: Knowledge, now: Date): Decisio
       return { granted: false, audience, reason: 'stale_authentication', max_age }
     }
   }
-  return { granted: true, audience, entitlement, lifetime, ...delegated }
+  return { granted: true, audience, entitlement, lifetime, claims, ...delegated }
 }
 
 type Bounds = { audience: AudienceFacts; entitlement: EntitlementFacts }
@@ -246,11 +259,23 @@ function delegatedResources(
   return candidates.length === 0 ? undefined : [...candidates]
 }
 
-export const isAuthMd = (profile: Profile): boolean => profile.startsWith('authmd-')
+/** What would be told if the user allowed everything: wanted, and there. What nobody verified is not (IJ-07). */
+export function tellableClaims(
+  user: Pick<UserFacts, 'email' | 'email_verified' | 'phone_number' | 'phone_verified' | 'name'>,
+  audience: Pick<AudienceFacts, 'profile' | 'claims'>,
+): ClaimName[] {
+  const there: Record<ClaimName, boolean> = {
+    email: user.email !== null && user.email_verified,
+    phone: user.phone_number !== null && user.phone_verified,
+    name: user.name !== null,
+    tenant: true,
+    act: true,
+  }
+  return wantedClaims(audience).filter((claim) => there[claim])
+}
 
-export const hasVerifiedContact = (user: UserFacts): boolean =>
-  (user.email !== null && user.email_verified) ||
-  (user.phone_number !== null && user.phone_verified)
+const lacksContact = ({ profile }: AudienceFacts, claims: readonly ClaimName[]): boolean =>
+  isAuthMd(profile) && !claims.some(isContact)
 
 const hasEnded = ({ expires_at }: { expires_at: Date | null }, now: Date): boolean =>
   expires_at !== null && expires_at <= now

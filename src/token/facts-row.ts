@@ -26,7 +26,7 @@ type Text =
   | `au_${'id' | 'issuer' | 'profile' | 'status' | 'resources' | 'default_scopes' | 'default_resources'}`
   | `au_${'claims' | 'alg' | 'version'}`
   | `e_${'id' | 'client_id' | 'scopes' | 'resources' | 'consent' | 'expires' | 'version'}`
-  | `d_${'id' | 'scopes' | 'resources' | 'mode' | 'sub' | 'expires' | 'version'}`
+  | `d_${'id' | 'scopes' | 'resources' | 'claims' | 'mode' | 'source' | 'sub' | 'expires' | 'version'}`
 
 /** The records of one row of facts.ts's statement; its column names say of which table. */
 export function toFacts(row: FactsRow): Facts {
@@ -126,7 +126,9 @@ const delegationOf = (row: FactsRow): DelegationFacts => ({
   id: row.d_id as string,
   scopes: list(row.d_scopes),
   resources: row.d_resources === null ? null : list(row.d_resources),
+  claims: list(row.d_claims),
   mode: row.d_mode as DelegationFacts['mode'],
+  source: row.d_source as DelegationFacts['source'],
   sub_asserted: row.d_sub as string,
   expires_at: instant(row.d_expires),
   version: row.d_version as string,

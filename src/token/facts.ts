@@ -108,7 +108,8 @@ select asked.n,
   e.id as e_id, e.client_id as e_client_id, ${words('e.scopes')} as e_scopes,
   ${words('e.resources')} as e_resources, e.consent as e_consent, ${milliseconds('e.expires_at')} as e_expires,
   e.version as e_version,
-  d.id as d_id, ${words('d.scopes')} as d_scopes, ${words('d.resources')} as d_resources, d.mode as d_mode,
+  d.id as d_id, ${words('d.scopes')} as d_scopes, ${words('d.resources')} as d_resources,
+  ${words('d.claims')} as d_claims, d.mode as d_mode, d.source as d_source,
   d.sub_asserted as d_sub, ${milliseconds('d.expires_at')} as d_expires, d.version as d_version
 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[])
   with ordinality as asked(client_id, audience, audience_other, family_id, refresh_hash, n)

@@ -89,13 +89,14 @@ const TOLD: Partial<Record<Reason, readonly [OAuthErrorCode, string]>> = {
   delegation_consumed: ['interaction_required', CONSENT],
   scope_not_delegated: ['interaction_required', CONSENT],
   resource_not_delegated: ['interaction_required', CONSENT],
+  claims_not_delegated: ['interaction_required', CONSENT],
   stale_authentication: [
     'insufficient_user_authentication',
     'The user signed in too long ago for this audience: send the user through the authorization endpoint with max_age, then ask again with the new token',
   ],
   unverified_contact: [
     'access_denied',
-    'verified_contact_required: this audience needs a verified e-mail address or phone number, and the user has neither',
+    'verified_contact_required: this audience needs a verified e-mail address or phone number of the user, and there is none that it may be told',
   ],
   id_jag_too_large: ['server_error', 'The ID-JAG would be larger than 8 KiB: ask for fewer scopes'],
   kept_changing: ['temporarily_unavailable', 'What this rests on kept changing; ask again'],

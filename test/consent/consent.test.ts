@@ -88,7 +88,8 @@ describe('the consent page', () => {
     ]) {
       assert.ok(text.includes(words), `the page does not say ${words}`)
     }
-    // An address that nobody verified never leaves.
+    // An address that nobody verified does not leave.
+    assert.ok(text.includes('Your phone number, as soon as one is verified'))
     assert.ok(!text.includes('+4915123456789'))
     assert.ok(!text.includes(FILES))
   })
@@ -104,7 +105,8 @@ describe('the consent page', () => {
     })
     const { text } = await page()
     assert.ok(text.includes('Your phone number: +4915123456780'))
-    assert.ok(!text.includes('Your e-mail address'))
+    assert.ok(text.includes('Your e-mail address, as soon as one is verified'))
+    assert.ok(!text.includes('Your name'))
   })
 
   test('has a box for each scope, checked, and "always" preselected', async () => {

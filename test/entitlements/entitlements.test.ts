@@ -185,6 +185,7 @@ const delegate = async (of: Pair, source: 'user' | 'policy') => {
       user_id: user.id,
       ...of,
       scopes: ['chat.read'],
+      claims: [],
       mode: 'always',
       source,
       sub_asserted: user.id,

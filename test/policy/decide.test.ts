@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { wantedClaims } from '../../src/oauth/profile.ts'
 import { normaliseResource } from '../../src/oauth/uri.ts'
 import {
   type AudienceFacts,
@@ -60,7 +61,9 @@ const delegation: DelegationFacts = {
   id: 'dlg_1',
   scopes: ['docs.read', 'files.read'],
   resources: null,
+  claims: [],
   mode: 'always',
+  source: 'user',
   sub_asserted: 'usr_1',
   expires_at: null,
   version: '1',
@@ -187,6 +190,21 @@ for (const [name, question, knowledge, expected] of [
     'no verified contact for an auth.md audience (IJ-07)',
     {},
     { audience: { ...audience, profile: 'authmd-0.2' }, user: { ...user, email_verified: false } },
+    'unverified_contact',
+  ],
+  [
+    'a claim that the user was not shown',
+    {},
+    { audience: { ...audience, claims: ['tenant'] } },
+    'claims_not_delegated',
+  ],
+  [
+    'a contact that an administrator did not allow to an auth.md audience, where it is the only one',
+    {},
+    {
+      audience: { ...audience, profile: 'authmd-0.2' },
+      delegation: { ...delegation, source: 'admin', claims: ['phone'] },
+    },
     'unverified_contact',
   ],
   [
@@ -336,6 +354,75 @@ test('granted ⊆ asked ∩ delegated ∩ entitled ∩ catalogue, for any of the
     { numRuns: 5_000 },
   )
   assert.ok(grants > 100, `only ${grants} of the worlds granted anything`)
+})
+
+test('told ⊆ wanted ∩ delegated ∩ known, and of what a user allowed nothing is left out silently', () => {
+  const names = ['email', 'phone', 'name', 'tenant', 'act']
+  const some = fc.subarray(names)
+  const world = fc.record({
+    asked: some,
+    delegated: some,
+    source: fc.constantFrom('user', 'admin', 'policy'),
+    profile: fc.constantFrom('idjag', 'mcp-ema', 'authmd-0.2'),
+    email: fc.option(fc.constant('kim@orbit.example')),
+    email_verified: fc.boolean(),
+    phone_number: fc.option(fc.constant('+33612345678')),
+    phone_verified: fc.boolean(),
+    name: fc.option(fc.constant('Kim')),
+  })
+  const seen = new Set<string>()
+  fc.assert(
+    fc.property(world, ({ asked, delegated, source, profile, ...person }) => {
+      const app = { ...audience, profile: profile as 'idjag', claims: asked }
+      const contact = {
+        email: person.email !== null && person.email_verified,
+        phone: person.phone_number !== null && person.phone_verified,
+      }
+      const there: Record<string, boolean> = {
+        ...contact,
+        name: person.name !== null,
+        tenant: true,
+        act: true,
+      }
+      const whole = wantedClaims(app).filter((name) => there[name])
+      const decision = ask(
+        { resources: ['https://api.paperclip.example/'] },
+        {
+          user: { ...user, ...person },
+          audience: app,
+          delegation: { ...delegation, source: source as 'user', claims: delegated },
+        },
+      )
+      seen.add(`${source} ${decision.granted || decision.reason}`)
+      if (decision.granted) {
+        assert.deepEqual(
+          decision.claims,
+          whole.filter((name) => delegated.includes(name)),
+        )
+        if (source === 'user') assert.deepEqual(decision.claims, whole)
+        if (profile === 'authmd-0.2')
+          assert.ok(decision.claims.includes('email') || decision.claims.includes('phone'))
+      } else if (decision.reason === 'claims_not_delegated') {
+        assert.equal(source, 'user')
+        assert.ok(whole.some((name) => !delegated.includes(name)))
+      } else {
+        assert.equal(decision.reason, 'unverified_contact')
+        assert.equal(profile, 'authmd-0.2')
+        const told = source === 'user' ? whole : whole.filter((name) => delegated.includes(name))
+        assert.ok(!told.includes('email') && !told.includes('phone'))
+      }
+    }),
+    { numRuns: 5_000 },
+  )
+  assert.deepEqual([...seen].sort(), [
+    'admin true',
+    'admin unverified_contact',
+    'policy true',
+    'policy unverified_contact',
+    'user claims_not_delegated',
+    'user true',
+    'user unverified_contact',
+  ])
 })
 
 test('a normalised resource stays what it is when normalised again', () => {

@@ -96,6 +96,7 @@ test('a consent that holds its locks makes the revocation wait, and is ended by 
     const given = {
       scopes: ['chat.read'],
       resources: null,
+      claims: [],
       mode: 'always' as const,
       source: 'user' as const,
       text_version: null,

@@ -294,6 +294,7 @@ describe('a revocation', () => {
           agent_id: of.agent_id,
           audience_id: of.audience_id,
           scopes: ['chat.read'],
+          claims: [],
           mode: 'always' as const,
           source: 'user' as const,
           sub_asserted: user_id,

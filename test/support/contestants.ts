@@ -184,6 +184,7 @@ function rowsOf(of: Contestant, kind: Kind, now: Date): Rows {
               agent_id,
               audience_id,
               scopes,
+              claims: [],
               mode,
               source: consent === 'admin' ? 'policy' : 'user',
               sub_asserted: user_id,
