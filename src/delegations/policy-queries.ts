@@ -12,8 +12,8 @@ export async function findPolicyBar(db: Db, userId: string): Promise<boolean> {
 }
 
 /**
- * A delegation of the three that somebody ended (not: consumed or run out) since that instant. A policy
- * delegation also when it was replaced: whoever replaced it wanted it to be no more than they then gave.
+ * A delegation of the three that somebody ended (not: consumed or run out) since that instant, other than
+ * with an entitlement, for the one there now is a later one. A policy delegation also when it was replaced: whoever replaced it wanted it to be no more than they then gave.
  */
 export const findEndedAfter = (db: Db, of: Triple, since: Date) =>
   db
@@ -23,6 +23,7 @@ export const findEndedAfter = (db: Db, of: Triple, since: Date) =>
     .where('agent_id', '=', of.agent_id)
     .where('audience_id', '=', of.audience_id)
     .where('status', '=', 'revoked')
+    .where('end_reason', '<>', 'entitlement_ended')
     .where((or) => or.or([or('end_reason', '<>', 'replaced'), or('source', '=', 'policy')]))
     .where('revoked_at', '>=', since)
     .executeTakeFirst()

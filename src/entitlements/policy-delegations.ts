@@ -17,15 +17,17 @@ function live(db: Db, of: Pair) {
     .forUpdate()
 }
 
-/** Gives them the scopes and resources of the entitlement as it now is. */
+/** Gives them scopes, resources and end of the entitlement as it now is. What has run out stays so. */
 export async function followEntitlement(
   db: Db,
-  { agent_id, audience_id, scopes, resources }: Row<'entitlements'>,
+  { agent_id, audience_id, scopes, resources, expires_at }: Row<'entitlements'>,
+  now: Date,
 ): Promise<void> {
   await db
     .updateTable('delegations')
-    .set({ scopes, resources })
+    .set({ scopes, resources, expires_at })
     .where('id', 'in', live(db, { agent_id, audience_id }))
+    .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now)]))
     .execute()
 }
 

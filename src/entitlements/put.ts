@@ -7,6 +7,7 @@ import type { Admin } from '../http/admin-door.ts'
 import { invalid, notFound, ProblemError } from '../http/problem.ts'
 import { readFuture } from '../http/shapes.ts'
 import { readCeiling } from './ceiling.ts'
+import { endEntitlement } from './end.ts'
 import { endPolicyDelegations, followEntitlement } from './policy-delegations.ts'
 import {
   insertEntitlement,
@@ -17,6 +18,20 @@ import {
   updateEntitlement,
 } from './queries.ts'
 import type { GivenEntitlement } from './schema.ts'
+
+/**
+ * Ends the entitlement of a pair if its time is over: put again it would be alive, and with it whatever
+ * users allowed under it. The delegations are the caller's part; `putEntitlement` then makes a new one.
+ * @returns whether it has
+ * @throws {ProblemError} as `putEntitlement`
+ */
+export async function endIfRunOut(tx: Db, deps: Deps, of: Pair, admin: Admin): Promise<boolean> {
+  await requireParties(tx, of)
+  const live = await lockEntitlement(tx, of)
+  if (!live?.expires_at || live.expires_at > deps.now()) return false
+  await endEntitlement(tx, deps, { id: live.id }, 'expired', admin)
+  return true
+}
 
 /**
  * Sets what an agent may have at an audience: makes the entitlement, or puts this one in the place of what
@@ -73,7 +88,7 @@ export async function putEntitlement(
   const detail = { entitlement_id: entitlement.id, changed }
   await recordEvent(tx, { ...event, type: 'entitlement.updated', detail })
   if (before.consent === 'admin' && entitlement.consent === 'admin') {
-    await followEntitlement(tx, entitlement)
+    await followEntitlement(tx, entitlement, now)
   }
   if (before.consent === 'admin' && entitlement.consent === 'user') {
     const ended = await endPolicyDelegations(tx, of, now)

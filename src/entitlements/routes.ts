@@ -6,14 +6,13 @@ import { notFound } from '../http/problem.ts'
 import { Problem } from '../http/problem-schema.ts'
 import { IdParam } from '../http/shapes.ts'
 import { describeEntitlement } from './entitlement.ts'
-import { putEntitlement } from './put.ts'
 import { agentExists, findEntitlement, listEntitlements } from './queries.ts'
-import { Entitlement, EntitlementQuery, GivenEntitlement } from './schema.ts'
+import { Entitlement, EntitlementQuery } from './schema.ts'
 
 const tags = ['entitlements']
 const PairParams = Type.Object({ id: IdParam('agent'), audience_id: IdParam('audience') })
 
-/** What agents may have at audiences. Ending an entitlement ends access, and lives with revocation. */
+/** What agents may have at audiences. Setting and ending it may end access, and live with revocation. */
 export const entitlementRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   app.get(
     '/agents/:id/entitlements',
@@ -51,28 +50,6 @@ export const entitlementRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, de
       const of = { agent_id: params.id, audience_id: params.audience_id }
       const entitlement = await findEntitlement(deps.db, of)
       if (entitlement === undefined) throw notFound('entitlement')
-      return describeEntitlement(entitlement, deps.now())
-    },
-  )
-
-  app.put(
-    '/agents/:id/entitlements/:audience_id',
-    {
-      config: { scope: 'entitlements:write' },
-      schema: {
-        summary: 'Set what an agent may have at an audience',
-        tags,
-        params: PairParams,
-        body: GivenEntitlement,
-        response: { 200: Entitlement, 201: Entitlement, '4xx': Problem },
-      },
-    },
-    async ({ params, body, admin }, reply) => {
-      const of = { agent_id: params.id, audience_id: params.audience_id }
-      const { entitlement, created } = await deps.db
-        .transaction()
-        .execute((tx) => putEntitlement(tx, deps, of, body, admin))
-      reply.code(created ? 201 : 200)
       return describeEntitlement(entitlement, deps.now())
     },
   )

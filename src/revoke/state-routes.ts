@@ -7,6 +7,9 @@ import { findAudience } from '../audiences/queries.ts'
 import { Audience } from '../audiences/schema.ts'
 import type { Deps } from '../deps.ts'
 import { endEntitlement } from '../entitlements/end.ts'
+import { describeEntitlement } from '../entitlements/entitlement.ts'
+import { endIfRunOut, putEntitlement } from '../entitlements/put.ts'
+import { Entitlement, GivenEntitlement } from '../entitlements/schema.ts'
 import { notFound } from '../http/problem.ts'
 import { Problem } from '../http/problem-schema.ts'
 import { IdParam } from '../http/shapes.ts'
@@ -16,6 +19,8 @@ import { describeUser } from '../users/user.ts'
 import { moveAgent, moveAudience, patchTenant, patchUser } from './change-state.ts'
 import { endDelegationsOfPair } from './end.ts'
 import { StateChange, WithRevocation } from './schema.ts'
+
+const PairParams = Type.Object({ id: IdParam('agent'), audience_id: IdParam('audience') })
 
 /** Changes of a record's state that may end access. */
 export const stateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
@@ -104,6 +109,32 @@ export const stateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
       }),
   )
 
+  app.put(
+    '/agents/:id/entitlements/:audience_id',
+    {
+      config: { scope: 'entitlements:write' },
+      schema: {
+        tags: ['entitlements'],
+        summary: 'Set what an agent may have at an audience',
+        description:
+          'Changes the entitlement that is live. One that has run out ends for good, with the delegations that rested on it, and a new one is made.',
+        params: PairParams,
+        body: GivenEntitlement,
+        response: { 200: Entitlement, 201: Entitlement, '4xx': Problem },
+      },
+    },
+    async ({ params, body, admin }, reply) => {
+      const of = { agent_id: params.id, audience_id: params.audience_id }
+      const { entitlement, created } = await deps.db.transaction().execute(async (tx) => {
+        const ranOut = await endIfRunOut(tx, deps, of, admin)
+        if (ranOut) await endDelegationsOfPair(tx, deps, of, admin)
+        return putEntitlement(tx, deps, of, body, admin)
+      })
+      reply.code(created ? 201 : 200)
+      return describeEntitlement(entitlement, deps.now())
+    },
+  )
+
   app.delete(
     '/agents/:id/entitlements/:audience_id',
     {
@@ -111,7 +142,7 @@ export const stateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
       schema: {
         tags: ['entitlements'],
         summary: 'End an entitlement and the delegations that rest on it',
-        params: Type.Object({ id: IdParam('agent'), audience_id: IdParam('audience') }),
+        params: PairParams,
         response: { 204: Type.Null(), '4xx': Problem },
       },
     },

@@ -55,3 +55,32 @@ test('a consent of the user that came before any policy delegation bars none', a
   await entitle(house, story.agent, story.audience, { consent: 'admin' })
   assert.equal((await story.exchange()).status, 200)
 })
+
+test('an entitlement renewed in the moment in which it is found run out makes delegations anew', async () => {
+  const of = { consent: 'admin', scopes: ['docs.read'] }
+  const end = new Date(house.clock.now.getTime() + 3_600_000)
+  const story = await tellStory(house, { entitlement: { ...of, expires_at: end.toISOString() } })
+  await story.signIn()
+  assert.equal((await story.exchange()).status, 200)
+  await story.delegate({ mode: 'always' })
+  house.clock.now = end
+  await story.signIn()
+  assert.equal((await story.exchange()).body.error, 'invalid_target')
+  await entitle(house, story.agent, story.audience, of)
+  assert.equal((await story.exchange()).status, 200)
+})
+
+test('what was asked under an entitlement that ran out is not answered under its successor', async () => {
+  const end = new Date(house.clock.now.getTime() + 60_000)
+  const story = await tellStory(house, { entitlement: { expires_at: end.toISOString() } })
+  const asked = await story.exchange()
+  const page = await story.browser.get(new URL(asked.body.interaction_uri).pathname)
+  house.clock.now = end
+  await entitle(house, story.agent, story.audience)
+  await story.browser.submit(page, { decision: 'allow', mode: 'always', scope: 'docs.read' })
+  const { body } = await house.admin('GET', `/delegations?user_id=${story.user.id}`)
+  assert.deepEqual(body.data, [])
+  const again = await story.exchange()
+  assert.equal(again.body.error, 'interaction_required', again.text)
+  assert.notEqual(again.body.interaction_uri, asked.body.interaction_uri)
+})

@@ -175,7 +175,7 @@ test('two PUTs at once make one entitlement', async () => {
   assert.equal(new Set(answers.map(({ body }) => body.id)).size, 1)
 })
 
-const delegate = async (of: Pair, source: 'user' | 'policy') => {
+const delegate = async (of: Pair, source: 'user' | 'policy', expires_at: Date | null = null) => {
   const { body: user } = await house.admin('POST', '/users', {})
   const id = newId('dlg')
   await db
@@ -190,6 +190,7 @@ const delegate = async (of: Pair, source: 'user' | 'policy') => {
       source,
       sub_asserted: user.id,
       created_at: house.clock.now,
+      expires_at,
     })
     .execute()
   return id
@@ -207,6 +208,72 @@ test('what an administrator’s consent made follows the entitlement; what a use
   assert.deepEqual([followed.scopes, followed.resources], [['files.read'], [FILES]])
   const kept = await delegation(byUser)
   assert.deepEqual([kept.scopes, kept.resources], [['chat.read'], null])
+})
+
+test('what an administrator’s consent made ends when the entitlement does', async () => {
+  const of = await newPair()
+  const inSeconds = (seconds: number) => new Date(house.clock.now.getTime() + seconds * 1000)
+  await put(of, { consent: 'admin', expires_at: inSeconds(60).toISOString() })
+  const byPolicy = await delegate(of, 'policy', inSeconds(60))
+  const later = inSeconds(3600)
+  await put(of, { consent: 'admin', expires_at: later.toISOString() })
+  assert.deepEqual((await delegation(byPolicy)).expires_at, later)
+  const sooner = inSeconds(5)
+  await put(of, { consent: 'admin', expires_at: sooner.toISOString() })
+  assert.deepEqual((await delegation(byPolicy)).expires_at, sooner)
+  await put(of, { consent: 'admin' })
+  assert.equal((await delegation(byPolicy)).expires_at, null)
+})
+
+test('an entitlement that ran out is not revived: a new one is made, and nothing rests on it', async () => {
+  const of = await newPair()
+  const end = new Date(house.clock.now.getTime() + 60_000)
+  const { body: old } = await put(of, { consent: 'admin', expires_at: end.toISOString() })
+  const byUser = await delegate(of, 'user')
+  const byPolicy = await delegate(of, 'policy', end)
+  house.wait(60)
+
+  // What is refused ends nothing.
+  assertRefused(await put(of, { scopes: ['chat.x'] }), 422, 'validation_failed')
+  assert.equal((await delegation(byUser)).status, 'active')
+
+  const { status, body } = await put(of, { consent: 'admin' })
+  assert.equal(status, 201)
+  assert.notEqual(body.id, old.id)
+  assert.equal(body.created_at, house.clock.now.toISOString())
+  const revoked = await delegation(byUser)
+  assert.deepEqual([revoked.status, revoked.end_reason], ['revoked', 'entitlement_ended'])
+  assert.equal((await delegation(byPolicy)).status, 'expired')
+  const row = await db
+    .selectFrom('entitlements')
+    .select(['ended_at', 'expires_at'])
+    .where('id', '=', old.id)
+    .executeTakeFirstOrThrow()
+  assert.deepEqual(row, { ended_at: house.clock.now, expires_at: end })
+  const events = await db
+    .selectFrom('audit_events')
+    .select(['type', 'detail'])
+    .where('agent_id', '=', of.agent_id)
+    .where('at', '=', house.clock.now)
+    .orderBy('type')
+    .execute()
+  assert.deepEqual(events, [
+    { type: 'delegation.revoked', detail: { by: 'entitlement_ended' } },
+    { type: 'entitlement.ended', detail: { entitlement_id: old.id, end_reason: 'expired' } },
+    { type: 'entitlement.granted', detail: { entitlement_id: body.id } },
+  ])
+})
+
+test('two PUTs at once renew an entitlement that ran out once', async () => {
+  const of = await newPair()
+  const end = new Date(house.clock.now.getTime() + 60_000)
+  const { body: old } = await put(of, { expires_at: end.toISOString() })
+  house.wait(60)
+  const answers = await Promise.all([put(of), put(of), put(of)])
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 200, 201])
+  const ids = new Set(answers.map(({ body }) => body.id))
+  assert.equal(ids.size, 1)
+  assert.ok(!ids.has(old.id))
 })
 
 test('once users are to be asked, what the administrator’s consent made ends', async () => {
