@@ -4,7 +4,13 @@ import { notYet, type Refusal } from './text.ts'
 /** What the user chose on the page. */
 export type Choice =
   | { decision: 'deny' }
-  | { decision: 'allow'; mode: 'once' | 'always'; scopes: string[] }
+  | {
+      decision: 'allow'
+      mode: 'once' | 'always'
+      scopes: string[]
+      /** Digest of the question that the page showed. */
+      shown: string | undefined
+    }
 export type ReadChoice =
   | { choice: Choice }
   | { refusal: Refusal }
@@ -25,5 +31,6 @@ export function readChoice(fields: FormFields, asked: readonly string[]): ReadCh
   if ([...checked].some((scope) => !asked.includes(scope))) return { refusal: 'unknown_scope' }
   const scopes = asked.filter((scope) => checked.has(scope))
   if (asked.length > 0 && scopes.length === 0) return { refusal: 'no_scope' }
-  return { choice: { decision, mode, scopes } }
+  const shown = typeof fields.shown === 'string' ? fields.shown : undefined
+  return { choice: { decision, mode, scopes, shown } }
 }

@@ -1,6 +1,6 @@
 import type { Transaction } from 'kysely'
 import { type Actor, recordEvent } from '../audit/record.ts'
-import type { Tables } from '../db/tables.ts'
+import type { Db, Tables } from '../db/tables.ts'
 import { grantDelegation } from '../delegations/grant.ts'
 import {
   decideInteraction,
@@ -11,9 +11,9 @@ import {
 import { lockParties } from '../delegations/lock.ts'
 import type { Deps } from '../deps.ts'
 import { PageError, pageNotFound } from '../http/page-error.ts'
-import { wantedClaims } from '../oauth/profile.ts'
-import { withinCeiling } from '../policy/ceiling.ts'
 import type { Choice } from './choice.ts'
+import { findConsentFacts } from './queries.ts'
+import { type ConsentQuestion, consentQuestion, questionDigest } from './question.ts'
 import { REFUSALS, type Refusal, TEXT_VERSION } from './text.ts'
 
 /**
@@ -37,9 +37,19 @@ export function requireOpen({ status, expires_at }: Interaction, now: Date): voi
   if (status === 'expired' || expires_at <= now) throw refusal('expired')
 }
 
+/** What the page of an interaction asks, as things stand; undefined when nothing of it can be allowed. */
+export async function questionNow(
+  db: Db,
+  interaction: Interaction,
+  now: Date,
+): Promise<ConsentQuestion | undefined> {
+  const facts = await findConsentFacts(db, interaction, now)
+  return facts && consentQuestion(interaction, facts)
+}
+
 /**
  * Writes the user's answer, once: a second one finds the first. What is allowed is exactly what was
- * chosen on the page, if the locks show it to be possible still; otherwise nothing is.
+ * chosen on the page, if under the locks the page would still be the same; otherwise nothing is.
  * @throws {PageError} 409 or 410
  */
 export async function decideInteractionOf(
@@ -76,7 +86,7 @@ async function allow(
   tx: Transaction<Tables>,
   deps: Deps,
   { id, tenant_id, user_id, agent_id, audience_id }: Interaction,
-  { scopes, mode }: Extract<Choice, { decision: 'allow' }>,
+  { scopes, mode, shown }: Extract<Choice, { decision: 'allow' }>,
   by: Actor,
 ): Promise<void> {
   const now = deps.now()
@@ -87,22 +97,20 @@ async function allow(
   requireOpen(interaction, now)
   if (!locked.live) throw refusal('ended')
 
-  const { entitlement, audience } = locked.parties
-  const asked = { scopes, resources: interaction.resources }
-  const possible = withinCeiling(asked, entitlement, audience)
-  const whole =
-    possible.scopes.length === asked.scopes.length &&
-    possible.resources.length === asked.resources.length
-  if (!whole) throw refusal('changed')
+  const question = await questionNow(tx, interaction, now)
+  if (!question) throw refusal('ended')
+  if (shown !== questionDigest(question)) throw changed(interaction)
+  const offered = question.scopes.map(({ name }) => name)
+  if (scopes.some((scope) => !offered.includes(scope))) throw refusal('unknown_scope')
 
   const made = await grantDelegation(
     tx,
     deps,
     locked.parties,
     {
-      scopes: possible.scopes,
-      resources: possible.resources.length > 0 ? possible.resources : null,
-      claims: wantedClaims(audience),
+      scopes,
+      resources: question.resources ?? null,
+      claims: question.claims,
       mode,
       source: 'user',
       text_version: TEXT_VERSION,
@@ -110,7 +118,7 @@ async function allow(
     },
     by,
   )
-  if (!made.granted) throw refusal('changed')
+  if (!made.granted) throw changed(interaction)
   await decideInteraction(tx, id, { status: 'granted', delegation_id: made.delegation.id }, now)
   await recordDecision(tx, interaction, 'interaction.granted', now, by, made.delegation.id)
 }
@@ -135,7 +143,10 @@ const recordDecision = (
     detail: { interaction_id: id },
   })
 
-export function refusal(of: Refusal): PageError {
+const changed = ({ id }: Interaction): PageError =>
+  refusal('changed', { href: `/consent/${id}`, text: 'Read the question again' })
+
+export function refusal(of: Refusal, link?: PageError['link']): PageError {
   const [status, title, text] = REFUSALS[of]
-  return new PageError(status, title, text)
+  return new PageError(status, title, text, { link })
 }

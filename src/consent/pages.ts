@@ -1,6 +1,6 @@
 import { type Html, html } from '../http/html.ts'
-import type { Page } from '../http/page.ts'
-import type { ConsentQuestion, Leaving } from './question.ts'
+import { hidden, type Page } from '../http/page.ts'
+import { type ConsentQuestion, type Leaving, questionDigest } from './question.ts'
 import { ASK, DECIDED } from './text.ts'
 
 /** The question, with everything that GR-03 wants named. */
@@ -10,7 +10,7 @@ export function consentPage(question: ConsentQuestion, form: { action: string; c
   return {
     title: ASK.title(names),
     body: html`<form class="card" method="post" action="${form.action}">
-${form.csrf}
+${form.csrf}${hidden('shown', questionDigest(question))}
 <h1>${ASK.title(names)}</h1>
 <p>${ASK.lead(names)}</p>
 <dl>

@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto'
 import type { Interaction } from '../delegations/interaction-queries.ts'
-import { wantedClaims } from '../oauth/profile.ts'
+import { type ClaimName, wantedClaims } from '../oauth/profile.ts'
 import { hostOf } from '../oauth/uri.ts'
 import { withinCeiling } from '../policy/ceiling.ts'
 import { tellableClaims } from '../policy/decide.ts'
 import type { ConsentFacts } from './queries.ts'
+import { TEXT_VERSION } from './text.ts'
 
 /** Something about the user that the audience wants to be told. */
 export type Leaving =
@@ -15,11 +17,13 @@ export type Leaving =
 export type ConsentQuestion = {
   account: string
   agent: { name: string; host: string | undefined; purpose: string | null }
-  audience: { name: string; host: string }
+  audience: { name: string; issuer: string; host: string }
   /** Undefined: the agent named none, so it asks for the whole audience. */
   resources: string[] | undefined
   scopes: { name: string; description: string | undefined }[]
   leaving: Leaving[]
+  /** The claims among them, by the names that a delegation keeps. */
+  claims: ClaimName[]
 }
 
 /** Undefined when nothing of what was asked can be allowed any more. */
@@ -35,15 +39,22 @@ export function consentQuestion(
   return {
     account: [user.name, user.email ?? user.phone_number].filter(Boolean).join(', ') || user.id,
     agent: { name: agent.name, purpose: agent.purpose, host: agentUri && hostOf(agentUri) },
-    audience: { name: audience.name, host: hostOf(audience.issuer) },
+    audience: { name: audience.name, issuer: audience.issuer, host: hostOf(audience.issuer) },
     resources: interaction.resources.length > 0 ? possible.resources : undefined,
     scopes: possible.scopes.map((name) => ({
       name,
       description: describeScope(name, possible.resources, audience),
     })),
     leaving: leaving(facts),
+    claims: wantedClaims(audience),
   }
 }
+
+/** Tells this question from any other in a word that its user would read. The form brings it back. */
+export const questionDigest = (question: ConsentQuestion): string =>
+  createHash('sha256')
+    .update(JSON.stringify([TEXT_VERSION, question]))
+    .digest('base64url')
 
 /** In the words of the resources that are asked for, if one of them has words for it. */
 function describeScope(name: string, resources: string[], audience: ConsentFacts['audience']) {

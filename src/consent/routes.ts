@@ -7,10 +7,15 @@ import { PageError } from '../http/page-error.ts'
 import { csrfField, requireCsrf } from '../http/user-door.ts'
 import { requireSession } from '../sessions/recognise.ts'
 import { readChoice } from './choice.ts'
-import { decideInteractionOf, refusal, requireOpen, requireOwnInteraction } from './decide.ts'
+import {
+  decideInteractionOf,
+  questionNow,
+  refusal,
+  requireOpen,
+  requireOwnInteraction,
+} from './decide.ts'
 import { consentPage, decidedPage } from './pages.ts'
-import { findConsentFacts, findNames } from './queries.ts'
-import { consentQuestion } from './question.ts'
+import { findNames } from './queries.ts'
 
 const params = Type.Object({ interaction_id: Type.String() })
 
@@ -28,8 +33,7 @@ export const consentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
       const interaction = await requireOwnInteraction(deps, interaction_id, session.user_id)
       const now = deps.now()
       requireOpen(interaction, now)
-      const facts = await findConsentFacts(deps.db, interaction, now)
-      const question = facts && consentQuestion(interaction, facts)
+      const question = await questionNow(deps.db, interaction, now)
       if (!question) throw refusal('ended')
       const csrf = csrfField(deps, request, reply)
       return sendPage(reply, consentPage(question, { action: `/consent/${interaction.id}`, csrf }))

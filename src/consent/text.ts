@@ -74,7 +74,7 @@ export const REFUSALS = {
   changed: [
     409,
     'What can be allowed has changed',
-    'Go back, reload the page and read it once more before you decide.',
+    'Nothing was allowed: something has become different since the page was shown.',
   ],
   no_decision: [400, 'No decision was made', 'Go back and choose “Allow” or “Do not allow”.'],
   no_mode: [400, 'No duration was chosen', 'Go back and choose for how long.'],

@@ -4,18 +4,21 @@ export class PageError extends Error {
   readonly title: string
   /** Seconds for `Retry-After`. */
   readonly retryAfter: number | undefined
+  /** Where to go on, if there is one such place. */
+  readonly link: { href: string; text: string } | undefined
 
   constructor(
     status: number,
     title: string,
     text: string,
-    extra: { retryAfter?: number; cause?: unknown } = {},
+    extra: { retryAfter?: number; link?: PageError['link']; cause?: unknown } = {},
   ) {
     super(text, { cause: extra.cause })
     this.name = 'PageError'
     this.status = status
     this.title = title
     this.retryAfter = extra.retryAfter
+    this.link = extra.link
   }
 }
 

@@ -70,12 +70,13 @@ export function userErrorHandler(
     return reply.redirect(`/sign-in?return_to=${encodeURIComponent(error.returnTo)}`, 303)
   }
   const known = error instanceof PageError ? error : asPageError(error)
+  const { link } = known
   if (known.status >= 500) request.log.error({ err: known.cause ?? error }, 'request failed')
   if (known.retryAfter !== undefined) reply.header('retry-after', String(known.retryAfter))
   return sendPage(reply, {
     status: known.status,
     title: known.title,
-    body: html`<div class="card"><h1>${known.title}</h1>${alert(known.message)}</div>`,
+    body: html`<div class="card"><h1>${known.title}</h1>${alert(known.message)}${link && html`<p><a href="${link.href}">${link.text}</a></p>`}</div>`,
   })
 }
 

@@ -3,7 +3,15 @@ import { after, describe, test } from 'node:test'
 import { TEXT_VERSION } from '../../src/consent/text.ts'
 import { openInteraction } from '../../src/delegations/interaction.ts'
 import { openHouse } from '../support/house.ts'
-import { API, FILES, makeParties, makeUser, type Parties, signedIn } from '../support/parties.ts'
+import {
+  API,
+  FILES,
+  hiddenFields,
+  makeParties,
+  makeUser,
+  type Parties,
+  signedIn,
+} from '../support/parties.ts'
 
 const house = await openHouse({ after })
 const { db } = house.deps
@@ -17,13 +25,15 @@ async function asked(
   const { id } = await openInteraction(house.deps, { ...of, scopes, resources })
   const user = await signedIn(house, of)
   const path = `/consent/${id}`
+  const shown = hiddenFields(await user.get(path))
   return {
     of,
     id,
     path,
     user,
     page: () => user.get(path),
-    decide: (fields: Record<string, string | string[]>) => user.post(path, fields),
+    decide: (fields: Record<string, string | string[]>) =>
+      user.postBare(path, { ...shown, ...fields }),
   }
 }
 
@@ -43,6 +53,9 @@ const statusOf = async (id: string) =>
       .where('id', '=', id)
       .executeTakeFirstOrThrow()
   ).status
+
+const set = (table: 'agents' | 'audiences' | 'users', id: string, columns: object) =>
+  db.updateTable(table).set(columns).where('id', '=', id).execute()
 
 const ALLOW = { decision: 'allow', mode: 'always', scope: ['chat.read', 'chat.write'] }
 
@@ -241,7 +254,8 @@ describe('a decision to allow', () => {
       scopes: ['files.read'],
       resources: [FILES],
     })
-    await user.post(`/consent/${again.id}`, { ...ALLOW, scope: 'files.read' })
+    const next = `/consent/${again.id}`
+    await user.post(next, { ...ALLOW, scope: 'files.read' }, next)
     const [first, second] = await delegationsOf(of)
     assert.equal(first?.status, 'revoked')
     assert.equal(first?.end_reason, 'replaced')
@@ -307,6 +321,94 @@ describe('a decision to allow', () => {
       .execute()
     await refused(question, ALLOW, 409, /has changed/)
     assert.equal(await statusOf(question.id), 'open')
+  })
+
+  test('is for the page that was shown: what was taken away and given back since is not granted', async () => {
+    const { of, id, decide, user, path } = await asked(
+      { entitlement: { resources: [API] } },
+      { scopes: ['chat.read'], resources: [API, FILES] },
+    )
+    await db
+      .updateTable('entitlements')
+      .set({ resources: null })
+      .where('id', '=', of.entitlement_id)
+      .execute()
+    const answer = await decide({ ...ALLOW, scope: 'chat.read' })
+    assert.equal(answer.status, 409, answer.text)
+    assert.ok(answer.text.includes(`<a href="${path}">Read the question again</a>`))
+    assert.equal((await delegationsOf(of)).length, 0)
+    assert.equal(await statusOf(id), 'open')
+
+    const again = await user.post(path, { ...ALLOW, scope: 'chat.read' }, path)
+    assert.equal(again.status, 200, again.text)
+    assert.deepEqual((await delegationsOf(of))[0]?.resources, [API, FILES])
+  })
+
+  test('grants the part that can be allowed, where the page showed no more', async () => {
+    const { of, page, decide } = await asked(
+      { entitlement: { resources: [API], scopes: ['chat.read', 'files.read'] } },
+      { scopes: ['chat.read', 'chat.write'], resources: [API, FILES] },
+    )
+    const { text } = await page()
+    assert.ok(text.includes(API) && !text.includes(FILES) && !text.includes('chat.write'))
+    const answer = await decide({ ...ALLOW, scope: 'chat.read' })
+    assert.equal(answer.status, 200, answer.text)
+    const [delegation] = await delegationsOf(of)
+    assert.deepEqual(delegation?.resources, [API])
+    assert.deepEqual(delegation?.scopes, ['chat.read'])
+  })
+
+  test('is refused for a scope that was asked for and that the page did not offer', async () => {
+    const question = await asked({ entitlement: { scopes: ['chat.read'] } })
+    await refused(question, ALLOW, 400, /not asked/)
+  })
+
+  for (const [what, change] of [
+    [
+      'app wants to know more',
+      ({ audience_id }) => set('audiences', audience_id, { claims: ['email'] }),
+    ],
+    ['app has another name', ({ audience_id }) => set('audiences', audience_id, { name: 'Bank' })],
+    ['agent has another name', ({ agent_id }) => set('agents', agent_id, { name: 'Other' })],
+    ['agent has another purpose', ({ agent_id }) => set('agents', agent_id, { purpose: 'Else' })],
+    [
+      'telephone number was verified',
+      ({ user_id }) =>
+        set('users', user_id, {
+          phone_verified_at: house.clock.now,
+          phone_verified_by: 'environment',
+        }),
+    ],
+    [
+      'words for a right are others',
+      ({ audience_id }) =>
+        set('audiences', audience_id, {
+          resources: JSON.stringify([
+            {
+              identifier: API,
+              scopes: [{ name: 'chat.read', description: 'All' }, { name: 'chat.write' }],
+            },
+          ]),
+        }),
+    ],
+  ] as [string, (of: Parties) => Promise<unknown>][]) {
+    test(`is refused when the ${what} since the page was shown`, async () => {
+      const question = await asked({
+        user: { phone_number: '+33612345678' },
+        audience: { claims: ['phone'] },
+      })
+      await change(question.of)
+      await refused(question, ALLOW, 409, /has changed/)
+    })
+  }
+
+  test('is refused when it does not say which page it answers', async () => {
+    for (const shown of [undefined, '', 'x'.repeat(43), ['a', 'b']]) {
+      const { of, user, path } = await asked()
+      const answer = await user.post(path, { ...ALLOW, shown })
+      assert.equal(answer.status, 409)
+      assert.equal((await delegationsOf(of)).length, 0)
+    }
   })
 
   test('is refused when the agent was stopped since the page was shown', async () => {

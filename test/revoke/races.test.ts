@@ -6,7 +6,7 @@ import { lockParties } from '../../src/delegations/lock.ts'
 import { revoke } from '../../src/revoke/end.ts'
 import { beginFamily } from '../../src/sessions/rotate.ts'
 import { type Answer, openHouse } from '../support/house.ts'
-import { makeParties, type Parties, signedIn } from '../support/parties.ts'
+import { hiddenFields, makeParties, type Parties, signedIn } from '../support/parties.ts'
 
 const house = await openHouse({ after })
 const { db } = house.deps
@@ -26,8 +26,8 @@ async function atThePage(of: Parties, scopes = ['chat.read']) {
   const { id } = await openInteraction(house.deps, { ...of, scopes, resources: [] })
   const user = await signedIn(house, of)
   const path = `/consent/${id}`
-  const csrf = /name="csrf" value="([^"]+)"/.exec((await user.get(path)).text)?.[1] ?? ''
-  return { answer: () => user.postBare(path, { ...ALLOW, scope: scopes, csrf }) }
+  const hidden = hiddenFields(await user.get(path))
+  return { answer: () => user.postBare(path, { ...ALLOW, scope: scopes, ...hidden }) }
 }
 
 test('a double click grants one delegation', async () => {

@@ -143,7 +143,7 @@ async function makeAudience(
 export type SignedIn = {
   session_id: string
   get(path: string): Promise<Answer>
-  /** Reads the page at `from` for its anti-forgery token first. */
+  /** Reads the page at `from` for its hidden fields first. */
   post(path: string, fields: Form, from?: string): Promise<Answer>
   postBare(path: string, fields: Form): Promise<Answer>
 }
@@ -167,8 +167,15 @@ export async function signedIn(
     postBare,
     async post(path, fields, from = '/account') {
       const page = await get(from)
-      const csrf = /name="csrf" value="([^"]+)"/.exec(page.text)?.[1]
-      return postBare(path, { csrf, ...fields })
+      return postBare(path, { ...hiddenFields(page), ...fields })
     },
   }
 }
+
+/** What the forms of a page bring back by themselves. */
+export const hiddenFields = ({ text }: Answer): Form =>
+  Object.fromEntries(
+    [...text.matchAll(/type="hidden" name="([^"]+)" value="([^"]+)"/g)].map(
+      ([, name = '', value]) => [name, value],
+    ),
+  )
