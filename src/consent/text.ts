@@ -17,7 +17,8 @@ export const ASK = {
   purpose: 'What the agent says it is for',
   audience: 'Where it would act',
   resources: 'What it would reach there',
-  everything: ({ audience }: Names) => `everything of ${audience} that the agent is admitted to`,
+  everything: ({ audience }: Names) =>
+    `everything of ${audience} that the agent is admitted to, now or later`,
   scopes: 'What it may do',
   noScopes: 'The agent asks for no particular right: what it may do is up to the service.',
   undescribed: 'The service gives no description.',

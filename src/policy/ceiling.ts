@@ -26,13 +26,17 @@ export const allowsResource = (ceiling: Ceiling, resource: string): boolean =>
   ceiling.resources === null ||
   ceiling.resources.some((allowed) => identity(allowed) === identity(resource))
 
-/** asked ∩ entitled ∩ catalogue: what a user can be asked for, and the most that consent may grant. */
+/**
+ * asked ∩ entitled ∩ catalogue: what a user can be asked for, and the most that consent may grant. Where no
+ * resource was asked for, scopes count of those that the entitlement lets through.
+ */
 export function withinCeiling(asked: Asked, entitlement: Ceiling, audience: Catalogue) {
   const resources = asked.resources.filter(
     (resource) =>
       registeredResource(audience, resource) !== undefined && allowsResource(entitlement, resource),
   )
-  const catalogue = catalogueScopes(audience, resources)
+  const reached = asked.resources.length > 0 ? resources : (entitlement.resources ?? [])
+  const catalogue = catalogueScopes(audience, reached)
   const scopes = asked.scopes.filter(
     (scope) => entitlement.scopes.includes(scope) && catalogue.has(scope),
   )

@@ -142,8 +142,21 @@ describe('the consent page', () => {
     const { page } = await asked({ agent: { redirect_uris: [] } }, { scopes: [], resources: [] })
     const { text } = await page()
     assert.match(text, /no web address/)
-    assert.match(text, /everything of Chat/)
+    assert.match(text, /everything of Chat that the agent is admitted to, now or later/)
     assert.ok(!text.includes('type="checkbox"'))
+  })
+
+  test('offers no right at what the agent is not admitted to, when it named no resource', async () => {
+    const { of, page, decide } = await asked(
+      { entitlement: { resources: [API] } },
+      { scopes: ['chat.read', 'files.read'], resources: [] },
+    )
+    const { text } = await page()
+    assert.ok(text.includes('value="chat.read"') && !text.includes('value="files.read"'))
+    assert.equal((await decide({ ...ALLOW, scope: 'chat.read' })).status, 200)
+    const [delegation] = await delegationsOf(of)
+    assert.equal(delegation?.resources, null)
+    assert.deepEqual(delegation?.scopes, ['chat.read'])
   })
 
   test('escapes what others named', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
 import { openHouse } from '../support/house.ts'
-import { newUser, RESOURCE, tellStory } from '../support/story.ts'
+import { entitle, newUser, RESOURCE, tellStory } from '../support/story.ts'
 
 const house = await openHouse({ after })
 const { issuer } = house.config
@@ -241,4 +241,31 @@ test('the name of an inactive client never makes a record of another tenant', as
     mode: 'always',
   })
   assert.equal(status, 422)
+})
+
+test('a consent to everything reaches what the agent is admitted to at the time, and no more', async () => {
+  const files = 'https://files.paperclip.example/'
+  const other = await tellStory(house, {
+    audience: {
+      resources: [RESOURCE, files].map((identifier) => ({
+        identifier,
+        scopes: [{ name: 'docs.read' }, { name: 'docs.write' }],
+      })),
+    },
+  })
+  const admitTo = (resources?: string[]) =>
+    entitle(house, other.agent, other.audience, { resources })
+  await other.signIn()
+  const { body } = await other.exchange()
+  const page = await other.browser.get(new URL(body.interaction_uri).pathname)
+  assert.match(page.text, /everything of Paperclip that the agent is admitted to, now or later/)
+  const choice = { decision: 'allow', mode: 'always', scope: 'docs.read' }
+  assert.equal((await other.browser.submit(page, choice)).status, 200)
+
+  assert.equal(idJagOf(await other.exchange()).resource, undefined)
+  await admitTo([files])
+  assert.equal(idJagOf(await other.exchange()).resource, files)
+  assert.equal((await other.exchange({ resource: RESOURCE })).body.error, 'invalid_target')
+  await admitTo()
+  assert.equal(idJagOf(await other.exchange({ resource: RESOURCE })).resource, RESOURCE)
 })
