@@ -38,7 +38,7 @@ export function adminGuard(deps: Deps): onRequestAsyncHookHandler {
 }
 
 /** From one address, in a quarter of an hour. */
-const WRONG_KEYS = { name: 'admin-key', points: 20, duration: 900, remembered: true }
+const WRONG_KEYS = { name: 'admin-key', points: 100, duration: 900, remembered: true }
 
 const waitBefore = (retryAfter: number) =>
   new ProblemError('rate_limited', 'Too many wrong admin keys came from this address', {

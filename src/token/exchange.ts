@@ -15,10 +15,10 @@ import { endReusedFamily } from '../sessions/reuse.ts'
 import { faultOfClient } from './client.ts'
 import type { Facts, GatherFacts } from './facts.ts'
 import { idJagClaims, LARGEST_ID_JAG } from './id-jag.ts'
-import type { Issuance, RecordIssuance } from './record.ts'
 import { Refusal } from './refusals.ts'
 import type { ExchangeRequest } from './request.ts'
 import type { TokenResponse } from './schema.ts'
+import type { Issuance, RecordIssuance } from './spend-and-record.ts'
 import { type Subject, verifySubject } from './subject.ts'
 
 /** The statements of the straight line, each shared by the requests in flight. */

@@ -79,7 +79,7 @@ export function createGatherFacts(pool: pg.Pool): GatherFacts {
 
 // Lists travel as words: scopes, claims, URIs and the like hold no spaces, and splitting is cheaper than
 // reading arrays. Instants travel as milliseconds, credentials as one JSON text.
-// A row's version is its xmin, which every change of the row replaces: record.ts compares it under lock.
+// A row's version is its xmin, which every change of the row replaces: spend-and-record.ts compares it under lock.
 const words = (column: string) => `array_to_string(${column}, ' ')`
 const milliseconds = (column: string) => `extract(epoch from ${column}) * 1000`
 

@@ -10,8 +10,8 @@ import { OAuthError } from '../oauth/errors.ts'
  */
 export function createFailureLimits(deps: Pick<Deps, 'pool' | 'config'>) {
   const limit = { duration: 900, remembered: true }
-  const ofAddress = createRateLimit(deps, { name: 'client-address', points: 100, ...limit })
-  const ofClient = createRateLimit(deps, { name: 'client', points: 20, ...limit })
+  const ofAddress = createRateLimit(deps, { name: 'client-address', points: 300, ...limit })
+  const ofClient = createRateLimit(deps, { name: 'client', points: 60, ...limit })
   return {
     /** Counts a failure. @returns what the caller is told: the failure, or to wait. */
     async told(

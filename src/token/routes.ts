@@ -12,13 +12,13 @@ import { faultOfClient } from './client.ts'
 import { exchangeToken, type Progress } from './exchange.ts'
 import { createGatherFacts } from './facts.ts'
 import { createFailureLimits } from './limits.ts'
-import { createRecordIssuance } from './record.ts'
+import { createRecordRefusal } from './record-refusal.ts'
 import { redeemCode } from './redeem-code.ts'
 import { refreshTokens } from './refresh.ts'
 import { Refusal } from './refusals.ts'
-import { createRecordRefusal } from './refuse.ts'
 import { readExchangeRequest, refuseUnbuilt } from './request.ts'
 import { OAuthErrorResponse, TokenRequest, TokenResponse } from './schema.ts'
+import { createRecordIssuance } from './spend-and-record.ts'
 
 /** The token endpoint (RFC 6749 §3.2): one door for every grant. */
 export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {

@@ -3,7 +3,7 @@ import { after, test } from 'node:test'
 import { openHouse } from '../support/house.ts'
 
 const house = await openHouse({ after }, { TRUST_PROXY: '127.0.0.1' })
-const MOST = 20
+const MOST = 100
 
 const call = (from: string, key?: string, url = '/admin/v1/tenants') =>
   house.inject({

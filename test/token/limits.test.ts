@@ -5,7 +5,7 @@ import { type House, openHouse } from '../support/house.ts'
 
 const house = await openHouse({ after }, { TRUST_PROXY: '127.0.0.1' })
 /** Tries of one client from one address, and of all from one address. */
-const MOST = { client: 20, address: 100 }
+const MOST = { client: 60, address: 300 }
 
 const ask = (
   client_id: string,
