@@ -36,11 +36,18 @@ export function withinCeiling(asked: Asked, entitlement: Ceiling, audience: Cata
       registeredResource(audience, resource) !== undefined && allowsResource(entitlement, resource),
   )
   const reached = asked.resources.length > 0 ? resources : (entitlement.resources ?? [])
-  const catalogue = catalogueScopes(audience, reached)
-  const scopes = asked.scopes.filter(
-    (scope) => entitlement.scopes.includes(scope) && catalogue.has(scope),
-  )
-  return { scopes, resources }
+  return { scopes: shrinkScopes(asked.scopes, entitlement.scopes, audience, reached), resources }
+}
+
+/** Of the scopes asked for, those that are allowed and that the audience knows for these resources (TX-12). */
+export function shrinkScopes(
+  asked: readonly string[],
+  allowed: readonly string[],
+  audience: Catalogue,
+  resources: readonly string[],
+): string[] {
+  const catalogue = catalogueScopes(audience, resources)
+  return asked.filter((scope) => allowed.includes(scope) && catalogue.has(scope))
 }
 
 const identity = (resource: string): string => normaliseResource(resource) ?? resource

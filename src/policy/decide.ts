@@ -14,7 +14,7 @@ import { numericDate } from '../oauth/numeric-date.ts'
 import { type ClaimName, isAuthMd, isContact, wantedClaims } from '../oauth/profile.ts'
 import { parseScope } from '../oauth/scope.ts'
 import { normaliseResource } from '../oauth/uri.ts'
-import { type Asked, allowsResource, catalogueScopes, registeredResource } from './ceiling.ts'
+import { type Asked, allowsResource, registeredResource, shrinkScopes } from './ceiling.ts'
 
 export type AudienceFacts = {
   id: string
@@ -206,10 +206,9 @@ function decideScopes(
 ): { permitted: string[] } | { reason: Reason } {
   const asked = scope === undefined ? audience.default_scopes : parseScope(scope)
   if (asked === undefined) return { reason: 'scope_malformed' }
-  const catalogue = catalogueScopes(audience, resources)
-  const known = asked.filter((name) => catalogue.has(name))
-  const permitted = known.filter((name) => entitlement.scopes.includes(name))
+  const permitted = shrinkScopes(asked, entitlement.scopes, audience, resources)
   if (asked.length === 0 || permitted.length > 0) return { permitted }
+  const known = shrinkScopes(asked, asked, audience, resources)
   return { reason: known.length === 0 ? 'scope_not_in_catalogue' : 'scope_not_entitled' }
 }
 
@@ -232,10 +231,7 @@ function decideDelegation(
   if (hasEnded(delegation, now)) return { reason: 'delegation_expired' }
   const resources = delegatedResources(asked, bounds, delegation)
   if (resources === undefined) return { reason: 'resource_not_delegated' }
-  const catalogue = catalogueScopes(bounds.audience, resources)
-  const scopes = asked.scopes.filter(
-    (scope) => delegation.scopes.includes(scope) && catalogue.has(scope),
-  )
+  const scopes = shrinkScopes(asked.scopes, delegation.scopes, bounds.audience, resources)
   if (asked.scopes.length > 0 && scopes.length === 0) return { reason: 'scope_not_delegated' }
   return { delegation, scopes, resources }
 }
