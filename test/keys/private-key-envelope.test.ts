@@ -64,8 +64,8 @@ test('says which key is missing, and gives away neither key', () => {
     () => openPrivateKey([randomBytes(32)], row, sealed),
     (error: Error) => {
       assert.match(error.message, /KEY_ENCRYPTION_KEY/)
-      assert.match(error.message, new RegExp(row.kid))
-      assert.doesNotMatch(error.message, new RegExp(kek.toString('base64').slice(0, 20)))
+      assert.ok(error.message.includes(row.kid))
+      assert.ok(!error.message.includes(kek.toString('base64').slice(0, 20)))
       return error instanceof KeyEncryptionError
     },
   )
