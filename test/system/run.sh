@@ -30,7 +30,7 @@ main() {
   local files
   files=$(find test/system -name '*.test.ts' | sort)
   if [ -n "$files" ]; then
-    node --test --test-global-setup=./test/support/global-setup.ts 'test/system/**/*.test.ts' || failed=1
+    node --test --test-force-exit --test-timeout=600000 --test-global-setup=./test/support/global-setup.ts 'test/system/**/*.test.ts' || failed=1
   fi
   return "$failed"
 }
