@@ -20,6 +20,7 @@ const STAMP = ['xid', 'cluster']
  */
 export async function migrateToLatest(connection: Connection, grantTo?: string): Promise<string[]> {
   const pool = new pg.Pool({ max: 2, ...poolConfig(connection) })
+  pool.on('error', () => undefined)
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) })
   try {
     const migrator = new Migrator({ db, provider: { getMigrations } })

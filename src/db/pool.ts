@@ -24,7 +24,7 @@ export function openPool(connection: Connection, onIdleError: (error: Error) => 
     max,
     ...poolConfig(connection),
   })
-  pool.on('error', onIdleError)
+  listen(pool, onIdleError)
   return { pool, db: new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) }) }
 }
 
@@ -48,8 +48,17 @@ export function openHotPool(
       await client.query(KEYED_PLANS)
     },
   })
-  pool.on('error', onIdleError)
+  listen(pool, onIdleError)
   return pool
+}
+
+/**
+ * The pool listens to its idle connections only. One that breaks while a transaction holds it and nothing
+ * runs on it would end the process, unless somebody listens; its next statement fails and tells.
+ */
+function listen(pool: pg.Pool, onIdleError: (error: Error) => void): void {
+  pool.on('error', onIdleError)
+  pool.on('connect', (client) => client.on('error', () => undefined))
 }
 
 const KEYED_PLANS = [

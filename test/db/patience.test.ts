@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { sql } from 'kysely'
 import { createLanes } from '../../src/db/batch.ts'
 import { openHouse } from '../support/house.ts'
 import { tellStory } from '../support/story.ts'
@@ -60,4 +61,23 @@ test('lanes run so many at once, the others in the order they came, also after a
     results.map(({ status }) => status),
     ['rejected', 'fulfilled', 'fulfilled', 'fulfilled'],
   )
+})
+
+test('a connection that is cut between two statements of a transaction fails the next one and nothing else', async () => {
+  const { db, pool } = house.deps
+  const begun = db.transaction().execute(async (tx) => {
+    const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(tx)
+    await pool.query('select pg_terminate_backend($1)', [rows[0]?.pid])
+    // Long enough for the news to arrive: the connection is closed once its backend is gone.
+    for (;;) {
+      const { rowCount } = await pool.query('select 1 from pg_stat_activity where pid = $1', [
+        rows[0]?.pid,
+      ])
+      if (rowCount === 0) break
+    }
+    await new Promise((resolve) => setImmediate(resolve))
+    await sql`select 1`.execute(tx)
+  })
+  await assert.rejects(begun)
+  assert.equal((await pool.query('select 1 as one')).rows[0].one, 1)
 })

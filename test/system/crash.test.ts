@@ -28,7 +28,9 @@ test('every ID-JAG that a client received is on record after the server is kille
   for (const blow of ['server', 'database', 'server', 'database'] as const) {
     const load = await underLoad(server, place)
     t.after(load.end)
-    await until(() => load.received.length >= ENOUGH)
+    const told = () =>
+      `${blow}: ${load.received.length} received, last ${load.last()}\n${server.output().slice(-4_000)}`
+    await until(() => load.received.length >= ENOUGH, told)
     if (blow === 'server') {
       await server.kill()
       await load.end()
@@ -36,15 +38,15 @@ test('every ID-JAG that a client received is on record after the server is kille
     } else {
       const before = await place.pid()
       process.kill(before, 'SIGKILL')
-      await until(async () => (await place.pid().catch(() => before)) !== before)
+      await until(async () => (await place.pid().catch(() => before)) !== before, told)
       await until(async () => {
         // A kept connection may still lead to the server that was killed before.
         const ready = await server.inject({ method: 'GET', url: '/readyz' }).catch(() => undefined)
         return ready?.status === 200
-      })
+      }, told)
       // It serves again by itself.
       const enough = load.received.length + 50
-      await until(() => load.received.length >= enough)
+      await until(() => load.received.length >= enough, told)
       await load.end()
     }
     received.push(...load.received)
@@ -90,7 +92,7 @@ test('a server asked to stop answers what it has read, reads nothing more, and e
         count++
       }
     })
-    await until(() => answered.length >= 200)
+    await until(() => answered.length >= 200, server.output)
     server.child.kill(signal)
     await Promise.all(callers)
     assert.equal(await server.ended, 0, server.output())
@@ -122,17 +124,22 @@ async function underLoad(server: Doors, place: Embedded) {
   await db.destroy()
   const received: Received[] = []
   let over = false
+  let last = ''
   const callers = Array.from({ length: CALLERS }, async (_, index) => {
     while (!over) {
       const single = index % 3 > 0 ? once.pop() : undefined
       const of = single ?? (often[index % often.length] as Contestant)
-      const answer = await exchange(server, of).catch(() => undefined)
+      const answer = await exchange(server, of).catch((error) => {
+        last = String(error)
+      })
+      if (answer) last = `${answer.status} ${answer.status === 200 ? '' : answer.text}`
       if (answer?.status === 200) received.push({ of, jti: jtiOf(answer), once: !!single })
       else if (!over) await pause(20)
     }
   })
   return {
     received,
+    last: () => last,
     async end() {
       over = true
       await Promise.all(callers)
@@ -161,10 +168,13 @@ async function assertOnRecord(place: Embedded, received: Received[]): Promise<vo
 
 const jtiOf = ({ body }: Answer) => decodeJwt(body.access_token).jti as string
 
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+async function until(
+  condition: () => boolean | Promise<boolean>,
+  told: () => string,
+): Promise<void> {
   const patience = AbortSignal.timeout(60_000)
   while (!(await condition())) {
-    assert.ok(!patience.aborted, 'it does not come')
+    assert.ok(!patience.aborted, told())
     await pause(10)
   }
 }
