@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Reason } from '../audit/reason.ts'
 import type { AuthMethod } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
@@ -99,7 +99,7 @@ async function byAssertion(
     agent,
     credential_id: key.credential_id,
     assertion: {
-      digest: createHash('sha256').update(`${agent.id}\n${jti}`).digest(),
+      digest: hash('sha256', `${agent.id}\n${jti}`, 'buffer'),
       // Remembered as long as any replica's clock may still think it unexpired.
       expires_at: fromNumericDate(Math.ceil(exp) + 2 * SKEW),
     },

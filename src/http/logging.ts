@@ -55,8 +55,9 @@ export function createLogger(
   const out =
     logFormat === 'pretty'
       ? pretty({ sync: true, ...(destination && { destination }) })
-      : destination
-  return out ? pino(options, out) : pino(options)
+      : // No request waits for its line to be written; what is not, is flushed when the process exits.
+        (destination ?? pino.destination({ sync: false }))
+  return pino(options, out)
 }
 
 /** Fastify's own lines are off (`disableRequestLogging`): this is the one, and the request's measure. */

@@ -4,6 +4,19 @@
  * fragment (RFC 8707 §2, TX-08).
  */
 export function normaliseResource(value: string): string | undefined {
+  const known = normalised.get(value)
+  if (known !== undefined || normalised.has(value)) return known
+  if (normalised.size >= MOST_NORMALISED) normalised.clear()
+  const result = normalise(value)
+  normalised.set(value, result)
+  return result
+}
+
+/** The same few identifiers are compared for every exchange, and parsing them costs more than the rest of it. */
+const MOST_NORMALISED = 1_000
+const normalised = new Map<string, string | undefined>()
+
+function normalise(value: string): string | undefined {
   if (!/^[A-Za-z][A-Za-z0-9+.-]*:/.test(value) || value.includes('#')) return undefined
   if (/[^\x21-\x7e]/.test(value) || /%(?![0-9A-Fa-f]{2})/.test(value)) return undefined
   const unescaped = value.replace(/%[0-9A-Fa-f]{2}/g, (encoded) => {

@@ -91,7 +91,7 @@ export function createRecordIssuance(pool: pg.Pool): RecordIssuance {
 
 const COLUMNS: ((of: Issuance) => unknown)[] = [
   (of) => of.jti,
-  (of) => of.at,
+  (of) => of.at.toISOString(),
   (of) => of.tenant_id,
   (of) => of.user_id,
   (of) => of.user_version,
@@ -110,13 +110,13 @@ const COLUMNS: ((of: Issuance) => unknown)[] = [
   (of) => of.family_id,
   (of) => of.refresh_hash,
   (of) => of.assertion_digest,
-  (of) => of.assertion_expires_at,
+  (of) => of.assertion_expires_at?.toISOString() ?? null,
   // unnest would flatten arrays of arrays, so lists travel as words: neither scopes nor URIs hold spaces.
   (of) => of.resources.join(' '),
   (of) => of.scopes.join(' '),
   (of) => of.kid,
-  (of) => of.auth_time,
-  (of) => of.expires_at,
+  (of) => of.auth_time.toISOString(),
+  (of) => of.expires_at.toISOString(),
   (of) => of.agent_context_id,
   (of) => of.request_id,
 ]

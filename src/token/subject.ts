@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { AgentFacts } from '../agents/authenticate.ts'
 import type { Reason } from '../audit/reason.ts'
 import type { Deps } from '../deps.ts'
@@ -101,7 +101,7 @@ function isOurIdToken(keys: KeyRing, token: string, jws: DecodedJws): boolean {
   // Asked every time, so that a key that is no longer accepted takes its tokens with it.
   const key = keys.verificationKey('id_token', kid)
   if (key === undefined) return false
-  const digest = createHash('sha256').update(token).digest('base64')
+  const digest = hash('sha256', token, 'base64')
   if (remembered.get(digest) === kid) return true
   if (!verifyJws(jws, key.alg, key.key)) return false
   if (remembered.size >= MOST_REMEMBERED)
