@@ -37,11 +37,10 @@ test('an account nobody has is limited in the same way', async () => {
   assert.equal((await attempt()).status, 429)
 })
 
-test('spellings that find the same account are tries at the same account', async (t) => {
+test('spellings that find the same account are tries at the same account, and others are not', async () => {
   const { rows } = await sql<{ same: boolean }>`select lower('İ') = 'i' as same`.execute(
     house.deps.db,
   )
-  if (!rows[0]?.same) return t.skip('this database tells them apart')
   const { email } = await enrolUser(house, { email: 'iiii@orbit.example' })
   const there = browser(house)
   const page = await there.get('/sign-in')
@@ -50,7 +49,10 @@ test('spellings that find the same account are tries at the same account', async
     const spelling = [...'iiii'].map((i, at) => (count & (1 << at) ? 'İ' : i)).join('')
     assert.equal((await attempt(`${spelling}@ORBIT.example`, wrong)).status, 403)
   }
-  assert.equal((await attempt(email, PASSWORD)).status, 429)
+  // Whether İ is another spelling of i is for the database's locale to say; where it is not, nothing was tried.
+  const right = await attempt(email, PASSWORD)
+  if (rows[0]?.same) assert.equal(right.status, 429)
+  else assert.equal(right.url, '/account')
 })
 
 test('a success forgets the failures before it', async () => {
