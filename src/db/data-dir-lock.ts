@@ -16,12 +16,15 @@ export type DataDirLock = { release(): void }
 
 const SQLITE_BUSY = 5
 
+/** Milliseconds: a process that was just killed holds its lock until the kernel has taken it apart. */
+const PATIENCE = 2_000
+
 /** @throws EmbeddedPostgresError when another process holds the lock or the folder refuses it. */
 export function lockDataDir(dataDir: string): DataDirLock {
   const path = join(dataDir, 'lock')
   let file: DatabaseSync | undefined
   try {
-    file = new DatabaseSync(path, { timeout: 0 })
+    file = new DatabaseSync(path, { timeout: PATIENCE })
     // Whoever may read the file may lock it too.
     chmodSync(path, 0o600)
     // The holder's id goes in first, in a transaction of its own: a refused process can still read

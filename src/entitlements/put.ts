@@ -15,6 +15,7 @@ import {
   type Pair,
   shareAgent,
   shareAudience,
+  shareTenantOf,
   updateEntitlement,
 } from './queries.ts'
 import type { GivenEntitlement } from './schema.ts'
@@ -106,8 +107,9 @@ export async function putEntitlement(
   return { entitlement, created: false }
 }
 
-/** Agent before audience: the order of locks. */
+/** Tenant, agent, audience: the order of locks. The insert's foreign key would come for the tenant too late. */
 async function requireParties(tx: Db, of: Pair) {
+  await shareTenantOf(tx, of.agent_id)
   const agent = await shareAgent(tx, of.agent_id)
   if (agent === undefined) throw notFound('agent')
   const audience = await shareAudience(tx, of.audience_id)

@@ -114,6 +114,15 @@ export function updateEntitlement(
     .executeTakeFirstOrThrow()
 }
 
+/** Holds the tenant of an agent, so that nobody ends it before this transaction has ended. */
+export const shareTenantOf = (tx: Db, agentId: string) =>
+  tx
+    .selectFrom('tenants')
+    .select('id')
+    .where('id', '=', (eb) => eb.selectFrom('agents').select('tenant_id').where('id', '=', agentId))
+    .forShare()
+    .executeTakeFirst()
+
 /** The agent, locked `for share`: it stays as it is until this transaction has committed. */
 export function shareAgent(
   db: Db,
