@@ -5,6 +5,7 @@ import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { invalid, notFound, ProblemError } from '../http/problem.ts'
 import { readInstant } from '../http/shapes.ts'
+import { describeAudience } from './audience.ts'
 import { canOwn, findAudience, lockAudience, updateAudience } from './queries.ts'
 import type { Audience, AudiencePatch } from './schema.ts'
 import { patchSettings } from './settings.ts'
@@ -47,7 +48,7 @@ export async function changeAudience(
   }
   const names = Object.keys(next) as (keyof typeof next)[]
   const changed = names.filter((name) => !isDeepStrictEqual(next[name], before[name]))
-  if (changed.length === 0) return before
+  if (changed.length === 0) return describeAudience(before)
   const now = deps.now()
   const audience = await updateAudience(tx, id, {
     ...next,
@@ -62,7 +63,7 @@ export async function changeAudience(
     audience_id: id,
     detail: { changed },
   })
-  return audience
+  return describeAudience(audience)
 }
 
 const patchInstant = (pointer: string, before: Date | null, given: string | null | undefined) =>

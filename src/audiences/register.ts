@@ -6,6 +6,7 @@ import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { invalid, ProblemError } from '../http/problem.ts'
 import { readInstant } from '../http/shapes.ts'
+import { describeAudience } from './audience.ts'
 import { canOwn, insertAudience, tenantExists } from './queries.ts'
 import type { Audience, NewAudience } from './schema.ts'
 import { checkIssuer, NO_SETTINGS, patchSettings } from './settings.ts'
@@ -53,5 +54,5 @@ export async function registerAudience(
     tenant_id,
     audience_id: audience.id,
   })
-  return audience
+  return describeAudience(audience)
 }

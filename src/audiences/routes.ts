@@ -6,6 +6,7 @@ import { ListOf, listPage, readList } from '../http/list.ts'
 import { notFound } from '../http/problem.ts'
 import { Problem } from '../http/problem-schema.ts'
 import { IdParam, refuseFixed } from '../http/shapes.ts'
+import { describeAudience } from './audience.ts'
 import { changeAudience } from './change.ts'
 import { findAudience, listAudiences } from './queries.ts'
 import { registerAudience } from './register.ts'
@@ -29,8 +30,10 @@ export const audienceRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
         response: { 200: ListOf(Audience), '4xx': Problem },
       },
     },
-    async ({ query }) =>
-      listPage(await listAudiences(deps.db, query, readList(query)), query.limit),
+    async ({ query }) => {
+      const page = listPage(await listAudiences(deps.db, query, readList(query)), query.limit)
+      return { ...page, data: page.data.map(describeAudience) }
+    },
   )
 
   app.post(
@@ -65,7 +68,7 @@ export const audienceRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
     async ({ params }) => {
       const audience = await findAudience(deps.db, params.id)
       if (audience === undefined) throw notFound('audience')
-      return audience
+      return describeAudience(audience)
     },
   )
 

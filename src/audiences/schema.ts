@@ -7,6 +7,26 @@ const PROFILES = ['idjag', 'mcp-ema', 'authmd-0.1', 'authmd-0.2', 'authmd-head']
 const STATUSES = ['active', 'suspended', 'retired'] as const
 const CLAIMS = ['email', 'phone', 'name', 'tenant', 'act', 'aud_sub', 'aud_tenant'] as const
 
+/**
+ * A type of RFC 9396, alone or with what a user is to read of it. One schema of two types rather than a
+ * union, so that a fault is told at the member it is in.
+ */
+const DetailsType = Type.Unsafe<string | { type: string; description?: string }>({
+  ...Line(128),
+  ...Type.Object(
+    {
+      type: Line(128, { examples: ['payment'] }),
+      description: Type.Optional(
+        Line(500, { description: 'For the consent page', examples: ['Make a payment'] }),
+      ),
+    },
+    { additionalProperties: false },
+  ),
+  type: ['string', 'object'],
+  examples: ['payment'],
+})
+export type GivenDetailsType = Static<typeof DetailsType>
+
 const ShownResource = Type.Object(
   {
     identifier: Type.String({ examples: ['https://api.chat.example/'] }),
@@ -16,6 +36,7 @@ const ShownResource = Type.Object(
         { additionalProperties: false },
       ),
     ),
+    authorization_details_types: Type.Optional(Type.Array(DetailsType)),
   },
   { additionalProperties: false },
 )
@@ -68,9 +89,9 @@ const Resource = Type.Object(
       { maxItems: 200 },
     ),
     authorization_details_types: Type.Optional(
-      Type.Array(Type.String({ maxLength: 128 }), {
+      Type.Array(DetailsType, {
         maxItems: 100,
-        description: 'Not supported yet: none',
+        description: 'The types of authorization details (RFC 9396) it knows',
       }),
     ),
   },

@@ -2,6 +2,7 @@
 import type { AudienceResource, Profile } from '../db/tables.ts'
 import { invalid } from '../http/problem.ts'
 import { normaliseResource, parseWebUrl } from '../oauth/uri.ts'
+import { readType } from './audience.ts'
 import type { AudiencePatch } from './schema.ts'
 
 export type Settings = {
@@ -84,7 +85,7 @@ export function checkIssuer(issuer: string, self: string, allowLoopbackHttp: boo
 
 function readResources(given: NonNullable<AudiencePatch['resources']>): AudienceResource[] {
   const seen = new Set<string>()
-  return given.map(({ identifier, scopes }, index) => {
+  return given.map(({ identifier, scopes, authorization_details_types }, index) => {
     const pointer = `/resources/${index}`
     const normalised = normaliseResource(identifier)
     if (normalised === undefined) {
@@ -92,12 +93,18 @@ function readResources(given: NonNullable<AudiencePatch['resources']>): Audience
     }
     if (seen.has(normalised)) throw invalid(`${pointer}/identifier`, 'is named twice')
     seen.add(normalised)
-    const names = scopes.map(({ name }) => name)
-    const repeated = names.findIndex((name, at) => names.indexOf(name) !== at)
-    if (repeated >= 0) throw invalid(`${pointer}/scopes/${repeated}/name`, 'is named twice')
-    return { identifier, scopes }
+    const scope = firstRepeated(scopes.map(({ name }) => name))
+    if (scope >= 0) throw invalid(`${pointer}/scopes/${scope}/name`, 'is named twice')
+    const types = authorization_details_types?.map(readType)
+    const type = firstRepeated(types?.map((one) => one.type) ?? [])
+    if (type >= 0) throw invalid(`${pointer}/authorization_details_types/${type}`, 'is named twice')
+    return { identifier, scopes, ...(types && { authorization_details_types: types }) }
   })
 }
+
+/** Its index, or -1. */
+const firstRepeated = (names: readonly string[]): number =>
+  names.findIndex((name, at) => names.indexOf(name) !== at)
 
 /** As registered, however they were written here. */
 function readDefaultResources(given: string[], resources: AudienceResource[]): string[] {

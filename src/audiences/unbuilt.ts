@@ -38,10 +38,6 @@ function firstUnbuilt(given: Given): { pointer: string; detail: string } | undef
   }
   const claim = given.claims?.findIndex((name) => CLAIMS.includes(name)) ?? -1
   if (claim >= 0) return { pointer: `/claims/${claim}`, detail: leaveOut }
-  const typed = given.resources?.findIndex((one) => one.authorization_details_types?.length) ?? -1
-  if (typed >= 0) {
-    return { pointer: `/resources/${typed}/authorization_details_types`, detail: leaveOut }
-  }
   const asked = Object.entries({
     aliases: given.aliases?.length,
     sector: given.sector,

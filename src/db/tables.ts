@@ -101,6 +101,8 @@ export type Profile = 'idjag' | 'mcp-ema' | 'authmd-0.1' | 'authmd-0.2' | 'authm
 export type AudienceResource = {
   identifier: string
   scopes: { name: string; description?: string }[]
+  /** Of RFC 9396; the description is for the consent page. */
+  authorization_details_types?: { type: string; description?: string }[]
 }
 
 type AudiencesTable = {

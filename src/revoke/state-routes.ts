@@ -3,6 +3,7 @@ import Type from 'typebox'
 import { describeAgent } from '../agents/agent.ts'
 import { findAgent } from '../agents/queries.ts'
 import { Agent } from '../agents/schema.ts'
+import { describeAudience } from '../audiences/audience.ts'
 import { findAudience } from '../audiences/queries.ts'
 import { Audience } from '../audiences/schema.ts'
 import type { Deps } from '../deps.ts'
@@ -65,7 +66,7 @@ export const stateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
           const ended = await moveAudience(tx, deps, { id, to, reason: body?.reason }, admin)
           const audience = await findAudience(tx, id)
           if (!audience) throw notFound('audience')
-          return { ...audience, ...ended }
+          return { ...describeAudience(audience), ...ended }
         }),
     )
   }

@@ -92,6 +92,12 @@ test('an issuer is registered once in a tenant, until its audience is retired', 
 })
 
 const scopes = (...names: string[]) => names.map((name) => ({ name }))
+const faultyTypes = (...cases: [why: string, types: unknown, pointer: string][]): typeof REFUSED =>
+  cases.map(([why, authorization_details_types, at]) => [
+    `with a type ${why}`,
+    { resources: [chat, { identifier: `${API}pay`, scopes: [], authorization_details_types }] },
+    `/resources/1/authorization_details_types${at}`,
+  ])
 const REFUSED: [why: string, body: object, pointer: string][] = [
   ['without an issuer', { issuer: undefined }, '/issuer'],
   ['at a plain http issuer', { issuer: 'http://auth.example' }, '/issuer'],
@@ -133,6 +139,21 @@ const REFUSED: [why: string, body: object, pointer: string][] = [
     { resources: [{ identifier: API, scopes: scopes('a', 'b', 'a') }] },
     '/resources/0/scopes/2/name',
   ],
+  ...faultyTypes(
+    ['of details that is empty', [''], '/0'],
+    ['of details that is a number', ['payment', 7], '/1'],
+    ['of details that is too long', ['a'.repeat(129)], '/0'],
+    ['of details on two lines', [{ type: 'pay\nment' }], '/0/type'],
+    ['of details without a name', [{ description: 'Pay' }], '/0/type'],
+    [
+      'of details with a blank description',
+      [{ type: 'payment', description: ' ' }],
+      '/0/description',
+    ],
+    ['of details with an unknown member', [{ type: 'payment', schema: {} }], '/0/schema'],
+    ['of details named twice', ['payment', 'account', { type: 'payment' }], '/2'],
+    ['of details that is not in a list', 'payment', ''],
+  ),
   ['with a default scope of nobody', { default_scopes: ['chat.delete'] }, '/default_scopes/0'],
   [
     'with a default resource of somebody else',
@@ -176,10 +197,6 @@ const UNBUILT: [body: object, pointer: string][] = [
   [{ claims: ['aud_tenant'] }, '/claims/0'],
   [{ id_jag_signing_alg: 'EdDSA' }, '/id_jag_signing_alg'],
   [{ id_jag_signing_alg: 'none' }, '/id_jag_signing_alg'],
-  [
-    { resources: [{ ...chat, authorization_details_types: ['payment'] }] },
-    '/resources/0/authorization_details_types',
-  ],
 ]
 for (const [body, pointer] of UNBUILT) {
   test(`${JSON.stringify(body)} is not built yet and refused by name`, async () => {
@@ -267,6 +284,34 @@ test('a patch that changes nothing leaves no trace', async () => {
     .where('audience_id', '=', audience.id)
     .execute()
   assert.deepEqual(events, [{ type: 'audience.created' }])
+})
+
+test('the types of authorization details are shown as they were written, at every call (TX-15)', async () => {
+  const described = { type: 'payment', description: 'Make a payment' }
+  const types = ['account', described]
+  const resources = [{ ...chat, authorization_details_types: types }]
+  const audience = await register({ resources })
+  assert.deepEqual(audience.resources, resources)
+  const shown = async (method: 'GET' | 'POST' | 'PATCH', path = '', body?: object) =>
+    (await house.admin(method, `/audiences${path}`, body)).body
+  const at = `/${audience.id}`
+  assert.deepEqual(await shown('GET', at), audience)
+  const query = `?issuer=${encodeURIComponent(audience.issuer)}`
+  assert.deepEqual((await shown('GET', query)).data, [audience])
+  for (const verb of ['suspend', 'resume'])
+    assert.deepEqual((await shown('POST', `${at}/${verb}`, {})).resources, resources)
+
+  const longer = [{ ...chat, authorization_details_types: [{ type: 'account' }, described] }]
+  house.wait(1)
+  const before = await shown('GET', at)
+  assert.deepEqual(
+    await shown('PATCH', at, { resources: longer }),
+    before,
+    'the same in other words',
+  )
+  const none = [{ ...chat, authorization_details_types: [] }]
+  assert.deepEqual((await shown('PATCH', at, { resources: none })).resources, none)
+  assert.deepEqual((await shown('PATCH', at, { resources: [chat] })).resources, [chat])
 })
 
 test('suspend and resume, each twice without harm; retiring is final', async () => {

@@ -1,0 +1,20 @@
+import type { AudienceResource, Row } from '../db/tables.ts'
+import type { Audience, GivenDetailsType } from './schema.ts'
+
+/** An audience as the API shows it. */
+export const describeAudience = (row: Row<'audiences'>): Audience => ({
+  ...row,
+  resources: row.resources.map(({ authorization_details_types: types, ...resource }) => ({
+    ...resource,
+    ...(types && { authorization_details_types: types.map(shownType) }),
+  })),
+})
+
+type DetailsType = NonNullable<AudienceResource['authorization_details_types']>[number]
+
+/** However it was written, a type is kept in one form and shown in the shortest that says all of it. */
+export const readType = (given: GivenDetailsType): DetailsType =>
+  typeof given === 'string' ? { type: given } : given
+
+const shownType = (kept: DetailsType): GivenDetailsType =>
+  kept.description === undefined ? kept.type : kept
