@@ -1,8 +1,8 @@
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto'
 import type { Deps } from '../deps.ts'
 import type { DecodedJws, VerificationAlg } from '../oauth/jws.ts'
+import { faultOfRsa } from '../oauth/rsa-bounds.ts'
 import type { LiveCredential } from './authenticate.ts'
-import { faultOfRsa } from './rsa-bounds.ts'
 
 /** A client's public key, imported, with the one algorithm it may be used with. */
 export type ClientKey = {

@@ -1,7 +1,7 @@
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto'
 import { calculateJwkThumbprint } from 'jose'
 import { invalid } from '../http/problem.ts'
-import { faultOfRsa } from './rsa-bounds.ts'
+import { faultOfRsa } from '../oauth/rsa-bounds.ts'
 
 /** A key as it is kept: the members that make it, written the one canonical way, and its name. */
 export type PublicJwk = { kid: string; jwk: Record<string, unknown> }
