@@ -69,6 +69,7 @@ function patchedColumns(before: Row<'agents'>, patch: AgentPatch, now: Date) {
     redirect_uris = before.redirect_uris,
     grant_types = before.grant_types,
     id_token_signed_response_alg = before.id_token_signed_response_alg,
+    dpop_bound_access_tokens = before.dpop_bound_access_tokens,
   } = patch
   return {
     name,
@@ -83,6 +84,7 @@ function patchedColumns(before: Row<'agents'>, patch: AgentPatch, now: Date) {
     redirect_uris: redirect_uris ?? [],
     grant_types: grant_types ?? standardGrantTypes(before.token_endpoint_auth_method),
     id_token_signed_response_alg: id_token_signed_response_alg ?? 'RS256',
+    dpop_bound_access_tokens: dpop_bound_access_tokens ?? false,
   }
 }
 

@@ -38,6 +38,7 @@ export async function enrolAgent(
     grant_types = standardGrantTypes(method),
     redirect_uris = [],
     id_token_signed_response_alg = 'RS256',
+    dpop_bound_access_tokens = false,
     tenant_id = DEFAULT_TENANT,
   } = given
   refuseUnbuilt(given)
@@ -61,6 +62,7 @@ export async function enrolAgent(
     redirect_uris,
     grant_types,
     id_token_signed_response_alg,
+    dpop_bound_access_tokens,
     status: 'active',
     created_at: now,
     updated_at: now,

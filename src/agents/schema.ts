@@ -100,7 +100,9 @@ const grantTypes = Type.Array(Type.String({ maxLength: 100 }), {
   examples: [[GRANT.tokenExchange]],
 })
 const idTokenAlg = OneOf(ID_TOKEN_ALGS, { description: 'RS256 unless given' })
-const dpopBound = Type.Boolean({ description: 'Not supported yet: true is refused' })
+const dpopBound = Type.Boolean({
+  description: 'Every token request must carry a DPoP proof (RFC 9449 §5.2)',
+})
 
 export const NewAgent = Type.Object(
   {

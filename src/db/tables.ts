@@ -8,6 +8,9 @@ export type Tables = {
   agents: AgentsTable
   credentials: CredentialsTable
   audiences: AudiencesTable
+  audience_aliases: AudienceAliasesTable
+  audience_accounts: AudienceAccountsTable
+  pairwise_subjects: PairwiseSubjectsTable
   entitlements: EntitlementsTable
   delegations: DelegationsTable
   interactions: InteractionsTable
@@ -23,6 +26,11 @@ export type Tables = {
   issuances: IssuancesTable
   audit_events: AuditEventsTable
   seals: SealsTable
+  trusted_issuers: TrustedIssuersTable
+  upstream_accounts: UpstreamAccountsTable
+  actor_permissions: ActorPermissionsTable
+  blocks: BlocksTable
+  client_metadata_rules: ClientMetadataRulesTable
 }
 
 /** The database, or a transaction on it: what every query takes first. */
@@ -78,6 +86,12 @@ type AgentsTable = {
   redirect_uris: string[]
   grant_types: string[]
   id_token_signed_response_alg: string
+  dpop_bound_access_tokens: Generated<boolean>
+  /** Of an agent that is known by its client metadata document: its `client_id`. */
+  client_metadata_url: string | null
+  /** What of that document was last seen. */
+  client_metadata: JSONColumnType<Record<string, unknown>> | null
+  client_metadata_seen_at: Date | null
   status: 'requested' | 'active' | 'suspended' | 'retired'
   status_reason: string | null
   created_at: Date
@@ -96,6 +110,9 @@ type CredentialsTable = {
   created_at: Date
   ended_at: Date | null
 }
+
+/** An entry of authorization details (RFC 9396 §2). */
+export type Detail = { type: string } & Record<string, unknown>
 
 export type Profile = 'idjag' | 'mcp-ema' | 'authmd-0.1' | 'authmd-0.2' | 'authmd-head'
 export type AudienceResource = {
@@ -116,6 +133,11 @@ type AudiencesTable = {
   default_resources: string[]
   claims: string[]
   subject_type: 'public' | 'pairwise'
+  /** Of a pairwise audience: those of one sector are told the same `sub`. */
+  sector: string | null
+  /** Authentication context classes it accepts; none: any. */
+  acr_values: Generated<string[]>
+  dpop_required: Generated<boolean>
   /** Seconds. */
   max_auth_age: number | null
   /** Seconds. */
@@ -138,6 +160,8 @@ type EntitlementsTable = {
   scopes: string[]
   /** Null: every resource of the audience. */
   resources: string[] | null
+  /** Null: every type that the audience catalogues. */
+  authorization_details_types: string[] | null
   consent: 'user' | 'admin'
   expires_at: Date | null
   created_at: Date
@@ -154,9 +178,13 @@ type DelegationsTable = {
   scopes: string[]
   /** Null: every resource the entitlement allows. */
   resources: string[] | null
+  /** Null: whatever the entitlement allows. */
+  authorization_details: ColumnType<Detail[] | null, string | null | undefined, string | null>
   /** What the audience may be told of the user beside `sub`. */
   claims: string[]
   mode: 'once' | 'always'
+  /** It outlives the session of its user: the agent may use it with its refresh token. */
+  offline: Generated<boolean>
   source: 'user' | 'admin' | 'policy'
   sub_asserted: string
   text_version: string | null
@@ -178,7 +206,8 @@ type InteractionsTable = {
   audience_id: string
   scopes: string[]
   resources: string[]
-  /** Digest of scopes and resources, for an index: they themselves may be longer than it can hold. */
+  authorization_details: ColumnType<Detail[], string | undefined, string>
+  /** Digest of scopes, resources and details, for an index: they themselves may be longer than it can hold. */
   question: Buffer
   status: Generated<'open' | 'granted' | 'denied' | 'expired'>
   created_at: Date
@@ -194,6 +223,7 @@ type SessionsTable = {
   token_hash: Buffer
   auth_time: Date
   amr: string[]
+  acr: string | null
   /** The first session of this user in this browser, when this one came of signing in again. */
   continues: string | null
   created_at: Date
@@ -209,6 +239,8 @@ type RefreshTokenFamiliesTable = {
   user_id: string
   session_id: string
   scope: string[]
+  /** Thumbprint of the key that its tokens are bound to. */
+  dpop_jkt: string | null
   created_at: Date
   expires_at: Date
   ended_at: Date | null
@@ -234,6 +266,8 @@ type AuthorizationCodesTable = {
   code_challenge: string
   nonce: string | null
   scope: string[]
+  /** Thumbprint of the key that has to redeem it. */
+  dpop_jkt: string | null
   created_at: Date
   expires_at: Date
   consumed_at: Date | null
@@ -241,6 +275,7 @@ type AuthorizationCodesTable = {
   family_id: string | null
 }
 
+/** Digests of what was presented once: client assertions, actor tokens, DPoP proofs. */
 type SpentAssertionsTable = { digest: Buffer; tenant_id: Generated<string>; expires_at: Date }
 
 export type KeyPurpose = 'id_token' | 'id_jag' | 'seal'
@@ -312,12 +347,18 @@ type IssuancesTable = {
   audience_id: string
   delegation_id: string
   credential_id: string | null
-  session_id: string
+  /** Null for a subject of a trusted issuer. */
+  session_id: string | null
   family_id: string | null
+  trusted_issuer_id: string | null
+  /** Who acts for the agent, newest first. */
+  actor_ids: string[] | null
+  authorization_details_types: string[] | null
+  dpop_jkt: string | null
   resources: string[]
   scopes: string[]
   kid: string
-  auth_time: Date
+  auth_time: Date | null
   expires_at: Date
   agent_context_id: string | null
   request_id: string | null
@@ -362,4 +403,88 @@ type SealsTable = {
   kid: string
   signature: string
   hash: Buffer
+}
+
+type AudienceAliasesTable = { tenant_id: string; alias: string; audience_id: string }
+
+type AudienceAccountsTable = {
+  user_id: string
+  audience_id: string
+  tenant_id: Generated<string>
+  aud_sub: string
+  aud_tenant: string | null
+  created_at: Date
+  updated_at: Date
+}
+
+type PairwiseSubjectsTable = {
+  user_id: string
+  sector: string
+  tenant_id: Generated<string>
+  sub: string
+  created_at: Date
+}
+
+/** Of every rule: who made it and until when it holds. */
+type RuleColumns = {
+  id: string
+  tenant_id: Generated<string>
+  expires_at: Date | null
+  reason: string | null
+  created_at: Date
+  created_by: string
+  ended_at: Date | null
+}
+
+/** A client of a trusted issuer, and the agents that may present the tokens made for it. */
+export type UpstreamClient = { client_id: string; agent_ids: string[] }
+
+type TrustedIssuersTable = RuleColumns & {
+  issuer: string
+  /** Null: found by discovery. */
+  jwks_uri: string | null
+  clients: JSONColumnType<UpstreamClient[]>
+  /** Which claim of its tokens says what. */
+  claim_mapping: JSONColumnType<Record<string, string>>
+  /** What happens to a subject that is not linked to a user yet. */
+  provisioning: 'link' | 'create' | 'refuse'
+  trust_auth_time: boolean
+  trust_contacts: boolean
+}
+
+type UpstreamAccountsTable = {
+  tenant_id: string
+  issuer: string
+  subject: string
+  user_id: string
+  created_at: Date
+  created_by: string
+}
+
+type ActorPermissionsTable = RuleColumns & {
+  /** Who is acted for: the client that presents the actor token, or the actor before. */
+  agent_id: string
+  actor_id: string
+  /** Null: any. */
+  user_id: string | null
+  audience_id: string | null
+  scopes: string[] | null
+}
+
+type BlocksTable = RuleColumns & {
+  /** Null: any. One at least is named. */
+  user_id: string | null
+  agent_id: string | null
+  audience_id: string | null
+}
+
+type ClientMetadataRulesTable = RuleColumns & {
+  /** One of the two. */
+  url: string | null
+  host: string | null
+  /** For the agents that come of it. */
+  owner_id: string
+  purpose: string
+  environment: string | null
+  agent_expires_at: Date
 }

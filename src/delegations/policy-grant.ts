@@ -32,6 +32,7 @@ export async function grantByPolicy(
       ...of,
       scopes: entitlement.scopes,
       resources: entitlement.resources,
+      authorization_details: null,
       claims: wantedClaims(audience),
       mode: 'always',
       source: 'policy',

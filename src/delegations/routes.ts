@@ -61,6 +61,5 @@ export const delegationRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, dep
 /** A field absent from the schema cannot leave. */
 const answer = (row: Row & { last_minted_at: Date | null }, now: Date): DelegationAnswer => ({
   ...row,
-  offline: false,
   status: effectiveStatus(row, now),
 })

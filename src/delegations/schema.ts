@@ -31,6 +31,11 @@ export const Delegation = Type.Object(
         examples: [['https://chat.example/api']],
       }),
     ),
+    authorization_details: Nullable(
+      Type.Array(Type.Object({ type: Type.String() }, { additionalProperties: true }), {
+        description: 'RFC 9396. Null: every type that the entitlement allows',
+      }),
+    ),
     claims: Type.Array(Type.String(), {
       description:
         'What the audience may be told of the user beside `sub`: what it asked for when this was allowed',

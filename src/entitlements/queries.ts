@@ -14,6 +14,7 @@ const COLUMNS = [
   'client_id',
   'scopes',
   'resources',
+  'authorization_details_types',
   'consent',
   'expires_at',
   'created_at',

@@ -20,6 +20,9 @@ export const Entitlement = Type.Object(
     resources: Nullable(
       Type.Array(Type.String(), { description: 'null: every resource of the audience' }),
     ),
+    authorization_details_types: Nullable(
+      Type.Array(Type.String(), { description: 'null: every type that the audience catalogues' }),
+    ),
     consent,
     expires_at: Nullable(Instant()),
     status,

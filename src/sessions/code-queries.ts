@@ -2,7 +2,9 @@ import { sql } from 'kysely'
 import type { Db, Row } from '../db/tables.ts'
 
 export type Code = Row<'authorization_codes'>
-export type NewCode = Omit<Code, 'consumed_at' | 'family_id'>
+export type NewCode = Omit<Code, 'consumed_at' | 'family_id' | 'dpop_jkt'> & {
+  dpop_jkt?: string | null
+}
 
 export async function insertCode(db: Db, code: NewCode): Promise<void> {
   await db.insertInto('authorization_codes').values(code).execute()

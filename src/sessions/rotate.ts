@@ -24,11 +24,14 @@ import {
 /** Begins a family. `withToken`: it holds a refresh token, which is returned and not kept. */
 export async function beginFamily(
   db: Db,
-  grant: Pick<NewFamily, 'tenant_id' | 'agent_id' | 'user_id' | 'session_id' | 'scope'>,
+  grant: Pick<NewFamily, 'tenant_id' | 'agent_id' | 'user_id' | 'session_id' | 'scope'> & {
+    dpop_jkt?: string | null
+  },
   { now, lifetime, withToken }: { now: Date; lifetime: number; withToken: boolean },
 ): Promise<{ id: string; refreshToken: string | undefined }> {
   const family = {
     id: newId('rtf'),
+    dpop_jkt: null,
     ...grant,
     created_at: now,
     expires_at: addSeconds(now, lifetime),

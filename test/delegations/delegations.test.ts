@@ -57,6 +57,7 @@ describe('a delegation made by an administrator', () => {
       audience_id: of.audience_id,
       scopes: ['chat.read', 'chat.write'],
       resources: [API],
+      authorization_details: [],
       claims: [],
       mode: 'always',
       source: 'admin',

@@ -62,6 +62,7 @@ test('the first PUT makes an entitlement, the next one replaces what it says', a
     client_id: 'orbit-planner',
     scopes: ['chat.read', 'files.read'],
     resources: [API, FILES],
+    authorization_details_types: null,
     consent: 'user',
     expires_at: '2099-01-01T00:00:00.000Z',
     status: 'active',
