@@ -76,7 +76,7 @@ test('from a 401 to a tool in the name of the user, and again when the token end
   assert.equal(
     first?.aud,
     server.issuer,
-    'as registered, without the slash of the metadata (TX-05)',
+    'as registered, without the slash that the app puts there (TX-05)',
   )
   assert.equal(first?.resource, server.url)
   assert.equal(first?.client_id, server.client.id, 'as the app knows the agent, not we (IJ-40)')
@@ -101,21 +101,22 @@ test('what the user allowed in part is granted in part, and the session opens', 
 })
 
 test('the helper alone reads the answer as we mean it (TX-05, TX-11)', async (t) => {
-  const { story, server, here, idToken } = await tell(t)
+  const registered = (url: string) => url.replace('localhost', 'LOCALHOST')
+  const { story, server, here, idToken } = await tell(t, { resource: registered })
   await story.delegate({ scopes: SCOPES })
   const { jwtAuthGrant, ...rest } = await requestJwtAuthorizationGrant({
     tokenEndpoint: `${ISSUER}/oauth2/token`,
     clientId: here.clientId,
     clientSecret: here.clientSecret,
     idToken,
-    // Its other form, which puts the slash there.
+    // Its other form, which adds a slash to the one and writes the host of the other small.
     audience: new URL(server.issuer),
-    resource: new URL(server.url),
+    resource: new URL(registered(server.url)),
     scope: 'docs.read',
   })
   assert.deepEqual(rest, { expiresIn: 300, scope: 'docs.read' })
   const { aud, resource } = decodeJwt(jwtAuthGrant)
-  assert.deepEqual([aud, resource], [server.issuer, server.url])
+  assert.deepEqual([aud, resource], [server.issuer, registered(server.url)])
 })
 
 for (const method of ['client_secret_post', 'private_key_jwt'] as const) {
@@ -171,7 +172,7 @@ const REFUSALS: Refused[] = [
   {
     what: 'the MCP server is no resource of the audience (TX-09)',
     error: 'invalid_target',
-    told: { resource: 'http://localhost:1/mcp' },
+    told: { resource: (url) => `${url}/other` },
   },
   {
     what: 'none of the scopes is open to the agent',
@@ -213,11 +214,17 @@ test('docs/agents.md shows what runs here', () => {
 })
 
 type Method = 'client_secret_post' | 'private_key_jwt'
-type Told = { method?: Method; audience?: object; resource?: string; scopes?: string[] }
+type Told = {
+  method?: Method
+  audience?: object
+  /** What is registered for the MCP server, when not its address. */
+  resource?: (url: string) => string
+  scopes?: string[]
+}
 
 /** An MCP server of its own, an agent enrolled for it, and the user's ID token; no delegation yet. */
 async function tell(t: TestContext, told: Told = {}) {
-  const { method = 'client_secret_post', scopes = SCOPES } = told
+  const { method = 'client_secret_post', scopes = SCOPES, resource = String } = told
   const server = await startMcpServer(t, { trusts: ISSUER })
   const catalogue = scopes.map((name) => ({ name }))
   const story = await tellStory(house, {
@@ -225,7 +232,7 @@ async function tell(t: TestContext, told: Told = {}) {
     audience: {
       issuer: server.issuer,
       profile: 'mcp-ema',
-      resources: [{ identifier: told.resource ?? server.url, scopes: catalogue }],
+      resources: [{ identifier: resource(server.url), scopes: catalogue }],
       ...told.audience,
     },
     entitlement: { client_id: server.client.id, scopes },
