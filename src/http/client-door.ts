@@ -13,6 +13,7 @@ export function oauthErrorHandler(
     request.log.error({ err: known.details.cause ?? error }, 'request failed')
   if (known.details.retryAfter !== undefined)
     reply.header('retry-after', String(known.details.retryAfter))
+  if (known.details.dpopNonce !== undefined) reply.header('dpop-nonce', known.details.dpopNonce)
   if (known.details.basicChallenge) reply.header('www-authenticate', 'Basic realm="agent-idp"')
   return reply
     .code(known.status)

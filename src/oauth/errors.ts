@@ -7,10 +7,13 @@ export type OAuthErrorCode =
   | 'invalid_grant'
   | 'invalid_scope'
   | 'invalid_target'
+  | 'invalid_authorization_details'
   | 'insufficient_user_authentication'
   | 'interaction_required'
   | 'access_denied'
   | 'unsupported_token_type'
+  | 'invalid_dpop_proof'
+  | 'use_dpop_nonce'
   | 'server_error'
   | 'temporarily_unavailable'
 
@@ -19,6 +22,8 @@ export type OAuthErrorDetails = {
   members?: Record<string, string | number>
   /** Seconds for `Retry-After`. */
   retryAfter?: number
+  /** For `DPoP-Nonce`: what the next proof has to hold (RFC 9449 §8). */
+  dpopNonce?: string
   /** Told to the log alone. */
   cause?: unknown
   /** Instead of the code's own status: 405 for a wrong method, 429 for a caller that asks too often. */
