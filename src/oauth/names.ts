@@ -23,6 +23,7 @@ export const TYP = {
   idToken: 'JWT',
   accessToken: 'at+jwt',
   clientAssertion: 'client-authentication+jwt',
+  dpopProof: 'dpop+jwt',
   seal: 'audit-seal+jwt',
 } as const
 

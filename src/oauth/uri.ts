@@ -7,7 +7,7 @@ export function normaliseResource(value: string): string | undefined {
   const known = normalised.get(value)
   if (known !== undefined || normalised.has(value)) return known
   if (normalised.size >= MOST_NORMALISED) normalised.clear()
-  const result = normalise(value)
+  const result = normaliseUri(value)
   normalised.set(value, result)
   return result
 }
@@ -16,7 +16,8 @@ export function normaliseResource(value: string): string | undefined {
 const MOST_NORMALISED = 1_000
 const normalised = new Map<string, string | undefined>()
 
-function normalise(value: string): string | undefined {
+/** The same without a memory: for what a caller may write in a new way each time. */
+export function normaliseUri(value: string): string | undefined {
   if (!/^[A-Za-z][A-Za-z0-9+.-]*:/.test(value) || value.includes('#')) return undefined
   if (/[^\x21-\x7e]/.test(value) || /%(?![0-9A-Fa-f]{2})/.test(value)) return undefined
   const unescaped = value.replace(/%[0-9A-Fa-f]{2}/g, (encoded) => {
