@@ -28,7 +28,7 @@ export function currentNonce([newest]: DpopNonceKeys, now: Date): string {
 export function isGoodNonce(keys: DpopNonceKeys, nonce: string, now: Date): boolean {
   const given = Buffer.from(nonce, 'base64url')
   if (given.toString('base64url') !== nonce) return false
-  const windows = new Set([-WINDOW, 0, AHEAD].map((seconds) => windowAt(now, seconds)))
+  const windows = new Set([0, -WINDOW, AHEAD].map((seconds) => windowAt(now, seconds)))
   return keys.some((key) => [...windows].some((window) => sameDigest(nonceOf(key, window), given)))
 }
 
