@@ -1,5 +1,6 @@
 import type { AudienceResource, Row } from '../db/tables.ts'
-import type { Audience, GivenDetailsType } from './schema.ts'
+import type { GivenDetailsType } from './resource-schema.ts'
+import type { Audience } from './schema.ts'
 
 /** An audience as the API shows it. */
 export const describeAudience = (row: Row<'audiences'>): Audience => ({
