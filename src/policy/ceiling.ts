@@ -5,17 +5,22 @@ export type Asked = { scopes: readonly string[]; resources: readonly string[] }
 export type Ceiling = { scopes: readonly string[]; resources: readonly string[] | null }
 export type Catalogue = { resources: readonly AudienceResource[] }
 
-/**
- * The scopes an audience knows: of the granted resources, or of all when none is named (rule 2).
- * Order is the catalogue's.
- */
-export function catalogueScopes(audience: Catalogue, resources: readonly string[]): Set<string> {
+/** The granted resources, or all of the audience's when none is named (rule 2). */
+export function reachedResources(
+  audience: Catalogue,
+  resources: readonly string[],
+): AudienceResource[] {
   const named = new Set(resources.map(identity))
-  const chosen = audience.resources.filter(
+  return audience.resources.filter(
     (resource) => named.size === 0 || named.has(identity(resource.identifier)),
   )
-  return new Set(chosen.flatMap((resource) => resource.scopes.map((scope) => scope.name)))
 }
+
+/** The scopes an audience knows for these resources. Order is the catalogue's. */
+export const catalogueScopes = (audience: Catalogue, resources: readonly string[]): Set<string> =>
+  new Set(
+    reachedResources(audience, resources).flatMap(({ scopes }) => scopes.map(({ name }) => name)),
+  )
 
 /** The audience's own spelling of a resource, compared as TX-11 says; undefined when it has none such. */
 export const registeredResource = (audience: Catalogue, resource: string): string | undefined =>
