@@ -8,7 +8,6 @@ export type OAuthErrorCode =
   | 'invalid_scope'
   | 'invalid_target'
   | 'invalid_authorization_details'
-  | 'invalid_authorization_details'
   | 'insufficient_user_authentication'
   | 'interaction_required'
   | 'access_denied'
