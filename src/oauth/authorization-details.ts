@@ -17,7 +17,7 @@ type Details = readonly AuthorizationDetail[]
 const LISTS = ['locations', 'actions', 'datatypes', 'privileges']
 
 const MOST_ENTRIES = 20
-/** In characters; with some twenty entries more would not fit into an ID-JAG. */
+/** In characters; an ID-JAG of 8 KiB has no room for more. */
 const LONGEST = 8192
 const LONGEST_TYPE = 128
 /** The array of entries is the first level. */
