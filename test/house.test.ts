@@ -39,6 +39,9 @@ const FLOORS: Record<string, string[]> = {
 
   revoke: [...RECORDS, 'policy', ...GROUND],
   ...fill(['sign-in', 'authorize', 'consent', 'token', 'discovery', 'account'], BELOW_FLOWS),
+
+  // The other side of the exchange. It stands beside the house, and may be taken away with the ground.
+  'relying-app': ['oauth'],
 }
 /** Beside the house: programs that start it or look at it. */
 const OUTSIDE = ['commands', 'demo']
@@ -61,7 +64,7 @@ const ROUTES = /(^|[/-])routes\.ts$/
 const QUERIES = /(^|[/-])queries\.ts$/
 const PAGES = /(^|[/-])pages?\.ts$/
 const NOUNS =
-  /^((oauth|policy)\/.*|token\/id-jag|delegations\/delegation|keys\/schedule|users\/user|agents\/agent|audiences\/audience|consent\/(question|choice|text)|audit\/(chain|merkle|reason)|sessions\/family|http\/(html|csrf|problem))\.ts$/
+  /^((oauth|policy)\/.*|token\/id-jag|delegations\/delegation|keys\/schedule|users\/user|agents\/agent|audiences\/audience|consent\/(question|choice|text)|audit\/(chain|merkle|reason)|sessions\/family|http\/(html|csrf|problem)|relying-app\/(assertion|unambiguous|times|rights|refusal|provider-document))\.ts$/
 
 const RULES: Rule[] = [
   {
@@ -94,6 +97,17 @@ const RULES: Rule[] = [
     imports: /^(commands|demo)\//,
   },
   {
+    rule: 'the house does not know what relying apps do, the demo does',
+    of: /./,
+    except: /^(relying-app|demo)\//,
+    imports: /^relying-app\//,
+  },
+  {
+    rule: 'a relying app needs jose, and nothing of the server',
+    of: /^relying-app\//,
+    imports: /^(?!jose$|node:|(relying-app|oauth)\/)/,
+  },
+  {
     rule: 'the private key stays in keys/: others see the key ring and, at start, open it',
     of: /./,
     except: /^(keys|commands)\/|^(app|start)\.ts$/,
@@ -109,7 +123,7 @@ const RULES: Rule[] = [
   { rule: 'pages ask no database', of: PAGES, imports: /^(kysely|pg)$/ },
   {
     rule: 'schemas are shapes alone',
-    of: /(^|\/)schema\.ts$/,
+    of: /(^|[/-])schema\.ts$/,
     imports: /^(kysely|pg|fastify|node:.*)$|(^|[/-])(queries|routes|pages)\.ts$/,
   },
   {
@@ -154,7 +168,7 @@ const RULES: Rule[] = [
   {
     rule: 'nobody calls the global fetch',
     of: /./,
-    except: /^demo\//,
+    except: /^demo\/|^relying-app\/fetch-document\.ts$/,
     says: /(?<![\w.])fetch\((?!\w+\??: )|\bglobalThis\.fetch\b/,
   },
   { rule: 'a room has no index', of: /(^|\/)index\.[jt]s$/, says: /^/ },

@@ -1,11 +1,17 @@
 /**
  * A small relying app: an authorization server that takes ID-JAGs, and the API behind it. It knows the
- * identity provider by its URL alone and shares no code, database or secret with it.
+ * identity provider by its URL alone and shares no database and no secret with it; its code is what any
+ * relying app may take, `relying-app/`.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
-import { createIdJagVerifier, IdJagError } from './verify-id-jag.ts'
+import {
+  createReplayStore,
+  refusalBody,
+  trustIssuer,
+  verifyIdJag,
+} from '../relying-app/verify-id-jag.ts'
 
 export const SCOPES = { 'notes.read': 'Read your notes', 'notes.write': 'Write notes for you' }
 
@@ -33,7 +39,8 @@ export async function startRelyingApp(of: { trusts: string; port: number }): Pro
   const grants = new Map<string, Grant>()
   // The port is known only once it listens, and the issuer has it in it.
   const self = { issuer: '', resource: '' }
-  let verifyIdJag: ReturnType<typeof createIdJagVerifier>
+  const issuers = [trustIssuer(of.trusts)]
+  const replay = createReplayStore()
 
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
@@ -70,31 +77,31 @@ export async function startRelyingApp(of: { trusts: string; port: number }): Pro
     if (request.body.get('grant_type') !== JWT_BEARER) {
       return refuse(reply, 400, 'unsupported_grant_type', `Only ${JWT_BEARER} is supported`)
     }
-    try {
-      const idJag = await verifyIdJag(request.body.get('assertion') ?? '', client.id)
-      const resources = [idJag.resource ?? []].flat()
-      if (resources.length > 0 && !resources.includes(self.resource)) {
-        return refuse(reply, 400, 'invalid_grant', 'It is for another resource')
-      }
-      const scopes = grantedScopes(idJag.scope, request.body.get('scope'))
-      if (scopes.length === 0) {
-        return refuse(reply, 400, 'invalid_scope', 'None of the scopes can be granted')
-      }
-      const token = randomBytes(32).toString('base64url')
-      grants.set(digest(token), {
-        sub: idJag.sub,
-        scopes,
-        expires_at: Date.now() + LIFETIME * 1000,
-      })
-      const scope = scopes.join(' ')
-      return { access_token: token, token_type: 'Bearer', expires_in: LIFETIME, scope }
-    } catch (error) {
-      if (!(error instanceof IdJagError)) {
-        reply.header('retry-after', '5')
-        return refuse(reply, 503, 'temporarily_unavailable', 'The issuer cannot be reached')
-      }
-      return refuse(reply, 400, 'invalid_grant', `The assertion was refused: ${error.message}`)
+    const verdict = await verifyIdJag(request.body.get('assertion'), {
+      profile: 'idjag',
+      self: self.issuer,
+      issuers,
+      replay,
+      now: () => new Date(),
+      client,
+      asked: {
+        scope: request.body.get('scope') ?? undefined,
+        resource: request.body.getAll('resource'),
+      },
+      resources: [self.resource],
+    })
+    if (!verdict.ok) {
+      return reply.code(verdict.status).headers(verdict.headers).send(refusalBody(verdict))
     }
+    const scopes = verdict.scopes.filter((scope) => Object.hasOwn(SCOPES, scope))
+    if (scopes.length === 0) {
+      return refuse(reply, 400, 'invalid_scope', 'None of the scopes can be granted')
+    }
+    const token = randomBytes(32).toString('base64url')
+    const expires_at = Date.now() + LIFETIME * 1000
+    grants.set(digest(token), { sub: verdict.claims.sub, scopes, expires_at })
+    const scope = scopes.join(' ')
+    return { access_token: token, token_type: 'Bearer', expires_in: LIFETIME, scope }
   })
 
   app.get('/v1/notes', async (request, reply) => {
@@ -109,7 +116,6 @@ export async function startRelyingApp(of: { trusts: string; port: number }): Pro
   await app.listen({ host: '127.0.0.1', port: of.port })
   self.issuer = `http://localhost:${(app.server.address() as AddressInfo).port}`
   self.resource = `${self.issuer}/v1`
-  verifyIdJag = createIdJagVerifier({ trusts: of.trusts, self: self.issuer })
   return {
     ...self,
     client,
@@ -117,12 +123,6 @@ export async function startRelyingApp(of: { trusts: string; port: number }): Pro
     notes: `${self.issuer}/v1/notes`,
     stop: () => app.close(),
   }
-}
-
-/** IJ-57: never more than the ID-JAG says, nor than there is here. */
-function grantedScopes(allowed: string | undefined, asked: string | null): string[] {
-  const within = (allowed ?? '').split(' ').filter((scope) => scope in SCOPES)
-  return asked === null ? within : within.filter((scope) => asked.split(' ').includes(scope))
 }
 
 function isClient(authorization: string | undefined, client: RelyingApp['client']): boolean {

@@ -13,10 +13,10 @@ import {
   jwtVerify,
   SignJWT,
 } from 'jose'
+import { createReplayStore, trustIssuer, verifyIdJag } from '../relying-app/verify-id-jag.ts'
 import { type Browser, choices, createBrowser, heading, type Page } from './browser.ts'
 import type { Story } from './print.ts'
 import { type RelyingApp, SCOPES } from './relying-app.ts'
-import { createIdJagVerifier, IdJagError } from './verify-id-jag.ts'
 
 export type Scene = { issuer: string; adminKey: string; app: RelyingApp }
 type User = { id: string; email: string; password: string }
@@ -271,16 +271,26 @@ async function consent(story: Story, browser: Browser, uri: string): Promise<voi
 
 /** As the relying app does, and as an app does that it was not made for. */
 async function verify(story: Story, { issuer, app }: Scene, idJag: string): Promise<void> {
-  const rightly = createIdJagVerifier({ trusts: issuer, self: app.issuer })
   const { kid } = decodeProtectedHeader(idJag)
-  await rightly(idJag, app.client.id)
+  const verifyAs = (self: string) =>
+    verifyIdJag(idJag, {
+      profile: 'idjag',
+      self,
+      issuers: [trustIssuer(issuer)],
+      replay: createReplayStore(),
+      now: () => new Date(),
+      client: app.client,
+      asked: {},
+      resources: [app.resource],
+    })
+  const verdict = await verifyAs(app.issuer)
+  expect(verdict.ok, 'the app that it was made for refuses the ID-JAG')
   story.note(
     `Verified with the key ${kid} of its JWKS: for ${app.issuer}, and for its client there.`,
   )
-  const elsewhere = createIdJagVerifier({ trusts: issuer, self: 'https://elsewhere.example' })
-  const refusal = await elsewhere(idJag, app.client.id).catch((error) => error)
-  expect(refusal instanceof IdJagError, 'an app that it was not made for took the ID-JAG')
-  story.note(`Another relying app refuses it: ${refusal.message}.`)
+  const elsewhere = await verifyAs('https://elsewhere.example')
+  expect(!elsewhere.ok, 'an app that it was not made for took the ID-JAG')
+  story.note(`Another relying app refuses it: ${elsewhere.error_description}.`)
 }
 
 const redeemIdJag = (story: Story, app: RelyingApp, idJag: string) =>
