@@ -20,6 +20,7 @@ import { delegationRoutes } from './delegations/routes.ts'
 import type { Deps } from './deps.ts'
 import { discoveryRoutes } from './discovery/routes.ts'
 import { entitlementRoutes } from './entitlements/routes.ts'
+import { guardClientsDoor, guardUsersDoor } from './http/address-guard.ts'
 import { problemErrorHandler, readJson } from './http/admin-door.ts'
 import { oauthErrorHandler } from './http/client-door.ts'
 import { readForms } from './http/form.ts'
@@ -84,6 +85,7 @@ export async function createApp(deps: Deps): Promise<FastifyInstance> {
 
 /** Agents: client authentication, OAuth's errors, nothing to be cached. */
 async function clientsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
+  app.addHook('onRequest', guardClientsDoor(deps))
   readForms(app)
   app.setErrorHandler(oauthErrorHandler)
   const close = refuseOtherMethods(
@@ -98,6 +100,7 @@ async function clientsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
 
 /** People: session cookie, anti-forgery token, pages. */
 async function usersDoor(app: FastifyInstance, deps: Deps): Promise<void> {
+  app.addHook('onRequest', guardUsersDoor(deps))
   openUserDoor(app)
   const close = refuseOtherMethods(
     app,

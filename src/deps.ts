@@ -5,6 +5,7 @@ import type { Config } from './config.ts'
 import type { Tables } from './db/tables.ts'
 import type { Metrics } from './http/metrics.ts'
 import type { Outbound } from './http/outbound.ts'
+import type { Tally } from './http/tally.ts'
 import type { KeyRing } from './keys/key-ring.ts'
 
 /** What main.ts builds once and every verb receives first. */
@@ -21,4 +22,6 @@ export type Deps = {
   now: () => Date
   log: Logger
   metrics: Metrics
+  /** Requests of a minute, by client, user and address. */
+  tally: Tally
 }

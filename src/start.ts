@@ -9,6 +9,8 @@ import { type Connection, openHotPool, openPool } from './db/pool.ts'
 import type { Deps } from './deps.ts'
 import { createMetrics } from './http/metrics.ts'
 import { createOutbound, parseAllowList } from './http/outbound.ts'
+import { startSharing } from './http/start-sharing.ts'
+import { createTally } from './http/tally.ts'
 import { openKeyRing } from './keys/open-key-ring.ts'
 import { completeSecrets } from './secrets.ts'
 import { startTidying } from './tidy.ts'
@@ -62,14 +64,16 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     undo.push(() => keys.close())
     const outbound = createOutbound({ allow, allowLoopbackHttp: config.allowLoopbackHttp })
     const metrics = createMetrics({ pool, hot })
-    const deps: Deps = { config, db, pool, hot, keys, outbound, now, log, metrics }
+    const tally = createTally({ pool, config, now })
+    const deps: Deps = { config, db, pool, hot, keys, outbound, now, log, metrics, tally }
 
     const app = await createApp(deps)
     const address = await listen(app, config)
     undo.push(() => app.close())
     const sealer = startSealer(deps)
     const tidying = startTidying(deps)
-    undo.push(() => Promise.all([sealer.stop(), tidying.stop()]))
+    const sharing = startSharing(deps)
+    undo.push(() => Promise.all([sealer.stop(), tidying.stop(), sharing.stop()]))
 
     const database = embedded
       ? `embedded PostgreSQL ${version} in ${config.dataDir}`

@@ -45,6 +45,7 @@ function absentDeps(): Deps {
     keys: absent('keys'),
     outbound: absent('outbound'),
     metrics: absent('metrics'),
+    tally: absent('tally'),
     now: () => new Date(0),
     log: pino({ level: 'silent' }),
   }

@@ -7,6 +7,7 @@ import type { Deps } from '../../src/deps.ts'
 import { createLogger } from '../../src/http/logging.ts'
 import { createMetrics } from '../../src/http/metrics.ts'
 import { createOutbound, parseAllowList } from '../../src/http/outbound.ts'
+import { createTally } from '../../src/http/tally.ts'
 import { openKeyRing } from '../../src/keys/open-key-ring.ts'
 import { createTestDatabase } from './postgres.ts'
 
@@ -83,6 +84,7 @@ export async function openHouse(
     now,
     log,
     metrics: createMetrics({ pool, hot }),
+    tally: createTally({ pool, config, now }),
   }
   const app = await createApp(deps)
   t.after(async () => {
