@@ -2,8 +2,11 @@ import type { AudienceResource, Row } from '../db/tables.ts'
 import type { GivenDetailsType } from './resource-schema.ts'
 import type { Audience } from './schema.ts'
 
+/** With its aliases, which have a table of their own. */
+export type AudienceRow = Row<'audiences'> & { aliases: string[] }
+
 /** An audience as the API shows it. */
-export const describeAudience = (row: Row<'audiences'>): Audience => ({
+export const describeAudience = (row: AudienceRow): Audience => ({
   ...row,
   resources: row.resources.map(({ authorization_details_types: types, ...resource }) => ({
     ...resource,

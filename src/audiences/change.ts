@@ -5,17 +5,20 @@ import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { invalid, notFound, ProblemError } from '../http/problem.ts'
 import { readInstant } from '../http/shapes.ts'
+import { listAliases } from './alias-queries.ts'
 import { describeAudience } from './audience.ts'
+import { keepAliases } from './keep-aliases.ts'
+import { readAliases } from './names.ts'
 import { canOwn, findAudience, lockAudience, updateAudience } from './queries.ts'
 import type { Audience, AudiencePatch } from './schema.ts'
 import { patchSettings } from './settings.ts'
 import { refuseUnbuilt } from './unbuilt.ts'
 
 /**
- * Applies a merge patch to an audience. Who it is (issuer, profile, subject type) does not change, and its
- * status has calls of its own.
+ * Applies a merge patch to an audience. Who it is (issuer, profile, whom it knows by which subject) does not
+ * change, and its status has calls of its own.
  * @throws {ProblemError} `not_found`, `validation_failed`, `unsupported_value`, `invalid_transition`
- *   (retired is final)
+ *   (retired is final), `already_exists` (an alias, in its tenant)
  */
 export async function changeAudience(
   tx: Db,
@@ -34,15 +37,21 @@ export async function changeAudience(
   ) {
     throw invalid('/owner_id', 'names no user of this tenant')
   }
-  const before = await lockAudience(tx, id)
-  if (before === undefined) throw notFound('audience')
+  const row = await lockAudience(tx, id)
+  if (row === undefined) throw notFound('audience')
+  const before = { ...row, aliases: await listAliases(tx, id) }
   if (before.status === 'retired') {
     throw new ProblemError('invalid_transition', 'This audience is retired, which is final')
   }
   refuseUnbuilt(patch)
+  const { issuer: self, idJagLifetime } = deps.config
   const next = {
-    ...patchSettings(before, patch, before.profile, deps.config.idJagLifetime),
+    ...patchSettings(before, patch, before.profile, idJagLifetime),
     name: patch.name ?? before.name,
+    aliases:
+      patch.aliases === undefined
+        ? before.aliases
+        : readAliases(patch.aliases ?? [], before.issuer, self),
     owner_id: owner_id === undefined ? before.owner_id : owner_id,
     review_at: patchInstant('/review_at', before.review_at, review_at),
   }
@@ -50,8 +59,11 @@ export async function changeAudience(
   const changed = names.filter((name) => !isDeepStrictEqual(next[name], before[name]))
   if (changed.length === 0) return describeAudience(before)
   const now = deps.now()
+  const { aliases, ...columns } = next
+  if (changed.includes('aliases')) await keepAliases(tx, before, patch.aliases ?? [])
+  // Also where the aliases alone changed: an exchange that found it by one of them sees another version.
   const audience = await updateAudience(tx, id, {
-    ...next,
+    ...columns,
     resources: JSON.stringify(next.resources),
     updated_at: now,
   })
@@ -63,7 +75,7 @@ export async function changeAudience(
     audience_id: id,
     detail: { changed },
   })
-  return describeAudience(audience)
+  return describeAudience({ ...audience, aliases })
 }
 
 const patchInstant = (pointer: string, before: Date | null, given: string | null | undefined) =>

@@ -12,6 +12,7 @@ import type { Db, Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { notFound, ProblemError } from '../http/problem.ts'
+import { deleteAliases } from './alias-queries.ts'
 import { lockAudience, updateAudience } from './queries.ts'
 
 type Why = { reason?: string | undefined }
@@ -38,7 +39,7 @@ export function resumeAudience(
   return move(tx, deps, id, why, admin, { to: 'active', type: 'audience.resumed' })
 }
 
-/** Frees its issuer for another record. @throws {ProblemError} `not_found` */
+/** Frees its issuer and its aliases for another record. @throws {ProblemError} `not_found` */
 export function retireAudience(
   tx: Db,
   deps: Deps,
@@ -63,6 +64,7 @@ async function move(
   if (audience.status === 'retired') {
     throw new ProblemError('invalid_transition', 'This audience is retired, which is final')
   }
+  if (to === 'retired') await deleteAliases(tx, id)
   const now = deps.now()
   const moved = await updateAudience(tx, id, {
     status: to,

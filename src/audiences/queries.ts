@@ -1,7 +1,8 @@
-import type { Insertable, Updateable } from 'kysely'
+import { type Insertable, sql, type Updateable } from 'kysely'
 import { newestFirst } from '../db/newest-first.ts'
 import type { Db, Row, Tables } from '../db/tables.ts'
 import type { ListRequest } from '../http/list.ts'
+import type { AudienceRow } from './audience.ts'
 import type { AudienceQuery } from './schema.ts'
 
 const COLUMNS = [
@@ -29,10 +30,22 @@ const COLUMNS = [
   'updated_at',
 ] as const
 
-export function findAudience(db: Db, id: string): Promise<Row<'audiences'> | undefined> {
-  return db.selectFrom('audiences').select(COLUMNS).where('id', '=', id).executeTakeFirst()
+/** In the order of `readAliases`. */
+const ALIASES = sql<string[]>`array(
+  select alias from audience_aliases where audience_id = audiences.id order by alias collate "C")`.as(
+  'aliases',
+)
+
+export function findAudience(db: Db, id: string): Promise<AudienceRow | undefined> {
+  return db
+    .selectFrom('audiences')
+    .select(COLUMNS)
+    .select(ALIASES)
+    .where('id', '=', id)
+    .executeTakeFirst()
 }
 
+/** Without the aliases: read beside a row that had to be waited for, they could be those of before. */
 export function lockAudience(db: Db, id: string): Promise<Row<'audiences'> | undefined> {
   return db
     .selectFrom('audiences')
@@ -46,8 +59,8 @@ export function listAudiences(
   db: Db,
   filter: AudienceQuery,
   list: ListRequest,
-): Promise<Row<'audiences'>[]> {
-  let query = db.selectFrom('audiences').select(COLUMNS).$call(newestFirst(list))
+): Promise<AudienceRow[]> {
+  let query = db.selectFrom('audiences').select(COLUMNS).select(ALIASES).$call(newestFirst(list))
   for (const name of ['status', 'issuer', 'owner_id', 'tenant_id'] as const) {
     const value = filter[name]
     if (value !== undefined) query = query.where(name, '=', value)
@@ -73,6 +86,15 @@ export function updateAudience(
     .where('id', '=', id)
     .returning(COLUMNS)
     .executeTakeFirstOrThrow()
+}
+
+/** Gives the row another version, which says the same: what compares versions reads again (rules/block.ts). */
+export async function touchAudience(db: Db, id: string): Promise<void> {
+  await db
+    .updateTable('audiences')
+    .set((eb) => ({ updated_at: eb.ref('updated_at') }))
+    .where('id', '=', id)
+    .execute()
 }
 
 /** Whether this user is there to answer for an audience of this tenant. */

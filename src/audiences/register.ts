@@ -7,12 +7,15 @@ import type { Admin } from '../http/admin-door.ts'
 import { invalid, ProblemError } from '../http/problem.ts'
 import { readInstant } from '../http/shapes.ts'
 import { describeAudience } from './audience.ts'
+import { keepAliases, takeIssuer } from './keep-aliases.ts'
+import { checkIssuer, readAliases } from './names.ts'
 import { canOwn, insertAudience, tenantExists } from './queries.ts'
 import type { Audience, NewAudience } from './schema.ts'
-import { checkIssuer, NO_SETTINGS, patchSettings } from './settings.ts'
+import { sectorOf } from './sector.ts'
+import { NO_SETTINGS, patchSettings } from './settings.ts'
 import { refuseUnbuilt } from './unbuilt.ts'
 
-/** @throws {ProblemError} `validation_failed`, `unsupported_value`, `already_exists` (the issuer, in its tenant) */
+/** @throws {ProblemError} `validation_failed`, `unsupported_value`, `already_exists` (a name, in its tenant) */
 export async function registerAudience(
   tx: Db,
   deps: Deps,
@@ -24,11 +27,15 @@ export async function registerAudience(
   const { issuer, name, profile, tenant_id = DEFAULT_TENANT, owner_id } = given
   refuseUnbuilt(given)
   checkIssuer(issuer, self, allowLoopbackHttp)
+  const aliases = readAliases(given.aliases ?? [], issuer, self)
+  const { subject_type = 'public' } = given
+  const sector = sectorOf({ subject_type, sector: given.sector, issuer })
   const settings = patchSettings(NO_SETTINGS, given, profile, idJagLifetime)
   if (!(await tenantExists(tx, tenant_id))) throw invalid('/tenant_id', 'names no tenant')
   if (typeof owner_id === 'string' && !(await canOwn(tx, { tenant_id, owner_id }))) {
     throw invalid('/owner_id', 'names no user of this tenant')
   }
+  await takeIssuer(tx, { tenant_id, issuer })
   const audience = await insertAudience(tx, {
     ...settings,
     id: newId('aud'),
@@ -37,7 +44,8 @@ export async function registerAudience(
     name,
     profile,
     resources: JSON.stringify(settings.resources),
-    subject_type: 'public',
+    subject_type,
+    sector,
     owner_id,
     review_at: given.review_at ? readInstant('/review_at', given.review_at) : null,
     created_at: now,
@@ -47,6 +55,7 @@ export async function registerAudience(
     const detail = 'An audience of this tenant has this issuer'
     throw new ProblemError('already_exists', detail, { errors: [{ pointer: '/issuer', detail }] })
   })
+  await keepAliases(tx, audience, given.aliases ?? [])
   await recordEvent(tx, {
     type: 'audience.created',
     at: now,
@@ -54,5 +63,5 @@ export async function registerAudience(
     tenant_id,
     audience_id: audience.id,
   })
-  return describeAudience(audience)
+  return describeAudience({ ...audience, aliases })
 }

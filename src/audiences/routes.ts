@@ -80,6 +80,7 @@ export const audienceRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
         issuer: another,
         profile: another,
         subject_type: another,
+        sector: another,
         tenant_id: another,
         status: 'call suspend, resume or retire',
       }),

@@ -12,6 +12,7 @@ export const Audience = Type.Object(
     id: Type.String({ examples: ['aud_3kTMd0a1uQ4jZP5cYb7rxw'] }),
     tenant_id: Type.String(),
     issuer: Type.String({ description: 'The `aud`', examples: ['https://auth.chat.example'] }),
+    aliases: Type.Array(Type.String()),
     name: Type.String({ examples: ['Chat'] }),
     profile: OneOf(PROFILES),
     resources: Type.Array(ShownResource),
@@ -19,6 +20,11 @@ export const Audience = Type.Object(
     default_resources: Type.Array(Type.String()),
     claims: Type.Array(Type.String()),
     subject_type: OneOf(['public', 'pairwise']),
+    sector: Nullable(
+      Type.String({ description: 'Of a pairwise audience', examples: ['chat.example'] }),
+    ),
+    acr_values: Type.Array(Type.String()),
+    dpop_required: Type.Boolean(),
     max_auth_age: Nullable(Type.Integer({ description: 'Seconds' })),
     id_jag_lifetime: Nullable(Type.Integer({ description: 'Seconds' })),
     id_jag_signing_alg: Type.String({ examples: ['ES256'] }),
@@ -41,6 +47,14 @@ const resources = Type.Array(Resource, {
 const optional = <Inner extends TSchema>(schema: Inner) => Type.Optional(Nullable(schema))
 
 const settings = {
+  aliases: optional(
+    Type.Array(identifier(['urn:example:chat']), {
+      maxItems: 100,
+      uniqueItems: true,
+      description:
+        'Other names, URIs such as URNs, by which a request may ask for it; the `aud` is the issuer all the same. In a tenant a name means one audience',
+    }),
+  ),
   default_scopes: optional(
     Type.Array(Type.String({ maxLength: 128 }), {
       maxItems: 200,
@@ -60,7 +74,7 @@ const settings = {
     Type.Array(OneOf(CLAIMS), {
       uniqueItems: true,
       description:
-        'What its ID-JAGs say of the user beside `sub`; auth.md profiles always get the verified contact. aud_sub and aud_tenant are not supported yet',
+        'What its ID-JAGs say of the user beside `sub`; auth.md profiles always get the verified contact. aud_sub and aud_tenant come of the audience accounts of users',
       examples: [['email']],
     }),
   ),
@@ -88,6 +102,20 @@ const settings = {
       examples: ['ES256'],
     }),
   ),
+  acr_values: optional(
+    Type.Array(Type.String({ minLength: 1, maxLength: 255, pattern: '^[\\x21-\\x7e]+$' }), {
+      maxItems: 10,
+      uniqueItems: true,
+      description:
+        'Authentication context classes (`acr`), one of which the sign-in of the user must have; any will do unless given',
+      examples: [['urn:example:acr:mfa']],
+    }),
+  ),
+  dpop_required: optional(
+    Type.Boolean({
+      description: 'Whether its ID-JAGs are bound to a key of the agent (DPoP) without exception',
+    }),
+  ),
   owner_id: optional(Type.String({ maxLength: 64, description: 'A user of the same tenant' })),
   review_at: optional(GivenInstant({ description: 'When someone should look at it again' })),
 }
@@ -95,9 +123,6 @@ const settings = {
 /** Known to the contract, not built yet: refused unless empty. */
 const description = 'Not supported yet: refused unless empty'
 const unbuilt = {
-  aliases: optional(Type.Array(Type.String({ maxLength: 512 }), { maxItems: 100, description })),
-  sector: optional(Type.String({ maxLength: 512, description })),
-  dpop_required: optional(Type.Boolean({ description })),
   events_endpoint: optional(Type.String({ maxLength: 2048, description })),
   events_dialect: optional(OneOf(['none', 'set', 'logout'], { description })),
   event_type: optional(Type.String({ maxLength: 512, description })),
@@ -112,14 +137,24 @@ export const NewAudience = Type.Object(
     issuer: identifier(['https://auth.chat.example']),
     name,
     profile: OneOf(PROFILES, {
-      description: 'How it consumes ID-JAGs. authmd-0.1 and authmd-head are not supported yet',
+      description: 'How it consumes ID-JAGs',
       examples: ['idjag'],
     }),
     resources,
     ...settings,
     ...unbuilt,
     subject_type: Type.Optional(
-      OneOf(['public', 'pairwise'], { description: 'public; pairwise is not supported yet' }),
+      OneOf(['public', 'pairwise'], {
+        description:
+          'public unless given: the `sub` is the id of the user. pairwise: it is known in one sector alone',
+      }),
+    ),
+    sector: optional(
+      Line(255, {
+        description:
+          'Of a pairwise audience: those of one sector are told the same `sub`. The host of the issuer, unless given',
+        examples: ['chat.example'],
+      }),
     ),
     tenant_id: Type.Optional(
       Type.String({ maxLength: 64, description: 'The default tenant, unless given' }),

@@ -1,7 +1,7 @@
 /** What an audience's record may say, judged by values alone; registration and change both ask here. */
 import type { AudienceResource, Profile } from '../db/tables.ts'
 import { invalid } from '../http/problem.ts'
-import { normaliseResource, parseWebUrl } from '../oauth/uri.ts'
+import { normaliseResource } from '../oauth/uri.ts'
 import { readType } from './audience.ts'
 import type { AudiencePatch } from './schema.ts'
 
@@ -13,6 +13,8 @@ export type Settings = {
   max_auth_age: number | null
   id_jag_lifetime: number | null
   id_jag_signing_alg: string
+  acr_values: string[]
+  dpop_required: boolean
 }
 
 export const NO_SETTINGS: Settings = {
@@ -23,6 +25,8 @@ export const NO_SETTINGS: Settings = {
   max_auth_age: null,
   id_jag_lifetime: null,
   id_jag_signing_alg: 'ES256',
+  acr_values: [],
+  dpop_required: false,
 }
 
 /** What an auth.md service demands of the age of a sign-in unless it says otherwise, in seconds (TX-50…TX-54). */
@@ -46,6 +50,8 @@ export function patchSettings(
     max_auth_age = before.max_auth_age,
     id_jag_lifetime = before.id_jag_lifetime,
     id_jag_signing_alg = before.id_jag_signing_alg,
+    acr_values = before.acr_values,
+    dpop_required = before.dpop_required,
   } = patch
   const resources = readResources(patch.resources ?? before.resources)
   if (profile === 'mcp-ema' && resources.length === 0) {
@@ -60,27 +66,12 @@ export function patchSettings(
     max_auth_age: max_auth_age ?? (isAuthMd ? AUTHMD_MAX_AUTH_AGE : null),
     id_jag_lifetime,
     id_jag_signing_alg: id_jag_signing_alg ?? NO_SETTINGS.id_jag_signing_alg,
+    acr_values: acr_values ?? [],
+    dpop_required: dpop_required ?? false,
   }
   checkDefaultScopes(settings)
   checkHeadroom(settings, idJagLifetime)
   return settings
-}
-
-/**
- * @param self our own issuer: what we issue is never redeemed here (FL-02)
- * @throws {ProblemError} `validation_failed`
- */
-export function checkIssuer(issuer: string, self: string, allowLoopbackHttp: boolean): void {
-  const url = parseWebUrl(issuer, allowLoopbackHttp)
-  if (url === undefined || issuer.includes('?')) {
-    throw invalid(
-      '/issuer',
-      'must be an absolute https URL without userinfo, query and fragment (RFC 8414 §2)',
-    )
-  }
-  if (normaliseResource(issuer) === normaliseResource(self)) {
-    throw invalid('/issuer', 'is this server itself, which does not redeem what it issued')
-  }
 }
 
 function readResources(given: NonNullable<AudiencePatch['resources']>): AudienceResource[] {

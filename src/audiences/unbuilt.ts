@@ -4,9 +4,7 @@ import type { AudiencePatch, NewAudience } from './schema.ts'
 
 type Given = Partial<NewAudience> & AudiencePatch
 
-const PROFILES: readonly unknown[] = ['idjag', 'mcp-ema', 'authmd-0.2']
 const SIGNING_ALGS: readonly unknown[] = ['ES256', 'RS256']
-const CLAIMS: readonly unknown[] = ['aud_sub', 'aud_tenant']
 
 /**
  * Refuses what the contract knows and this release does not do, so that nobody believes it is in force.
@@ -25,23 +23,11 @@ export async function refuseDiscovery({ body }: FastifyRequest): Promise<void> {
 
 function firstUnbuilt(given: Given): { pointer: string; detail: string } | undefined {
   const leaveOut = 'is not supported yet: leave it out'
-  const { profile = 'idjag', subject_type = 'public', id_jag_signing_alg } = given
-  if (!PROFILES.includes(profile)) {
-    return {
-      pointer: '/profile',
-      detail: `is not supported yet; these are: ${PROFILES.join(', ')}`,
-    }
-  }
-  if (subject_type !== 'public') return { pointer: '/subject_type', detail: leaveOut }
+  const { id_jag_signing_alg } = given
   if (id_jag_signing_alg != null && !SIGNING_ALGS.includes(id_jag_signing_alg)) {
     return { pointer: '/id_jag_signing_alg', detail: `must be one of ${SIGNING_ALGS.join(', ')}` }
   }
-  const claim = given.claims?.findIndex((name) => CLAIMS.includes(name)) ?? -1
-  if (claim >= 0) return { pointer: `/claims/${claim}`, detail: leaveOut }
   const asked = Object.entries({
-    aliases: given.aliases?.length,
-    sector: given.sector,
-    dpop_required: given.dpop_required,
     events_endpoint: given.events_endpoint,
     events_dialect: (given.events_dialect ?? 'none') !== 'none',
     event_type: given.event_type,

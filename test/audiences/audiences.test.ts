@@ -35,16 +35,17 @@ test('an audience is registered with its catalogue and defaults', async () => {
     max_auth_age: 900,
     id_jag_lifetime: 120,
     id_jag_signing_alg: 'RS256',
+    acr_values: ['urn:example:acr:mfa'],
+    dpop_required: true,
+    subject_type: 'pairwise',
+    sector: 'chat.example',
     owner_id: owner.id,
   }
   const audience = await register({
     ...settings,
     review_at: '2027-06-01T02:00:00+02:00',
+    aliases: ['urn:example:chat', 'https://chat.example'],
     // Contract members that are not built yet, at rest.
-    aliases: [],
-    subject_type: 'public',
-    sector: null,
-    dpop_required: false,
     events_endpoint: null,
     events_dialect: 'none',
     event_type: null,
@@ -60,7 +61,7 @@ test('an audience is registered with its catalogue and defaults', async () => {
     profile: 'idjag',
     resources: [chat],
     default_resources: [API],
-    subject_type: 'public',
+    aliases: ['https://chat.example', 'urn:example:chat'],
     review_at: '2027-06-01T00:00:00.000Z',
     status: 'active',
     status_reason: null,
@@ -78,7 +79,13 @@ test('what is left out is standard; an auth.md service wants a sign-in of the la
     [plain.max_auth_age, plain.id_jag_lifetime, plain.id_jag_signing_alg, plain.claims],
     [null, null, 'ES256', []],
   )
-  assert.equal((await register({ profile: 'authmd-0.2' })).max_auth_age, 3600)
+  assert.deepEqual(
+    [plain.aliases, plain.subject_type, plain.sector, plain.acr_values, plain.dpop_required],
+    [[], 'public', null, [], false],
+  )
+  for (const profile of ['authmd-0.1', 'authmd-0.2', 'authmd-head']) {
+    assert.equal((await register({ profile })).max_auth_age, 3600)
+  }
   assert.equal((await register({ profile: 'authmd-0.2', max_auth_age: 600 })).max_auth_age, 600)
 })
 
@@ -161,6 +168,34 @@ const REFUSED: [why: string, body: object, pointer: string][] = [
     '/default_resources/0',
   ],
   ['with an unknown claim', { claims: ['address'] }, '/claims/0'],
+  ['with an alias that is no URI', { aliases: ['urn:a', 'chat'] }, '/aliases/1'],
+  ['with an alias that has a fragment', { aliases: ['urn:a#b'] }, '/aliases/0'],
+  ['with an alias that has a space', { aliases: ['urn:a b'] }, '/aliases/0'],
+  ['with an alias that is too long', { aliases: [`urn:${'a'.repeat(510)}`] }, '/aliases/0'],
+  ['with an alias named twice', { aliases: ['urn:a', 'urn:a'] }, '/aliases'],
+  [
+    'with too many aliases',
+    { aliases: Array.from({ length: 101 }, (_, n) => `urn:n:${n}`) },
+    '/aliases',
+  ],
+  ['with this server as an alias', { aliases: ['http://LOCALHOST:4000/'] }, '/aliases/0'],
+  [
+    'with its own issuer as an alias',
+    { issuer: 'https://self.example', aliases: ['https://self.example'] },
+    '/aliases/0',
+  ],
+  ['of no known subject type', { subject_type: 'ephemeral' }, '/subject_type'],
+  ['with a sector, but public', { sector: 'chat.example' }, '/sector'],
+  ['with a blank sector', { subject_type: 'pairwise', sector: ' ' }, '/sector'],
+  ['with a context class of two words', { acr_values: ['mfa', 'a b'] }, '/acr_values/1'],
+  ['with an empty context class', { acr_values: [''] }, '/acr_values/0'],
+  ['with a context class named twice', { acr_values: ['mfa', 'mfa'] }, '/acr_values'],
+  [
+    'with too many context classes',
+    { acr_values: Array.from({ length: 11 }, (_, n) => `c${n}`) },
+    '/acr_values',
+  ],
+  ['that wants DPoP perhaps', { dpop_required: 'yes' }, '/dpop_required'],
   ['that wants no age at all', { max_auth_age: 0 }, '/max_auth_age'],
   ['that leaves no time to use an ID-JAG', { max_auth_age: 300 }, '/max_auth_age'],
   ['with a long-lived ID-JAG', { id_jag_lifetime: 301 }, '/id_jag_lifetime'],
@@ -182,19 +217,11 @@ for (const [why, body, pointer] of REFUSED) {
 }
 
 const UNBUILT: [body: object, pointer: string][] = [
-  [{ profile: 'authmd-0.1' }, '/profile'],
-  [{ profile: 'authmd-head' }, '/profile'],
-  [{ aliases: ['https://auth2.example'] }, '/aliases'],
-  [{ subject_type: 'pairwise' }, '/subject_type'],
-  [{ sector: 'chat.example' }, '/sector'],
-  [{ dpop_required: true }, '/dpop_required'],
   [{ events_endpoint: 'https://chat.example/events' }, '/events_endpoint'],
   [{ events_dialect: 'set' }, '/events_dialect'],
   [{ event_type: 'x' }, '/event_type'],
   [{ event_names_agent: true }, '/event_names_agent'],
   [{ notify_expiry: true }, '/notify_expiry'],
-  [{ claims: ['email', 'aud_sub'] }, '/claims/1'],
-  [{ claims: ['aud_tenant'] }, '/claims/0'],
   [{ id_jag_signing_alg: 'EdDSA' }, '/id_jag_signing_alg'],
   [{ id_jag_signing_alg: 'none' }, '/id_jag_signing_alg'],
 ]
@@ -216,9 +243,11 @@ test('a patch changes what it names, and the whole must still hold', async () =>
   house.wait(1)
   const changed = await patch({
     name: 'Chatter',
-    claims: ['name'],
+    claims: ['name', 'aud_sub', 'aud_tenant'],
     max_auth_age: null,
     id_jag_lifetime: 60,
+    acr_values: ['urn:example:acr:mfa'],
+    dpop_required: true,
     owner_id: owner.id,
     review_at: '2027-01-01T00:00:00Z',
   })
@@ -226,9 +255,11 @@ test('a patch changes what it names, and the whole must still hold', async () =>
   assert.deepEqual(changed.body, {
     ...audience,
     name: 'Chatter',
-    claims: ['name'],
+    claims: ['name', 'aud_sub', 'aud_tenant'],
     max_auth_age: null,
     id_jag_lifetime: 60,
+    acr_values: ['urn:example:acr:mfa'],
+    dpop_required: true,
     owner_id: owner.id,
     review_at: '2027-01-01T00:00:00.000Z',
     updated_at: house.clock.now.toISOString(),
@@ -242,6 +273,8 @@ test('a patch changes what it names, and the whole must still hold', async () =>
     owner_id: null,
     review_at: null,
     id_jag_lifetime: null,
+    acr_values: null,
+    dpop_required: null,
   })
   assert.equal(cleared.status, 200, cleared.text)
   assert.deepEqual(cleared.body, {
@@ -253,11 +286,12 @@ test('a patch changes what it names, and the whole must still hold', async () =>
     updated_at: house.clock.now.toISOString(),
   })
   assertRefused(await patch({ max_auth_age: 200 }), 422, 'validation_failed', '/max_auth_age')
-  assertRefused(await patch({ dpop_required: true }), 422, 'unsupported_value', '/dpop_required')
+  assertRefused(await patch({ event_type: 'x' }), 422, 'unsupported_value', '/event_type')
   for (const [name, value] of Object.entries({
     issuer: 'https://other.example',
     profile: 'mcp-ema',
     subject_type: 'pairwise',
+    sector: 'chat.example',
     tenant_id: 'ten_x',
     status: 'retired',
   })) {
