@@ -6,6 +6,7 @@ import type { Deps } from '../deps.ts'
 import { type Delegation, type Excess, effectiveStatus, excess } from './delegation.ts'
 import type { Parties } from './lock.ts'
 import { endReplaced, insertDelegation, lockLiveDelegation } from './queries.ts'
+import { subjectFor } from './subject.ts'
 
 export type NewDelegation = {
   scopes: string[]
@@ -36,6 +37,7 @@ export async function grantDelegation(
   const now = deps.now()
   const beyond = excess(given, { entitlement, audience })
   if (beyond) return { granted: false, ...beyond }
+  const sub_asserted = await subjectFor(tx, of, audience, now)
 
   // Another grant or a first policy mint may insert between the lock, which finds no row, and our insert,
   // which then waits for it and yields: its row is the live one to replace.
@@ -46,7 +48,7 @@ export async function grantDelegation(
       id: newId('dlg'),
       ...of,
       ...given,
-      sub_asserted: of.user_id,
+      sub_asserted,
       created_at: now,
     })
     if (!delegation) continue

@@ -11,7 +11,7 @@ export type Parties = {
   agent: Pick<Selectable<Tables['agents']>, 'name'>
   audience: Pick<
     Selectable<Tables['audiences']>,
-    'profile' | 'resources' | 'claims' | 'subject_type'
+    'profile' | 'resources' | 'claims' | 'subject_type' | 'sector'
   >
   entitlement: Pick<
     Selectable<Tables['entitlements']>,
@@ -72,7 +72,7 @@ export async function lockParties(
   }
   const audience = await tx
     .selectFrom('audiences')
-    .select(['status', 'profile', 'resources', 'claims', 'subject_type'])
+    .select(['status', 'profile', 'resources', 'claims', 'subject_type', 'sector'])
     .where('id', '=', of.audience_id)
     .where('tenant_id', '=', tenant_id)
     .forShare()

@@ -6,6 +6,7 @@ import { wantedClaims } from '../oauth/profile.ts'
 import { lockParties, type Triple } from './lock.ts'
 import { findEndedAfter, findPolicyBar } from './policy-queries.ts'
 import { insertDelegation, lockLiveDelegation } from './queries.ts'
+import { subjectFor } from './subject.ts'
 
 /**
  * Makes the delegation of an entitlement with `consent: "admin"`, at its first mint. What anyone ended is
@@ -36,7 +37,7 @@ export async function grantByPolicy(
       claims: wantedClaims(audience),
       mode: 'always',
       source: 'policy',
-      sub_asserted: of.user_id,
+      sub_asserted: await subjectFor(tx, of, audience, now),
       created_at: now,
       expires_at: entitlement.expires_at,
     })
