@@ -11,6 +11,7 @@ export const INTERACTION_COLUMNS = [
   'audience_id',
   'scopes',
   'resources',
+  'authorization_details',
   'status',
   'expires_at',
 ] as const

@@ -1,6 +1,11 @@
 import { createHash } from 'node:crypto'
 import { newId } from '../db/ids.ts'
 import type { Deps } from '../deps.ts'
+import {
+  type AuthorizationDetail,
+  canonicalDetails,
+  distinctDetails,
+} from '../oauth/authorization-details.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import {
   expireExcessInteractions,
@@ -22,6 +27,7 @@ export type Ask = Triple & {
   tenant_id: string
   scopes: readonly string[]
   resources: readonly string[]
+  details?: readonly AuthorizationDetail[]
 }
 
 /** Seconds that a question waits for its answer. */
@@ -44,8 +50,9 @@ export async function openInteraction(
   const { tenant_id, user_id, agent_id, audience_id } = ask
   const scopes = sorted(ask.scopes)
   const resources = sorted(ask.resources)
+  const details = distinctDetails(ask.details ?? [])
   const question = createHash('sha256')
-    .update(JSON.stringify([scopes, resources]))
+    .update(JSON.stringify([scopes, resources, canonicalDetails(details)]))
     .digest()
   const of = { tenant_id, user_id, agent_id, audience_id, question }
   for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt += 1) {
@@ -58,6 +65,7 @@ export async function openInteraction(
       ...of,
       scopes,
       resources,
+      authorization_details: JSON.stringify(details),
       created_at: now,
       expires_at: addSeconds(now, LIFETIME),
     })

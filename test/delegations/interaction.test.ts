@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { after, describe, test } from 'node:test'
 import { openInteraction } from '../../src/delegations/interaction.ts'
+import type { AuthorizationDetail } from '../../src/oauth/authorization-details.ts'
 import { openHouse } from '../support/house.ts'
 import { API, FILES, makeParties, type Parties } from '../support/parties.ts'
 import { RESOURCE, tellStory } from '../support/story.ts'
@@ -9,8 +10,12 @@ import { RESOURCE, tellStory } from '../support/story.ts'
 const house = await openHouse({ after })
 
 describe('an open interaction', () => {
-  const ask = (of: Parties, scopes: string[], resources: string[] = []) =>
-    openInteraction(house.deps, { ...of, scopes, resources })
+  const ask = (
+    of: Parties,
+    scopes: string[],
+    resources: string[] = [],
+    details: AuthorizationDetail[] = [],
+  ) => openInteraction(house.deps, { ...of, scopes, resources, details })
   const statusOf = async (id: string) =>
     (
       await house.deps.db
@@ -33,16 +38,32 @@ describe('an open interaction', () => {
     assert.deepEqual(again, first)
   })
 
-  test('is another for other scopes, resources or parties', async () => {
+  test('is given again for the same details, however they are written', async () => {
+    const of = await makeParties(house)
+    const [payment, account] = [{ type: 'payment', amount: 5 }, { type: 'account' }]
+    const first = await ask(of, [], [], [payment, account])
+    const again = await ask(of, [], [], [account, { amount: 5, type: 'payment' }, account])
+    assert.deepEqual(again, first)
+    const row = await house.deps.db
+      .selectFrom('interactions')
+      .select('authorization_details')
+      .where('id', '=', first.id)
+      .executeTakeFirstOrThrow()
+    assert.deepEqual(row.authorization_details, [payment, account])
+  })
+
+  test('is another for other scopes, resources, details or parties', async () => {
     const of = await makeParties(house)
     const other = await makeParties(house)
     const asked = await Promise.all([
       ask(of, ['chat.read']),
       ask(of, ['chat.write']),
       ask(of, ['chat.read'], [API]),
+      ask(of, ['chat.read'], [], [{ type: 'payment', amount: 5 }]),
+      ask(of, ['chat.read'], [], [{ type: 'payment', amount: 6 }]),
       ask(other, ['chat.read']),
     ])
-    assert.equal(new Set(asked.map(({ id }) => id)).size, 4)
+    assert.equal(new Set(asked.map(({ id }) => id)).size, 6)
   })
 
   test('is made for as much as an agent may ask at once', async () => {
