@@ -4,6 +4,7 @@ import { violatedUnique } from '../db/unique.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { invalid, notFound, ProblemError } from '../http/problem.ts'
+import { deleteAccountsOf } from './account-queries.ts'
 import { changeContact } from './contact.ts'
 import { hashNewPassword } from './create.ts'
 import { lockUser, putPassword, removePassword, updateUser } from './queries.ts'
@@ -83,6 +84,7 @@ async function deleteUser(
   if (before.status === 'deleted') return { user: before, before, passwordChanged: false }
   const now = deps.now()
   const passwordChanged = await removePassword(tx, before.id)
+  await deleteAccountsOf(tx, before.id)
   const user = await updateUser(tx, before.id, {
     email: null,
     email_verified_at: null,

@@ -7,6 +7,7 @@ import { ListOf, listPage, readList } from '../http/list.ts'
 import { notFound } from '../http/problem.ts'
 import { Problem } from '../http/problem-schema.ts'
 import { IdParam } from '../http/shapes.ts'
+import { accountRoutes } from './account-routes.ts'
 import { createUser } from './create.ts'
 import { findUser, listUsers } from './queries.ts'
 import { NewUser, User, UserQuery } from './schema.ts'
@@ -68,6 +69,8 @@ export const userRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => 
     },
     async ({ params }) => requireUser(deps.db, params.id),
   )
+
+  await app.register(accountRoutes, deps)
 }
 
 async function requireUser(db: Db, id: string): Promise<User> {
