@@ -64,7 +64,7 @@ export async function verifyAtIdentityEndpoint(
 ): Promise<Recognised | Refusal> {
   const now = numericDate(context.now())
   if (context.assertionType !== TOKEN_TYPE.idJag || !isText(assertion)) {
-    return answer('invalid_request', 'Send an ID-JAG as assertion, and its URN as assertion_type') // 1
+    return answer('invalid_request', 'Send an ID-JAG as assertion and its URN as assertion_type') // 1
   }
   const read = readAssertion(assertion)
   const issuer = read && findIssuer(context.issuers, read)

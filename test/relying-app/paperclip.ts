@@ -150,6 +150,8 @@ export async function refused(
 ): Promise<Refusal> {
   const verdict = await verify(assertion, context)
   assert.ok(!verdict.ok, 'it was accepted')
+  // RFC 6749 §5.2, and fit for a quoted string of a header.
+  assert.match(verdict.error_description, /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/)
   return verdict
 }
 
