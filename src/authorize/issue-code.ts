@@ -39,6 +39,7 @@ export async function issueCode(
       redirect_uri,
       code_challenge: request.code_challenge,
       nonce: request.nonce ?? null,
+      dpop_jkt: request.dpop_jkt ?? null,
       scope: request.scope,
       created_at: now,
       expires_at: addSeconds(now, CODE_LIFETIME),

@@ -6,6 +6,7 @@
 
 import type { FormFields } from '../http/form.ts'
 import { parseJsonObject } from '../http/json-object.ts'
+import { isThumbprint } from '../oauth/jwk-thumbprint.ts'
 import { OPENID_SCOPES } from '../oauth/names.ts'
 import { isCodeChallenge } from '../oauth/pkce.ts'
 import { parseScope } from '../oauth/scope.ts'
@@ -29,6 +30,8 @@ export type AuthorizationError = { error: AuthorizationErrorCode; description: s
 export type AuthorizationRequest = {
   code_challenge: string
   nonce: string | undefined
+  /** Thumbprint of the DPoP key that alone may redeem the code (RFC 9449 §10). */
+  dpop_jkt: string | undefined
   /** Of those asked for, the ones we know, `openid` among them. */
   scope: string[]
   prompts: readonly Prompt[]
@@ -42,7 +45,7 @@ const PROMPTS = ['none', 'login', 'consent', 'select_account'] as const
 type Prompt = (typeof PROMPTS)[number]
 
 /** Parameters of later issues. */
-const NOT_BUILT = ['dpop_jkt', 'authorization_details', 'resource'] as const
+const NOT_BUILT = ['authorization_details', 'resource'] as const
 const LONGEST_NONCE = 1024
 
 /** The first fault decides. Client and redirect URI have been found good before. */
@@ -70,11 +73,12 @@ export function readAuthorizationRequest(
   const notBuilt = NOT_BUILT.find((name) => given[name] !== undefined)
   if (notBuilt !== undefined) return bad(`${notBuilt} is not supported yet`)
 
-  const { code_challenge, code_challenge_method, nonce } = given
+  const { code_challenge, code_challenge_method, nonce, dpop_jkt } = given
   if (code_challenge === undefined) return bad('code_challenge is missing: PKCE is required')
   if (code_challenge_method !== 'S256') return bad('code_challenge_method must be S256')
   if (!isCodeChallenge(code_challenge)) return bad('code_challenge is malformed')
   if (nonce !== undefined && nonce.length > LONGEST_NONCE) return bad('nonce is too long')
+  if (dpop_jkt !== undefined && !isThumbprint(dpop_jkt)) return bad('dpop_jkt is malformed')
 
   const scope = given.scope === undefined ? undefined : parseScope(given.scope)
   if (!scope?.includes('openid')) {
@@ -98,6 +102,7 @@ export function readAuthorizationRequest(
   return {
     code_challenge,
     nonce,
+    dpop_jkt,
     scope: OPENID_SCOPES.filter((name) => scope.includes(name)),
     prompts,
     max_age: max_age === undefined ? undefined : Number(max_age),

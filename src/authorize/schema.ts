@@ -22,6 +22,10 @@ export const AuthorizationParameters = Type.Object({
   code_challenge_method: Type.String({ description: '`S256`, nothing else', examples: ['S256'] }),
   state: optional('Comes back unchanged'),
   nonce: optional('Goes into the ID token unchanged'),
+  dpop_jkt: optional(
+    'Thumbprint of a DPoP key: the code can then be redeemed with a proof by that key alone (RFC 9449 §10)',
+    '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I',
+  ),
   prompt: optional('`none`, or any of `login consent select_account`', 'login'),
   max_age: optional('Seconds: an older authentication is asked for again', '3600'),
   login_hint: optional('The address to fill into the sign-in page', 'kim@orbit.example'),

@@ -15,6 +15,12 @@ export const thumbprint = (jwk: Jwk): string =>
     .update(JSON.stringify(keyMembers(jwk)))
     .digest('base64url')
 
+/** Whether this can be one: 32 bytes, written in the one way. */
+export const isThumbprint = (value: string): boolean => {
+  const bytes = Buffer.from(value, 'base64url')
+  return bytes.length === 32 && bytes.toString('base64url') === value
+}
+
 /** The key without anything that was said beside it. @throws {TypeError} for other kinds of keys */
 export function keyMembers(jwk: Jwk): Jwk {
   const { kty } = jwk

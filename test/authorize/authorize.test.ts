@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { sql } from 'kysely'
 import {
   authorize,
   authorizeUrl,
@@ -126,7 +127,10 @@ const faults: [string, Form, string][] = [
   ],
   ['a request object', { request: 'eyJ' }, 'request_not_supported'],
   ['a request_uri', { request_uri: 'https://a.example/' }, 'request_uri_not_supported'],
-  ['dpop_jkt', { dpop_jkt: 'x' }, 'invalid_request'],
+  ['a dpop_jkt that is no thumbprint', { dpop_jkt: 'x' }, 'invalid_request'],
+  ['a dpop_jkt of 44 characters', { dpop_jkt: '-'.repeat(44) }, 'invalid_request'],
+  ['a dpop_jkt with stray bits', { dpop_jkt: 'B'.repeat(43) }, 'invalid_request'],
+  ['a repeated dpop_jkt', { dpop_jkt: ['A'.repeat(43), 'A'.repeat(43)] }, 'invalid_request'],
   ['authorization_details', { authorization_details: '[]' }, 'invalid_request'],
   ['resource', { resource: 'https://api.example/' }, 'invalid_request'],
   ['a bad id_token_hint', { id_token_hint: 'x.y.z' }, 'invalid_request'],
@@ -143,8 +147,29 @@ for (const [what, fields, error] of faults) {
 }
 
 test('an unsupported parameter is named', async () => {
-  const url = authorizeUrl(agent, { dpop_jkt: 'x' })
-  assert.match(redirected(await there.get(url), agent).get('error_description') ?? '', /dpop_jkt/)
+  const url = authorizeUrl(agent, { resource: 'x' })
+  assert.match(redirected(await there.get(url), agent).get('error_description') ?? '', /resource/)
+})
+
+test('dpop_jkt is kept with the code, through a sign-in too (DP-10, OP-09)', async () => {
+  const dpop_jkt = 'A'.repeat(43)
+  const stranger = browser(house)
+  const asked = authorizeUrl(agent, { dpop_jkt })
+  const page = await stranger.get(asked)
+  const { email, password } = user
+  redirected(await stranger.submit(page, { email, password }), agent)
+  redirected(await there.get(asked), agent)
+  await authorize(there, agent)
+  const codes = await house.deps.db
+    .selectFrom('authorization_codes')
+    .select('dpop_jkt')
+    .orderBy(sql`xmin::text::bigint`, 'desc')
+    .limit(3)
+    .execute()
+  assert.deepEqual(
+    codes.map((code) => code.dpop_jkt),
+    [null, dpop_jkt, dpop_jkt],
+  )
 })
 
 test('a repeated state is refused and not echoed', async () => {
