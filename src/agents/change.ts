@@ -13,7 +13,6 @@ import {
   checkGrantTypes,
   checkJwksUri,
   checkRedirectUris,
-  refuseUnbuilt,
   standardGrantTypes,
 } from './registration.ts'
 import type { Agent, AgentPatch } from './schema.ts'
@@ -36,7 +35,6 @@ export async function changeAgent(
     throw new ProblemError('invalid_transition', 'This agent is retired, which is final')
   }
   const now = deps.now()
-  refuseUnbuilt(patch)
   const next = patchedColumns(before, patch, now)
   if (patch.grant_types) checkGrantTypes(before.token_endpoint_auth_method, patch.grant_types)
   if (patch.redirect_uris) checkRedirectUris(patch.redirect_uris)

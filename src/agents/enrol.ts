@@ -16,7 +16,6 @@ import {
   checkJwksUri,
   checkRedirectUris,
   hasSecret,
-  refuseUnbuilt,
   standardGrantTypes,
 } from './registration.ts'
 import type { CreatedAgent, NewAgent } from './schema.ts'
@@ -41,7 +40,6 @@ export async function enrolAgent(
     dpop_bound_access_tokens = false,
     tenant_id = DEFAULT_TENANT,
   } = given
-  refuseUnbuilt(given)
   checkGrantTypes(method, grant_types)
   checkRedirectUris(redirect_uris)
   const expiresAt = readFuture('/expires_at', given.expires_at, now)

@@ -57,10 +57,3 @@ export function checkJwksUri(jwksUri: string, allowLoopbackHttp: boolean): void 
     throw invalid('/jwks_uri', 'must be an absolute https URL without userinfo and fragment')
   }
 }
-
-/** @throws {ProblemError} `unsupported_value` */
-export function refuseUnbuilt(given: { dpop_bound_access_tokens?: boolean | null }): void {
-  if (given.dpop_bound_access_tokens) {
-    throw unsupported('/dpop_bound_access_tokens', 'DPoP is not supported yet: leave it out')
-  }
-}
