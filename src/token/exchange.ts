@@ -15,6 +15,7 @@ import { endReusedFamily } from '../sessions/reuse.ts'
 import { faultOfClient } from './client.ts'
 import type { Facts, GatherFacts } from './facts.ts'
 import { idJagClaims, LARGEST_ID_JAG } from './id-jag.ts'
+import { countClient, countUser } from './limits.ts'
 import { Refusal } from './refusals.ts'
 import type { ExchangeRequest } from './request.ts'
 import type { TokenResponse } from './schema.ts'
@@ -59,6 +60,7 @@ export async function exchangeToken(
     const agent = await authenticateAgent(deps, credentials, facts.agent)
     if ('refused' in agent) throw new Refusal(agent.refused)
     progress.agent = progress.assertionSpent ? { ...agent, assertion: undefined } : agent
+    if (attempt === 0) countClient(deps, agent.agent)
     const fault = faultOfClient(agent.agent, GRANT.tokenExchange, now)
     if (fault !== undefined) throw new Refusal(fault)
     if (credentials.method === 'none') throw new Refusal('public_client')
@@ -68,6 +70,7 @@ export async function exchangeToken(
       if (subject.refused === 'spent_refresh_token') await endFamily(deps, facts, progress)
       throw new Refusal(subject.refused)
     }
+    if (progress.subject === undefined) countUser(deps, subject.user.id)
     progress.subject = subject
 
     const decision = decide(request, knowledge(deps, facts, subject), now)

@@ -16,6 +16,8 @@ export type Refused = {
   request_id: string | null
   assertion_digest: Buffer | null
   assertion_expires_at: Date | null
+  /** False where an event would be one too many: the assertion is spent, and nothing written down. */
+  audited: boolean
 }
 
 export type RecordRefusal = (refused: Refused) => Promise<'recorded' | 'replayed'>
@@ -50,6 +52,7 @@ export function createRecordRefusal(pool: pg.Pool): RecordRefusal {
           (of) => of.request_id,
           (of) => of.assertion_digest,
           (of) => of.assertion_expires_at,
+          (of) => of.audited,
         ]),
       })
       const outcomes: ('recorded' | 'replayed')[] = []
@@ -63,9 +66,9 @@ const RECORD_REFUSALS = `
 with asked as (
   select * from unnest(
     $1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::text[], $10::text[], $11::text[], $12::bytea[], $13::timestamptz[])
+    $9::text[], $10::text[], $11::text[], $12::bytea[], $13::timestamptz[], $14::boolean[])
   with ordinality as asked(id, at, type, tenant_id, agent_id, user_id, audience_id, delegation_id, error,
-    reason, request_id, assertion_digest, assertion_expires_at, n)),
+    reason, request_id, assertion_digest, assertion_expires_at, audited, n)),
 fresh as (
   insert into spent_assertions (digest, tenant_id, expires_at)
   select assertion_digest, tenant_id, assertion_expires_at from asked
@@ -79,5 +82,5 @@ written as (
     delegation_id, error, reason, request_id)
   select id, at, type, tenant_id, 'agent', agent_id, agent_id, user_id, audience_id, delegation_id,
     case when replayed then 'invalid_client' else error end,
-    case when replayed then 'replayed_assertion' else reason end, request_id from judged)
+    case when replayed then 'replayed_assertion' else reason end, request_id from judged where audited)
 select n, case when replayed then 'replayed' else 'recorded' end as outcome from judged`

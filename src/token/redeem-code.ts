@@ -12,6 +12,7 @@ import { shareParties } from '../sessions/lock.ts'
 import { beginFamily } from '../sessions/rotate.ts'
 import type { GrantRefusal } from './grant-error.ts'
 import { issueTokens, type TokenAnswer } from './issue-tokens.ts'
+import { countUser } from './limits.ts'
 import { type Context, settle } from './settle.ts'
 
 /**
@@ -55,6 +56,7 @@ export function redeemCode(
     ) {
       return { refused: 'wrong_code_verifier', user_id }
     }
+    countUser(deps, user_id)
 
     const offline =
       held.scope.includes('offline_access') && parties.grant_types.includes(GRANT.refreshToken)

@@ -11,6 +11,7 @@ import { endReusedFamily } from '../sessions/reuse.ts'
 import { rotate } from '../sessions/rotate.ts'
 import type { GrantRefusal } from './grant-error.ts'
 import { issueTokens, type TokenAnswer } from './issue-tokens.ts'
+import { countUser } from './limits.ts'
 import { type Context, settle } from './settle.ts'
 
 /**
@@ -55,6 +56,7 @@ export function refreshTokens(
     }
     const asked = narrow(params.scope, family.scope)
     if ('refused' in asked) return { ...asked, user_id }
+    countUser(deps, user_id)
 
     const { auth_time, amr } = parties
     const answer = await issueTokens(deps, client.agent, {

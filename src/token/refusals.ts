@@ -30,6 +30,12 @@ const SUBJECT =
 // One wording for every way a target can be wrong, so that it tells nothing of other clients (TX-61).
 const TARGET =
   'This audience or resource is not available to this client; an administrator can check the audience, its resources, the entitlement and the client registration there'
+const DETAILS =
+  'None of the authorization_details can be granted: each needs a type that this audience knows for the resource and that this client is entitled to'
+const PROOF =
+  'The DPoP proof does not hold: it must be one signed JWT with typ dpop+jwt and a public jwk, htm POST, htu of this endpoint, iat of now and a new jti'
+const ACTOR =
+  'The actor token cannot be used: it must be signed by an active agent, with its id as iss and sub, aud the issuer, client_id this client, a short exp and a new jti'
 const CONSENT =
   'The user has to allow this first: open interaction_uri in the browser of the user, then ask again'
 
@@ -90,6 +96,52 @@ const TOLD: Partial<Record<Reason, readonly [OAuthErrorCode, string]>> = {
   scope_not_delegated: ['interaction_required', CONSENT],
   resource_not_delegated: ['interaction_required', CONSENT],
   claims_not_delegated: ['interaction_required', CONSENT],
+  details_malformed: [
+    'invalid_authorization_details',
+    'authorization_details must be a JSON array of objects, each with a type (RFC 9396 section 2)',
+  ],
+  details_unknown_type: ['invalid_authorization_details', DETAILS],
+  details_not_entitled: ['invalid_authorization_details', DETAILS],
+  details_not_delegated: ['interaction_required', CONSENT],
+  bad_dpop_proof: ['invalid_dpop_proof', PROOF],
+  replayed_dpop_proof: [
+    'invalid_dpop_proof',
+    'This DPoP proof was used before: make one for each request',
+  ],
+  no_dpop_proof: [
+    'invalid_dpop_proof',
+    'This client is enrolled with dpop_bound_access_tokens: every token request needs a DPoP proof',
+  ],
+  dpop_nonce_needed: ['use_dpop_nonce', 'The DPoP proof needs the nonce of the DPoP-Nonce header'],
+  wrong_dpop_key: [
+    'invalid_grant',
+    'This token is bound to a key: the request needs a DPoP proof with the same key',
+  ],
+  dpop_required: [
+    'invalid_request',
+    'This audience takes key-bound assertions only: send a DPoP proof with the request',
+  ],
+  actor_tokens_off: [
+    'invalid_request',
+    'actor_token: this client may not present actor tokens; an administrator can permit an agent to act for it',
+  ],
+  bad_actor_token: ['invalid_grant', ACTOR],
+  actor_inactive: ['invalid_grant', ACTOR],
+  replayed_actor_token: ['invalid_grant', ACTOR],
+  actor_not_permitted: [
+    'access_denied',
+    'The actor is not permitted to act for this client here; an administrator can permit it',
+  ],
+  issuer_not_trusted: ['invalid_grant', SUBJECT],
+  upstream_client_not_allowed: ['invalid_grant', SUBJECT],
+  unknown_upstream_account: [
+    'invalid_grant',
+    'The subject of this token is not linked to a user here; an administrator can link it',
+  ],
+  weak_authentication: [
+    'insufficient_user_authentication',
+    'The user signed in less strongly than this audience asks: send the user through the authorization endpoint with these acr_values, then ask again with the new token',
+  ],
   stale_authentication: [
     'insufficient_user_authentication',
     'The user signed in too long ago for this audience: send the user through the authorization endpoint with max_age, then ask again with the new token',
@@ -97,6 +149,10 @@ const TOLD: Partial<Record<Reason, readonly [OAuthErrorCode, string]>> = {
   unverified_contact: [
     'access_denied',
     'verified_contact_required: this audience needs a verified e-mail address or phone number of the user, and there is none that it may be told',
+  ],
+  too_many_requests: [
+    'temporarily_unavailable',
+    'Too many requests from this client or for this user: wait as long as Retry-After says, and use what was issued until it expires',
   ],
   id_jag_too_large: ['server_error', 'The ID-JAG would be larger than 8 KiB: ask for fewer scopes'],
   kept_changing: ['temporarily_unavailable', 'What this rests on kept changing; ask again'],

@@ -11,7 +11,7 @@ import { GRANT } from '../oauth/names.ts'
 import { faultOfClient } from './client.ts'
 import { exchangeToken, type Progress } from './exchange.ts'
 import { createGatherFacts } from './facts.ts'
-import { createFailureLimits } from './limits.ts'
+import { countClient, createFailureLimits, TooManyRequests, uncount } from './limits.ts'
 import { createRecordRefusal } from './record-refusal.ts'
 import { redeemCode } from './redeem-code.ts'
 import { refreshTokens } from './refresh.ts'
@@ -96,8 +96,11 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     const agent = await authenticateAgent(deps, credentials, facts.agent)
     if ('refused' in agent) throw new Refusal(agent.refused)
     progress.agent = agent
+    countClient(deps, agent.agent)
     const fault = faultOfClient(agent.agent, fields.grant_type, deps.now())
     if (fault !== undefined) throw new Refusal(fault)
+    // From here on the grant spends the assertion.
+    progress.agent = { ...agent, assertion: undefined }
     return grant(deps, agent, fields as FormFields, { request_id: progress.request_id })
   }
 
@@ -108,14 +111,16 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     byHeader: boolean,
   ): Promise<OAuthError> {
     if (agent === undefined || refusal.reason === 'replayed_assertion') {
+      uncount(deps, { agent, subject })
       return unauthenticated(refusal, { request_id, agent_id: facts?.agent?.id }, byHeader)
     }
+    const beyond = refusal instanceof TooManyRequests ? refusal : undefined
     const outcome = await recordRefusal({
       at: deps.now(),
       type: 'token.refused',
       tenant_id: agent.agent.tenant_id,
       agent_id: agent.agent.id,
-      user_id: subject?.user.id ?? null,
+      user_id: subject?.user.id ?? beyond?.user_id ?? null,
       audience_id: facts?.audience?.id ?? null,
       delegation_id: facts?.delegation?.id ?? null,
       error: refusal.code,
@@ -123,7 +128,9 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
       request_id,
       assertion_digest: agent.assertion?.digest ?? null,
       assertion_expires_at: agent.assertion?.expires_at ?? null,
+      audited: beyond?.first ?? true,
     })
+    if (outcome === 'replayed') uncount(deps, { agent, subject }, refusal)
     const told = outcome === 'replayed' ? new Refusal('replayed_assertion') : refusal
     deps.metrics.refused(told.code, told.reason)
     return told.toOAuthError()

@@ -3,6 +3,7 @@ import { recordEvent } from '../audit/record.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { type GrantRefusal, grantError } from './grant-error.ts'
+import { uncount } from './limits.ts'
 
 /** What the request says besides its parameters. */
 export type Context = { request_id?: string | undefined }
@@ -26,6 +27,7 @@ export async function settle<Answer extends object>(
   grant: (tx: Db) => Promise<Answer | GrantRefusal>,
 ): Promise<Answer> {
   const spent = await spendAssertion(deps.db, client)
+  if (!spent) uncount(deps, { agent: client })
   const outcome = await deps.db
     .transaction()
     .execute(async (tx): Promise<Answer | GrantRefusal> => {
