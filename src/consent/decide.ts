@@ -110,8 +110,10 @@ async function allow(
     {
       scopes,
       resources: question.resources ?? null,
+      authorization_details: [],
       claims: question.claims,
       mode,
+      offline: false,
       source: 'user',
       text_version: TEXT_VERSION,
       expires_at: null,

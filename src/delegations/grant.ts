@@ -3,7 +3,9 @@ import { type Actor, recordEvent } from '../audit/record.ts'
 import { newId } from '../db/ids.ts'
 import type { Tables } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
-import { type Delegation, type Excess, effectiveStatus, excess } from './delegation.ts'
+import type { AuthorizationDetail } from '../oauth/authorization-details.ts'
+import { type Delegation, effectiveStatus } from './delegation.ts'
+import { type Excess, excess } from './excess.ts'
 import type { Parties } from './lock.ts'
 import { endReplaced, insertDelegation, lockLiveDelegation } from './queries.ts'
 import { subjectFor } from './subject.ts'
@@ -12,9 +14,12 @@ export type NewDelegation = {
   scopes: string[]
   /** Null: every resource the entitlement allows. */
   resources: string[] | null
+  authorization_details: AuthorizationDetail[]
   /** What the audience may be told of the user beside `sub`. */
   claims: string[]
   mode: Delegation['mode']
+  /** It outlives the session of its user. */
+  offline: boolean
   source: 'user' | 'admin'
   text_version: string | null
   expires_at: Date | null
@@ -48,6 +53,7 @@ export async function grantDelegation(
       id: newId('dlg'),
       ...of,
       ...given,
+      authorization_details: JSON.stringify(given.authorization_details),
       sub_asserted,
       created_at: now,
     })
@@ -61,6 +67,7 @@ export async function grantDelegation(
       detail: {
         mode: given.mode,
         source: given.source,
+        ...(given.offline ? { offline: true } : {}),
         ...(replaced ? { replaces: replaced.id } : {}),
       },
     })

@@ -8,14 +8,14 @@ export type Triple = { user_id: string; agent_id: string; audience_id: string }
 /** The parties as they stand under the locks; only `lockParties` makes this. */
 export type Parties = {
   of: Triple & { tenant_id: string }
-  agent: Pick<Selectable<Tables['agents']>, 'name'>
+  agent: Pick<Selectable<Tables['agents']>, 'name' | 'grant_types'>
   audience: Pick<
     Selectable<Tables['audiences']>,
     'profile' | 'resources' | 'claims' | 'subject_type' | 'sector'
   >
   entitlement: Pick<
     Selectable<Tables['entitlements']>,
-    'scopes' | 'resources' | 'consent' | 'created_at' | 'expires_at'
+    'scopes' | 'resources' | 'authorization_details_types' | 'consent' | 'created_at' | 'expires_at'
   >
 }
 export type LockedParties =
@@ -58,7 +58,7 @@ export async function lockParties(
   }
   const agent = await tx
     .selectFrom('agents')
-    .select(['name', 'status', 'expires_at', 'owner_id'])
+    .select(['name', 'status', 'expires_at', 'owner_id', 'grant_types'])
     .where('id', '=', of.agent_id)
     .where('tenant_id', '=', tenant_id)
     .forShare()
@@ -81,7 +81,14 @@ export async function lockParties(
 
   const entitlement = await tx
     .selectFrom('entitlements')
-    .select(['scopes', 'resources', 'consent', 'created_at', 'expires_at'])
+    .select([
+      'scopes',
+      'resources',
+      'authorization_details_types',
+      'consent',
+      'created_at',
+      'expires_at',
+    ])
     .where('agent_id', '=', of.agent_id)
     .where('audience_id', '=', of.audience_id)
     .where('ended_at', 'is', null)

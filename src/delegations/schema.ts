@@ -1,4 +1,4 @@
-import Type, { type Static } from 'typebox'
+import Type, { type Static, type TString } from 'typebox'
 import { ListOf, ListQuery } from '../http/list.ts'
 import { GivenInstant, Instant, Nullable, OneOf } from '../http/shapes.ts'
 import { SCOPE_TOKEN_PATTERN } from '../oauth/scope.ts'
@@ -17,6 +17,8 @@ const Mode = () =>
     description: '`once`: spent by the first ID-JAG. `always`: until it ends',
     examples: ['always'],
   })
+const Detail = (type: TString) =>
+  Type.Object({ type }, { additionalProperties: true, examples: [{ type: 'payment' }] })
 
 export const Delegation = Type.Object(
   {
@@ -32,7 +34,7 @@ export const Delegation = Type.Object(
       }),
     ),
     authorization_details: Nullable(
-      Type.Array(Type.Object({ type: Type.String() }, { additionalProperties: true }), {
+      Type.Array(Detail(Type.String()), {
         description: 'RFC 9396. Null: every type that the entitlement allows',
       }),
     ),
@@ -43,7 +45,10 @@ export const Delegation = Type.Object(
     }),
     mode: Mode(),
     source: OneOf(SOURCES, { description: 'Who allowed it', examples: ['user'] }),
-    offline: Type.Boolean({ description: 'Whether it outlives the sign-in session' }),
+    offline: Type.Boolean({
+      description:
+        "Whether the agent may go on after the user's session has ended, with its refresh token",
+    }),
     sub_asserted: Type.String({ description: 'The `sub` that the audience is told' }),
     text_version: Nullable(
       Type.String({ description: 'Version of the text that the user accepted', examples: ['1'] }),
@@ -86,9 +91,24 @@ export const NewDelegation = Type.Object(
         examples: [['https://chat.example/api']],
       }),
     ),
+    authorization_details: Type.Optional(
+      Type.Array(Detail(Type.String({ minLength: 1, maxLength: 128 })), {
+        maxItems: 20,
+        description:
+          'RFC 9396, of types that the entitlement allows and the resources know. Left out: none',
+      }),
+    ),
     mode: Mode(),
-    expires_at: Type.Optional(GivenInstant({ description: 'Left out: until somebody ends it' })),
-    offline: Type.Optional(Type.Boolean({ description: 'Only `false` for now', default: false })),
+    expires_at: Type.Optional(
+      GivenInstant({ description: 'Left out: until somebody ends it. Required with `offline`' }),
+    ),
+    offline: Type.Optional(
+      Type.Boolean({
+        description:
+          "Whether the agent may go on after the user's session has ended, with its refresh token",
+        default: false,
+      }),
+    ),
   },
   { additionalProperties: false },
 )

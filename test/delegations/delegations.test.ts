@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { openHouse } from '../support/house.ts'
-import { API, FILES, makeParties, makeUser, type Parties } from '../support/parties.ts'
+import {
+  API,
+  CATALOGUE_WITH_TYPES,
+  FILES,
+  makeParties,
+  makeUser,
+  type Parties,
+} from '../support/parties.ts'
 
 const house = await openHouse({ after })
 const { db } = house.deps
@@ -182,8 +189,123 @@ describe('a delegation made by an administrator', () => {
     )
   })
 
-  test('is refused when it is to outlive the session, which is not built yet', async () => {
-    await refused(await makeParties(house), { offline: true }, '/offline', 'unsupported_value')
+  const tomorrow = () => new Date(house.clock.now.getTime() + 86_400_000).toISOString()
+
+  test('may outlive the session of its user, until its own end', async () => {
+    const of = await makeParties(house)
+    const expires_at = tomorrow()
+    const delegation = await made(of, { offline: true, expires_at })
+    assert.deepEqual([delegation.offline, delegation.expires_at], [true, expires_at])
+    const [listed] = await list({ user_id: of.user_id })
+    assert.equal(listed.offline, true)
+    assert.deepEqual((await events(delegation.id))[0]?.detail, {
+      mode: 'always',
+      source: 'admin',
+      offline: true,
+    })
+  })
+
+  test('is refused when it is to outlive the session and has no end of its own', async () => {
+    await refused(await makeParties(house), { offline: true }, '/expires_at')
+  })
+
+  test('is refused when it is to outlive the session of an agent without refresh tokens', async () => {
+    const of = await makeParties(house, { agent: { grant_types: ['authorization_code'] } })
+    await refused(of, { offline: true, expires_at: tomorrow() }, '/offline')
+    assert.equal((await make(of, { offline: false })).status, 201)
+  })
+
+  const withTypes = (entitlement: object = {}) =>
+    makeParties(house, { audience: { resources: CATALOGUE_WITH_TYPES }, entitlement })
+
+  test("may hold authorization details, in the audience's own spelling (TX-15)", async () => {
+    const of = await withTypes({ authorization_details_types: ['message'] })
+    const message = {
+      type: 'message',
+      to: { name: 'Kim', tags: [1, 2.5, null] },
+      actions: ['send'],
+    }
+    const locations = ['HTTPS://CHAT.example/api', API]
+    const { authorization_details, id } = await made(of, {
+      authorization_details: [message, { ...message, locations }],
+    })
+    assert.deepEqual(authorization_details, [message, { ...message, locations: [API] }])
+    const [listed] = await list({ user_id: of.user_id })
+    assert.equal(listed.id, id)
+    assert.deepEqual(listed.authorization_details, authorization_details)
+  })
+
+  test('holds none when an empty list is given', async () => {
+    const { authorization_details } = await made(await withTypes(), { authorization_details: [] })
+    assert.deepEqual(authorization_details, [])
+  })
+
+  const MESSAGE = { type: 'message' }
+  const BEYOND: [why: string, entitlement: object, changes: object][] = [
+    ['a type that the audience does not know', {}, { authorization_details: [{ type: 'gone' }] }],
+    [
+      'a type that the named resource does not know',
+      {},
+      { scopes: ['files.read'], resources: [FILES], authorization_details: [MESSAGE] },
+    ],
+    [
+      'a type of a resource that the entitlement does not let through',
+      { resources: [FILES] },
+      { scopes: ['files.read'], authorization_details: [MESSAGE] },
+    ],
+    [
+      'a type that the entitlement does not allow',
+      { authorization_details_types: ['export'] },
+      { authorization_details: [MESSAGE] },
+    ],
+    [
+      'any type where the entitlement allows none',
+      { authorization_details_types: [] },
+      { authorization_details: [MESSAGE] },
+    ],
+    [
+      'a location elsewhere',
+      {},
+      { authorization_details: [{ ...MESSAGE, locations: ['https://other.example/'] }] },
+    ],
+    [
+      'a location that does not know the type',
+      {},
+      { authorization_details: [{ ...MESSAGE, locations: [API, FILES] }] },
+    ],
+    [
+      'a location that was not delegated',
+      {},
+      {
+        resources: [API],
+        authorization_details: [{ type: 'export', locations: [FILES] }],
+      },
+    ],
+  ]
+  for (const [why, entitlement, changes] of BEYOND) {
+    test(`is refused for authorization details of ${why} (TX-15)`, async () => {
+      const of = await withTypes(entitlement)
+      await refused(of, changes, '/authorization_details/0')
+      assert.equal((await list({ user_id: of.user_id })).length, 0)
+    })
+  }
+
+  test('is refused for what is no entry of authorization details, which is named', async () => {
+    const of = await withTypes()
+    const first = { type: 'message' }
+    for (const wrong of [
+      { type: 'message', actions: 'send' },
+      { type: 'message', locations: [] },
+    ]) {
+      await refused(of, { authorization_details: [first, wrong] }, '/authorization_details/1')
+    }
+    await refused(of, { authorization_details: [first, {}] }, '/authorization_details/1/type')
+    await refused(of, { authorization_details: [first, 'x'] }, '/authorization_details/1')
+    await refused(of, { authorization_details: first }, '/authorization_details')
+    const long = Array.from({ length: 3 }, () => ({ ...first, text: 'x'.repeat(4000) }))
+    await refused(of, { authorization_details: long }, '/authorization_details')
+    const many = Array.from({ length: 21 }, () => first)
+    await refused(of, { authorization_details: many }, '/authorization_details')
   })
 
   test('is refused without a live entitlement', async () => {

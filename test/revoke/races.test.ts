@@ -96,8 +96,10 @@ test('a consent that holds its locks makes the revocation wait, and is ended by 
     const given = {
       scopes: ['chat.read'],
       resources: null,
+      authorization_details: [],
       claims: [],
       mode: 'always' as const,
+      offline: false,
       source: 'user' as const,
       text_version: null,
       expires_at: null,

@@ -28,6 +28,18 @@ const CATALOGUE = [
   { identifier: FILES, scopes: [{ name: 'files.read' }] },
 ]
 
+/** The same, where the first resource knows types of authorization details too. */
+export const CATALOGUE_WITH_TYPES = JSON.stringify([
+  {
+    ...CATALOGUE[0],
+    authorization_details_types: [
+      { type: 'message', description: 'Send one message in your name' },
+      { type: 'export' },
+    ],
+  },
+  { ...CATALOGUE[1], authorization_details_types: [{ type: 'export' }] },
+])
+
 type Changes = {
   user?: Partial<Insertable<Tables['users']>>
   agent?: Partial<Insertable<Tables['agents']>>
