@@ -26,6 +26,11 @@ export async function findConsentFacts(
         .onRef('entitlements.audience_id', '=', 'audiences.id')
         .on('entitlements.ended_at', 'is', null),
     )
+    .leftJoin('audience_accounts as account', (join) =>
+      join
+        .onRef('account.user_id', '=', 'users.id')
+        .onRef('account.audience_id', '=', 'audiences.id'),
+    )
     .select([
       'users.id as user_id',
       'users.name as user_name',
@@ -44,6 +49,8 @@ export async function findConsentFacts(
       'audiences.resources as catalogue',
       'entitlements.scopes',
       'entitlements.resources',
+      'account.aud_sub',
+      'account.aud_tenant',
     ])
     .where('users.id', '=', of.user_id)
     .where('users.status', '=', 'active')
@@ -66,6 +73,9 @@ export async function findConsentFacts(
       phone_number: row.phone_number,
       phone_verified_at: row.phone_verified_at,
     },
+    /** Theirs at the audience, where one was entered. */
+    account:
+      row.aud_sub === null ? undefined : { aud_sub: row.aud_sub, aud_tenant: row.aud_tenant },
     agent: {
       name: row.agent_name,
       purpose: row.purpose,

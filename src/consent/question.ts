@@ -11,7 +11,7 @@ import { TEXT_VERSION } from './text.ts'
 export type Leaving =
   | { claim: 'identifier' | 'tenant' | 'act' }
   /** Without a value it does not leave now, but will once there is one: the consent covers it. */
-  | { claim: 'email' | 'phone' | 'name'; value: string | undefined }
+  | { claim: 'email' | 'phone' | 'name' | 'aud_sub' | 'aud_tenant'; value: string | undefined }
 
 /** What the page asks: the question as it was put, within what entitlement and catalogue allow now. */
 export type ConsentQuestion = {
@@ -67,7 +67,7 @@ function describeScope(name: string, resources: string[], audience: ConsentFacts
 }
 
 /** All that the audience wants, each with the value that an ID-JAG made now would tell it. */
-function leaving({ user, audience }: ConsentFacts): Leaving[] {
+function leaving({ user, audience, account }: ConsentFacts): Leaving[] {
   const now = tellableClaims(
     {
       ...user,
@@ -75,8 +75,15 @@ function leaving({ user, audience }: ConsentFacts): Leaving[] {
       phone_verified: user.phone_verified_at !== null,
     },
     audience,
+    account,
   )
-  const values = { email: user.email, phone: user.phone_number, name: user.name }
+  const values = {
+    email: user.email,
+    phone: user.phone_number,
+    name: user.name,
+    aud_sub: account?.aud_sub,
+    aud_tenant: account?.aud_tenant,
+  }
   return [
     { claim: 'identifier' },
     ...wantedClaims(audience).map((claim) =>

@@ -3,7 +3,7 @@
 export const isAuthMd = (profile: string): boolean => profile.startsWith('authmd-')
 
 /** The claims about a user that an app may ask for, beside `sub`. */
-const CLAIMS = ['email', 'phone', 'name', 'tenant', 'act'] as const
+const CLAIMS = ['email', 'phone', 'name', 'tenant', 'act', 'aud_sub', 'aud_tenant'] as const
 export type ClaimName = (typeof CLAIMS)[number]
 
 export const isContact = (claim: ClaimName): boolean => claim === 'email' || claim === 'phone'
