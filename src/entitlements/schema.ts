@@ -65,6 +65,17 @@ export const GivenEntitlement = Type.Object(
         }),
       ),
     ),
+    authorization_details_types: Type.Optional(
+      Nullable(
+        Type.Array(Type.String({ maxLength: 128 }), {
+          maxItems: 100,
+          uniqueItems: true,
+          description:
+            'Types of authorization details (RFC 9396), of the catalogue of the audience; every one of them unless given, none for an empty list',
+          examples: [['payment']],
+        }),
+      ),
+    ),
     consent,
     expires_at: Type.Optional(
       Nullable(GivenInstant({ description: 'When it ends; in the future' })),

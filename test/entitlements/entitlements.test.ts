@@ -30,8 +30,16 @@ const newAudience = async (body: object = {}) => {
     name: 'Chat',
     profile: 'idjag',
     resources: [
-      { identifier: API, scopes: [{ name: 'chat.read' }, { name: 'chat.write' }] },
-      { identifier: FILES, scopes: [{ name: 'files.read' }] },
+      {
+        identifier: API,
+        scopes: [{ name: 'chat.read' }, { name: 'chat.write' }],
+        authorization_details_types: [{ type: 'message', description: 'Send one' }],
+      },
+      {
+        identifier: FILES,
+        scopes: [{ name: 'files.read' }],
+        authorization_details_types: ['export'],
+      },
     ],
     ...body,
   })
@@ -103,11 +111,46 @@ test('the first PUT makes an entitlement, the next one replaces what it says', a
   ])
 })
 
+test('an entitlement may name the types of authorization details it allows (TX-15)', async () => {
+  const of = await newPair()
+  const types = async (body: object = {}) => {
+    const { body: answer, text } = await put(of, body)
+    assert.ok(answer.id, text)
+    assert.deepEqual((await house.admin('GET', pathOf(of))).body, answer)
+    return answer.authorization_details_types
+  }
+  const both = ['export', 'message']
+  assert.deepEqual(await types({ authorization_details_types: both }), both)
+  assert.deepEqual(await types({ authorization_details_types: [] }), [])
+  assert.equal(await types({ authorization_details_types: null }), null)
+  assert.deepEqual(await types({ authorization_details_types: ['message'] }), ['message'])
+  assert.equal(await types(), null)
+  const { detail } = await db
+    .selectFrom('audit_events')
+    .select('detail')
+    .where('agent_id', '=', of.agent_id)
+    .where('type', '=', 'entitlement.updated')
+    .orderBy('id', 'desc')
+    .limit(1)
+    .executeTakeFirstOrThrow()
+  assert.deepEqual(detail?.changed, ['authorization_details_types'])
+})
+
 const REFUSED: [why: string, body: object, pointer: string][] = [
   ['a scope that the audience does not know', { scopes: ['chat.read', 'chat.x'] }, '/scopes/1'],
   ['no scopes member', { scopes: undefined }, '/scopes'],
   ['a resource of somebody else', { resources: ['https://other.example/'] }, '/resources/0'],
   ['an empty list of resources', { resources: [] }, '/resources'],
+  [
+    'a type that the audience does not know',
+    { authorization_details_types: ['message', 'loan'] },
+    '/authorization_details_types/1',
+  ],
+  [
+    'a type named twice',
+    { authorization_details_types: ['message', 'message'] },
+    '/authorization_details_types',
+  ],
   ['an end that has passed', { expires_at: '2020-01-01T00:00:00Z' }, '/expires_at'],
   ['nobody to consent', { consent: undefined }, '/consent'],
   ['somebody else to consent', { consent: 'agent' }, '/consent'],
