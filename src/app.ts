@@ -36,6 +36,7 @@ import { useValidation } from './http/validation.ts'
 import { keyRoutes } from './keys/routes.ts'
 import { OAuthError } from './oauth/errors.ts'
 import { revokeRoutes } from './revoke/routes.ts'
+import { ruleRoutes } from './rules/routes.ts'
 import { signInRoutes } from './sign-in/routes.ts'
 import { tenantRoutes } from './tenants/routes.ts'
 import { revocationRoutes } from './token/revoke-routes.ts'
@@ -134,6 +135,7 @@ async function adminsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
   await app.register(audienceRoutes, deps)
   await app.register(entitlementRoutes, deps)
   await app.register(delegationRoutes, deps)
+  await app.register(ruleRoutes, deps)
   await app.register(revokeRoutes, deps)
   await app.register(keyRoutes, deps)
   await app.register(auditRoutes, deps)

@@ -19,6 +19,7 @@ const RECORDS = [
   'events',
   'audit',
   'admins',
+  'rules',
 ]
 const BELOW_FLOWS = [...RECORDS, 'policy', ...GROUND, 'revoke']
 
@@ -36,6 +37,12 @@ const FLOORS: Record<string, string[]> = {
     RECORDS.filter((room) => !['audit', 'events'].includes(room)),
     [...GROUND, 'audit', 'events'],
   ),
+
+  // Rules name users, agents and audiences, which know nothing of them.
+  rules: [
+    ...[...GROUND, 'audit', 'events'],
+    ...['users/queries.ts', 'agents/queries.ts', 'audiences/queries.ts'],
+  ],
 
   revoke: [...RECORDS, 'policy', ...GROUND],
   ...fill(['sign-in', 'authorize', 'consent', 'token', 'discovery', 'account'], BELOW_FLOWS),
@@ -64,7 +71,7 @@ const ROUTES = /(^|[/-])routes\.ts$/
 const QUERIES = /(^|[/-])queries\.ts$/
 const PAGES = /(^|[/-])pages?\.ts$/
 const NOUNS =
-  /^((oauth|policy)\/.*|token\/id-jag|delegations\/delegation|keys\/schedule|users\/user|agents\/agent|audiences\/audience|consent\/(question|choice|text)|audit\/(chain|merkle|reason)|sessions\/family|http\/(html|csrf|problem)|relying-app\/(assertion|unambiguous|times|rights|refusal|provider-document))\.ts$/
+  /^((oauth|policy)\/.*|token\/id-jag|delegations\/delegation|keys\/schedule|users\/user|agents\/agent|audiences\/audience|rules\/rule|consent\/(question|choice|text)|audit\/(chain|merkle|reason)|sessions\/family|http\/(html|csrf|problem)|relying-app\/(assertion|unambiguous|times|rights|refusal|provider-document))\.ts$/
 
 const RULES: Rule[] = [
   {

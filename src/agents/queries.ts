@@ -74,6 +74,19 @@ export function updateAgent(
     .executeTakeFirstOrThrow()
 }
 
+/** Gives the row another version, which says the same: what compares versions reads again (rules/block.ts). */
+export function touchAgent(
+  db: Db,
+  id: string,
+): Promise<Pick<Row<'agents'>, 'tenant_id' | 'status'> | undefined> {
+  return db
+    .updateTable('agents')
+    .set((eb) => ({ updated_at: eb.ref('updated_at') }))
+    .where('id', '=', id)
+    .returning(['tenant_id', 'status'])
+    .executeTakeFirst()
+}
+
 /** The owner's row, locked `for share`: they stay as they are until this transaction has committed. */
 export function shareOwner(
   db: Db,

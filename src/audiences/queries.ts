@@ -89,12 +89,16 @@ export function updateAudience(
 }
 
 /** Gives the row another version, which says the same: what compares versions reads again (rules/block.ts). */
-export async function touchAudience(db: Db, id: string): Promise<void> {
-  await db
+export function touchAudience(
+  db: Db,
+  id: string,
+): Promise<Pick<Row<'audiences'>, 'tenant_id' | 'status'> | undefined> {
+  return db
     .updateTable('audiences')
     .set((eb) => ({ updated_at: eb.ref('updated_at') }))
     .where('id', '=', id)
-    .execute()
+    .returning(['tenant_id', 'status'])
+    .executeTakeFirst()
 }
 
 /** Whether this user is there to answer for an audience of this tenant. */

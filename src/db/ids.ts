@@ -16,6 +16,8 @@ export type IdPrefix =
   | 'rtf'
   | 'adm'
   | 'rev'
+  | 'apm'
+  | 'blk'
 
 /** A prefix and 128 random bits. */
 export const newId = (prefix: IdPrefix): string => `${prefix}_${random128()}`

@@ -21,6 +21,7 @@ const TAGS: Record<string, string> = {
   audiences: 'Relying apps: issuer, resources and scopes',
   entitlements: 'What an agent may be allowed at an audience at the most',
   delegations: 'What a user allowed an agent at an audience',
+  rules: 'What administrators forbid, or permit beyond entitlements',
   revocations: 'Ending at once all that rests on something',
   keys: 'The keys that sign',
   audit: 'What was issued and what was done, append-only',

@@ -5,6 +5,8 @@ import { NewAdminKey } from '../../src/admins/schema.ts'
 import { AgentPatch, NewAgent, NewCredential } from '../../src/agents/schema.ts'
 import { AudiencePatch, NewAudience } from '../../src/audiences/schema.ts'
 import { GivenEntitlement } from '../../src/entitlements/schema.ts'
+import { NewActorPermission } from '../../src/rules/actor-permission-schema.ts'
+import { NewBlock } from '../../src/rules/block-schema.ts'
 import { NewTenant, TenantPatch } from '../../src/tenants/schema.ts'
 import { NewUser, UserPatch } from '../../src/users/schema.ts'
 import { openHouse } from '../support/house.ts'
@@ -96,6 +98,16 @@ const CALLS: Call[] = [
     schema: NewAdminKey,
     body: () => ({ name: 'x', scopes: ['*'], expires_at: later }),
   },
+  {
+    call: ['POST', '/blocks'],
+    schema: NewBlock,
+    body: () => ({ agent_id: agent.id, reason: 'x' }),
+  },
+  {
+    call: ['POST', '/actor-permissions'],
+    schema: NewActorPermission,
+    body: () => ({ agent_id: agent.id, actor_id: secretAgent.id }),
+  },
 ]
 const MODULUS = 'AQAB'.repeat(90)
 const VALUES: unknown[] = [
@@ -145,7 +157,10 @@ for (const path of [
   })
 }
 
-const LISTS = ['/users', '/agents', '/audiences', '/tenants', '/admin-keys']
+const LISTS = [
+  ...['/users', '/agents', '/audiences', '/tenants', '/admin-keys'],
+  ...['/blocks', '/actor-permissions'],
+]
 const cursorOf = (text: string) => Buffer.from(text).toString('base64url')
 const QUERIES = [
   ...['limit', 'cursor', 'status', 'email', 'external_id', 'owner_id', 'issuer', 'tenant_id'],

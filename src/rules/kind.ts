@@ -1,0 +1,34 @@
+import type { TObject } from 'typebox'
+import type { AuditEvent } from '../audit/record.ts'
+import type { IdPrefix } from '../db/ids.ts'
+import type { Db } from '../db/tables.ts'
+import type { Deps } from '../deps.ts'
+import type { Admin } from '../http/admin-door.ts'
+import type { Rule, RuleTable } from './rule.ts'
+
+/** What one kind of rule has of its own. */
+export type RuleKind<Table extends RuleTable, Given> = {
+  table: Table
+  prefix: IdPrefix
+  /** One of them in a sentence, such as `actor permission`. */
+  name: string
+  /** Its name in the audit log: `<event>.created`, `<event>.ended`. */
+  event: string
+  path: string
+  schema: {
+    given: TObject
+    /** Built on `ruleMembers`. */
+    record: TObject
+    /** Built on `RuleQuery`; what it adds are columns of the table. */
+    query: TObject
+  }
+  summaries: { make: string; list: string; end: string }
+  description?: string
+  /**
+   * Checks what is given against the records it names, and makes the rule with `makeRule`.
+   * @throws {ProblemError} `validation_failed` naming the member
+   */
+  make(tx: Db, deps: Deps, given: Given, admin: Admin): Promise<Rule<Table>>
+  /** What the audit log says of it beside its id: ids and closed words. */
+  about(rule: Rule<Table>): Pick<AuditEvent, 'user_id' | 'agent_id' | 'audience_id' | 'detail'>
+}
