@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync, type KeyObject, randomUUID } from 'node:crypto'
 import { test } from 'node:test'
-import { importKey, publishedKeys } from '../../src/agents/client-keys.ts'
+import { publishedKeys } from '../../src/agents/client-keys.ts'
 import { readPublicJwk } from '../../src/agents/public-jwk.ts'
 import type { Deps } from '../../src/deps.ts'
+import { importKey } from '../../src/http/published-keys.ts'
 
 type Jwk = Record<string, unknown>
 
@@ -34,7 +35,7 @@ const RSA_KEYS: [what: string, jwk: Jwk, good: boolean][] = [
 ]
 for (const [what, jwk, good] of RSA_KEYS) {
   test(`an RSA key with ${what} is ${good ? 'taken' : 'refused'}, published or registered`, async () => {
-    assert.equal(importKey(jwk, null, undefined) !== undefined, good)
+    assert.equal(importKey(jwk, undefined) !== undefined, good)
     if (good) assert.ok(await readPublicJwk('/jwk', jwk))
     else await assert.rejects(readPublicJwk('/jwk', jwk), { code: 'validation_failed' })
   })
