@@ -18,6 +18,7 @@ import { changeTenant } from '../tenants/change.ts'
 import type { TenantPatch } from '../tenants/schema.ts'
 import { changeUser } from '../users/change.ts'
 import type { UserPatch } from '../users/schema.ts'
+import { askAboutNewContacts } from './ask-again.ts'
 import { revoke } from './end.ts'
 import { holdTenantOf } from './queries.ts'
 import type { Reach } from './reach.ts'
@@ -67,7 +68,10 @@ export async function moveAudience(
   return stop(tx, deps, { kind: 'audience_id', id }, reason ?? `Audience: ${to}`, admin)
 }
 
-/** A suspended or deleted user loses everything; a new password only signs them out everywhere. */
+/**
+ * A suspended or deleted user loses everything; a new password only signs them out everywhere, and a new
+ * address is asked about.
+ */
 export async function patchUser(
   tx: Tx,
   deps: Deps,
@@ -76,11 +80,12 @@ export async function patchUser(
   admin: Admin,
 ): Promise<{ user: Row<'users'> } & Ended> {
   await holdTenantOf(tx, 'users', id)
-  const { user, passwordChanged } = await changeUser(tx, deps, id, patch, admin)
+  const { user, before, passwordChanged } = await changeUser(tx, deps, id, patch, admin)
   if (patch.status === 'suspended' || patch.status === 'deleted') {
     const ended = await stop(tx, deps, { kind: 'user_id', id }, `User: ${patch.status}`, admin)
     return { user, ...ended }
   }
+  await askAboutNewContacts(tx, deps, { before, user }, admin)
   if (passwordChanged) await signOutEverywhere(tx, deps, user, admin)
   return { user }
 }

@@ -26,3 +26,15 @@ export function changeContact(
   }
   return alreadyVerified ? before : { value, verified_at: now, verified_by: by }
 }
+
+type Contacts = { email: string | null; phone_number: string | null }
+
+/** The claims whose contact was replaced or taken away. Another spelling of one address is the same. */
+export function replacedContacts(before: Contacts, after: Contacts): ('email' | 'phone')[] {
+  const differ = (one: string | null, other: string | null) =>
+    one !== null && one.toLowerCase() !== other?.toLowerCase()
+  return [
+    ...(differ(before.email, after.email) ? (['email'] as const) : []),
+    ...(differ(before.phone_number, after.phone_number) ? (['phone'] as const) : []),
+  ]
+}
