@@ -39,6 +39,17 @@ test('connections that break while it stops are no news', async (t) => {
   )
 })
 
+test('while it runs, it shares with other replicas what it counts', async (t) => {
+  const database = await testDatabase(t)
+  const config = loadConfig(settings(database.url))
+  const log = createLogger(config, { write: () => undefined })
+  const { deps, stop } = await startServer(config, log)
+  await new Promise<void>((resolve) => {
+    deps.tally.share = async () => resolve()
+  })
+  await stop()
+})
+
 /** Resolves when the pool has noticed. */
 async function endSessions({ pool }: Awaited<ReturnType<typeof startServer>>['deps']) {
   const client = await pool.connect()
