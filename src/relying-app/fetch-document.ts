@@ -28,7 +28,7 @@ export async function fetchDocument(url: string): Promise<Fetched> {
     if (answer.status !== 200) throw new Error(`it answered ${answer.status}`)
     const document: unknown = JSON.parse(await readText(answer))
     if (!isObject(document)) throw new Error('it answered something else than an object')
-    return { document, maxAge: maxAgeOf(answer.headers.get('cache-control') ?? '') }
+    return { document, maxAge: maxAgeOf(String(answer.headers.get('cache-control'))) }
   } catch (cause) {
     throw new IssuerUnavailable(`${url} cannot be read`, { cause })
   }

@@ -30,7 +30,7 @@ export type IdentityEndpointContext = {
   /**
    * The document that a `client_id` points at, undefined when there is none; without this it is not asked
    * for (step 11). A trusted issuer names the URL, but fetch it as one that a stranger gave: no
-   * redirects, a few KiB, no address inside your network.
+   * redirects, a few KiB, no address inside your network. Throws `IssuerUnavailable` for a 503.
    */
   fetchClientDocument?: (url: string) => Promise<unknown>
   accounts: Accounts

@@ -78,6 +78,7 @@ for (const [what, answer] of NOT_READ) {
       assert.ok(error instanceof IssuerUnavailable)
       assert.equal(error.name, 'IssuerUnavailable')
       assert.equal(error.message, `${url} cannot be read`)
+      assert.ok(error.cause instanceof Error, 'the log is told why')
       return true
     })
   })
@@ -99,6 +100,13 @@ test('follows no redirect', async (t) => {
     await assert.rejects(fetchDocument(url), IssuerUnavailable)
   }
   assert.equal(followed, false)
+})
+
+test('gives up after five seconds', async (t) => {
+  const url = await serve(t, () => {})
+  const timeout = t.mock.method(AbortSignal, 'timeout', () => AbortSignal.abort())
+  await assert.rejects(fetchDocument(url), IssuerUnavailable)
+  assert.deepEqual(timeout.mock.calls[0]?.arguments, [5_000])
 })
 
 test('is how a trusted issuer is asked, over plain http on this machine alone', async (t) => {

@@ -1,7 +1,7 @@
 // Steps 10 to 14 of the auth.md service: contacts, the provider's document, and whose account it is.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { refusalBody } from '../../src/relying-app/verify-id-jag.ts'
+import { IssuerUnavailable, refusalBody } from '../../src/relying-app/verify-id-jag.ts'
 import {
   accounts,
   authMd,
@@ -102,6 +102,11 @@ test('step 11: what is no client metadata URL is not fetched (DS-40)', async () 
   const client_id = 'https://id.orbit.example:8443/tenants/blue/client.json'
   const fetchClientDocument = async () => ({ ...PROVIDER_DOCUMENT, client_id })
   await recognised(idJag({ client_id }), authMd({ fetchClientDocument }))
+})
+
+test('step 11: a document that cannot be had now blames nobody', async () => {
+  const fetchClientDocument = () => Promise.reject(new IssuerUnavailable('it is down'))
+  assert.equal((await refused(TV_05, authMd({ fetchClientDocument }))).status, 503)
 })
 
 test('step 12: a user who is linked is that account, whatever the contact says', async () => {
