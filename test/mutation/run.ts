@@ -41,6 +41,7 @@ const sources = new Map(targets.map(({ file }) => [file, read(file)]))
 const all = [...sources].flatMap(([file, source]) => mutantsOf(file, source))
 const chosen = spread(all.filter(isAskedFor), Number(options.max ?? Number.POSITIVE_INFINITY))
 
+if (chosen.length === 0) throw new Error(`no mutant is asked for by ${options.only.join(', ')}`)
 if (options.list) for (const mutant of chosen) say(describe(mutant))
 else process.exitCode = (await tryAll()) ? 0 : 1
 
