@@ -45,7 +45,6 @@ export const BLOCKS: RuleKind<'blocks', NewBlock> = {
   }),
 }
 
-/** From the one that the fewest mints rest on to the one that the most do. */
 const TOUCH = { users: touchUser, agents: touchAgent, audiences: touchAudience }
 
 async function makeBlock(
@@ -63,6 +62,7 @@ async function makeBlock(
   return makeRule(tx, deps, BLOCKS, { own, given, admin })
 }
 
+/** From the one that the fewest mints rest on to the one that the most do. */
 const namedBy = (ids: Record<Named['table'], string | null>): Named[] =>
   Object.entries(ids).flatMap(([table, id]) =>
     id === null

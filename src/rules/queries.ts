@@ -1,4 +1,4 @@
-import { type Insertable, type SqlBool, sql, type Updateable } from 'kysely'
+import { type Insertable, type SqlBool, sql } from 'kysely'
 import { newestFirst } from '../db/newest-first.ts'
 import type { Db, Row, Tables } from '../db/tables.ts'
 import type { ListRequest } from '../http/list.ts'
@@ -50,10 +50,9 @@ export async function lockRule<Table extends RuleTable>(
 }
 
 export async function endRuleRow(db: Db, table: RuleTable, id: string, now: Date): Promise<void> {
-  const ending: Updateable<Tables[Any]> = { ended_at: now }
   await db
     .updateTable(table as Any)
-    .set(ending)
+    .set({ ended_at: now })
     .where('id', '=', id)
     .execute()
 }
