@@ -33,7 +33,7 @@ export function createMetrics({
   })
   const refusals = new Counter({
     name: 'refusals_total',
-    help: 'Requests refused, by the code told (sign_in for a sign-in) and the true reason',
+    help: 'Requests refused, by the code told (sign_in for a sign-in, page for a page) and the true reason',
     labelNames: ['error', 'reason'],
     registers,
   })
