@@ -19,6 +19,10 @@ export type Config = {
   outboundAllow: string
   allowLoopbackHttp: boolean
   rateLimits: boolean
+  /** A DPoP proof needs a nonce of ours (RFC 9449 §8). */
+  dpopNonces: boolean
+  /** Access tokens with the scope `delegate` are issued and taken for ID-JAGs (TX-29, TX-63). */
+  delegateTokens: boolean
   idJagLifetime: number
   idTokenLifetime: number
   sessionLifetime: number
@@ -98,6 +102,9 @@ export function loadConfig(env: NodeJS.ProcessEnv, terminal = false): Config {
     fault('RATE_LIMITS=off is accepted only when ISSUER is a loopback address')
   }
 
+  const dpopNonces = choice<string>('DPOP_NONCES', 'off', ['on', 'off']) === 'on'
+  const delegateTokens = choice<string>('DELEGATE_TOKENS', 'off', ['on', 'off']) === 'on'
+
   const trustProxy = (text('TRUST_PROXY') ?? '')
     .split(',')
     .map((entry) => entry.trim())
@@ -122,6 +129,8 @@ export function loadConfig(env: NodeJS.ProcessEnv, terminal = false): Config {
     outboundAllow: text('OUTBOUND_ALLOW') ?? '',
     allowLoopbackHttp,
     rateLimits,
+    dpopNonces,
+    delegateTokens,
     idJagLifetime: seconds('ID_JAG_LIFETIME', 300, 60, 300),
     idTokenLifetime: seconds('ID_TOKEN_LIFETIME', 600, 60, 86_400),
     sessionLifetime: seconds('SESSION_LIFETIME', 86_400, 60, 31_536_000),

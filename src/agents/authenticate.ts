@@ -23,11 +23,21 @@ export type AgentFacts = {
   jwks_uri: string | null
   grant_types: string[]
   id_token_signed_response_alg: string
+  /** No token request without a DPoP proof (RFC 9449 §5.2). */
+  dpop_bound_access_tokens: boolean
+  /** Of an agent that is known by its client metadata document: its `client_id`. */
+  client_metadata_url: string | null
   /** Changes with every change of the row. */
   version: string
   /** The live ones. */
   credentials: LiveCredential[]
 }
+/** What an agent is called as a client: its id, or the address of its client metadata document. */
+export const clientIdOf = ({
+  id,
+  client_metadata_url,
+}: Pick<AgentFacts, 'id' | 'client_metadata_url'>) => client_metadata_url ?? id
+
 export type LiveCredential = {
   id: string
   kid: string | null
@@ -91,7 +101,7 @@ async function byAssertion(
   if (agent.token_endpoint_auth_method !== 'private_key_jwt') return { refused: 'bad_credentials' }
   const refused = { refused: 'bad_credentials' } as const
   if (!isClientAssertion(assertion, agent.id, deps.config.issuer, deps.now())) return refused
-  const keys = await findKeys(deps, agent, assertion)
+  const keys = await assertionKeys(deps, agent, assertion)
   const key = keys.find((candidate) => verifyJws(assertion, candidate.alg, candidate.key))
   if (key === undefined) return refused
   const { jti, exp } = assertion.payload as { jti: string; exp: number }
@@ -106,17 +116,27 @@ async function byAssertion(
   }
 }
 
-/** The claims of CA-03 and the `typ` of CA-05; the issuer is the one accepted audience, and the only one named. */
+/** The `typ` of CA-05 and the claims of CA-03. */
 export function isClientAssertion(
-  { header, payload }: DecodedJws,
+  jws: DecodedJws,
+  clientId: string,
+  issuer: string,
+  now: Date,
+): boolean {
+  const { typ } = jws.header
+  if (typ !== undefined && typ !== 'JWT' && typ !== TYP.clientAssertion) return false
+  return hasAssertionClaims(jws, clientId, issuer, now)
+}
+
+/** The claims of CA-03; the issuer is the one accepted audience, and the only one named. */
+export function hasAssertionClaims(
+  { payload }: DecodedJws,
   clientId: string,
   issuer: string,
   now: Date,
 ): boolean {
   const { iss, sub, aud, exp, iat, nbf, jti } = payload
-  const { typ } = header
   const at = numericDate(now)
-  if (typ !== undefined && typ !== 'JWT' && typ !== TYP.clientAssertion) return false
   if (iss !== clientId || sub !== clientId) return false
   if (aud !== issuer && !(Array.isArray(aud) && aud.length === 1 && aud[0] === issuer)) return false
   if (typeof exp !== 'number' || exp <= at - SKEW || exp > at + LONGEST_ASSERTION + SKEW)
@@ -127,9 +147,9 @@ export function isClientAssertion(
 }
 
 /** The keys it may be signed with: one, or without a `kid` every live one. */
-async function findKeys(
+export async function assertionKeys(
   deps: Deps,
-  agent: AgentFacts,
+  agent: Pick<AgentFacts, 'jwks_uri' | 'credentials'>,
   { header }: DecodedJws,
 ): Promise<ClientKey[]> {
   if (agent.jwks_uri !== null) return publishedKeys.find(deps, agent.jwks_uri, header)

@@ -11,6 +11,7 @@ export const TOKEN_TYPE = {
   idToken: 'urn:ietf:params:oauth:token-type:id_token',
   refreshToken: 'urn:ietf:params:oauth:token-type:refresh_token',
   accessToken: 'urn:ietf:params:oauth:token-type:access_token',
+  jwt: 'urn:ietf:params:oauth:token-type:jwt',
 } as const
 
 export const JWT_BEARER_GRANT = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
@@ -23,8 +24,12 @@ export const TYP = {
   idToken: 'JWT',
   accessToken: 'at+jwt',
   clientAssertion: 'client-authentication+jwt',
+  actorToken: 'actor-token+jwt',
   dpopProof: 'dpop+jwt',
   seal: 'audit-seal+jwt',
 } as const
+
+/** Of an access token that its agent may trade for ID-JAGs, where that is on (TX-29). */
+export const DELEGATE_SCOPE = 'delegate'
 
 export const OPENID_SCOPES = ['openid', 'profile', 'email', 'phone', 'offline_access'] as const

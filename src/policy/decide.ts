@@ -2,79 +2,55 @@
  * May this agent act for this user there, with which rights, and if not, why (rule 5). Pure: values in,
  * a value out. The exchange, the dry run and the preview ask it; nobody decides beside it.
  *
- *  1. Granted ⊆ asked ∩ delegated ∩ entitled ∩ catalogue.
+ *  1. Granted ⊆ asked ∩ delegated ∩ entitled ∩ catalogue, and no more than each actor is permitted.
  *  2. Told ⊆ wanted by the audience ∩ delegated. A user who gave the delegation is asked about the rest.
- *  3. The first thing that is wrong answers, in the order of TX-60: target, scope, contact, consent, freshness.
+ *  3. The first thing that is wrong answers, in the order of TX-60: target, scope and details, rules, contact,
+ *     consent, freshness.
  *  4. A reason is a value. What the caller is told of it is decided in token/refusals.ts.
  */
 
 import type { Reason } from '../audit/reason.ts'
-import type { AudienceResource, Profile } from '../db/tables.ts'
+import type { AuthorizationDetail } from '../oauth/authorization-details.ts'
 import { numericDate } from '../oauth/numeric-date.ts'
 import { type ClaimName, isAuthMd, isContact, wantedClaims } from '../oauth/profile.ts'
 import { parseScope } from '../oauth/scope.ts'
-import { normaliseResource } from '../oauth/uri.ts'
-import { type Asked, allowsResource, registeredResource, shrinkScopes } from './ceiling.ts'
-
-export type AudienceFacts = {
-  id: string
-  issuer: string
-  profile: Profile
-  status: 'active' | 'suspended' | 'retired'
-  resources: AudienceResource[]
-  default_scopes: string[]
-  default_resources: string[]
-  claims: string[]
-  max_auth_age: number | null
-  id_jag_lifetime: number | null
-  id_jag_signing_alg: string
-  version: string
-}
-export type EntitlementFacts = {
-  id: string
-  client_id: string | null
-  scopes: string[]
-  resources: string[] | null
-  consent: 'user' | 'admin'
-  expires_at: Date | null
-  version: string
-}
-export type DelegationFacts = {
-  id: string
-  scopes: string[]
-  resources: string[] | null
-  claims: string[]
-  mode: 'once' | 'always'
-  source: 'user' | 'admin' | 'policy'
-  sub_asserted: string
-  expires_at: Date | null
-  version: string
-}
-export type UserFacts = {
-  id: string
-  tenant_id: string
-  status: 'active' | 'suspended' | 'deleted'
-  email: string | null
-  email_verified: boolean
-  phone_number: string | null
-  phone_verified: boolean
-  name: string | null
-  version: string
-}
+import { shrinkScopes } from './ceiling.ts'
+import { decideDelegation, type Permitted } from './delegated.ts'
+import { entitledDetails, unknownType, withinCatalogue } from './details.ts'
+import { hasEnded } from './ended.ts'
+import type {
+  AccountFacts,
+  ActorFacts,
+  AudienceFacts,
+  Authentication,
+  BlockFacts,
+  DelegationFacts,
+  EntitlementFacts,
+  UserFacts,
+} from './facts.ts'
+import { decideTarget } from './target.ts'
 
 export type Question = {
   /** Distinct `audience` values of the request. */
   audiences: readonly string[]
   resources: readonly string[]
   scope: string | undefined
+  details: readonly AuthorizationDetail[] | 'malformed'
 }
 export type Knowledge = {
+  agent: { client_metadata_url: string | null }
   user: UserFacts
   audience: AudienceFacts | undefined
   entitlement: EntitlementFacts | undefined
   /** The live delegation. It may have passed its end: that is for this function to say. */
   delegation: DelegationFacts | undefined
-  auth_time: Date
+  account: AccountFacts | undefined
+  block: BlockFacts | undefined
+  /** Who acts for the agent, newest first. */
+  actors: readonly ActorFacts[]
+  authentication: Authentication
+  /** Thumbprint of the key that the request proved to hold. */
+  jkt: string | undefined
   /** Seconds that an ID-JAG may live here at the most. */
   lifetime: number
 }
@@ -85,8 +61,10 @@ export type Decision =
       audience: AudienceFacts
       entitlement: EntitlementFacts
       delegation: DelegationFacts
+      client_id: string | undefined
       resources: string[]
       scopes: string[]
+      details: AuthorizationDetail[]
       claims: ClaimName[]
       /** Seconds. */
       lifetime: number
@@ -97,104 +75,83 @@ export type Decision =
       reason: 'no_delegation'
       policy: EntitlementFacts
       audience: AudienceFacts
-      asked: Asked
+      asked: Permitted
     }
   | {
       granted: false
       reason: Reason
-      asked?: Asked
+      /** Set when the user's consent would help: what to ask for. */
+      asked?: Permitted
       audience?: AudienceFacts
-      max_age?: number
+      /** What a newer or stronger sign-in would have to be. */
+      max_age?: number | undefined
+      acr_values?: readonly string[] | undefined
       policy?: undefined
     }
 
 export function decide(question: Question, known: Knowledge, now: Date): Decision {
   const target = decideTarget(question, known, now)
   if ('reason' in target) return { granted: false, ...target }
-  const { audience, entitlement, resources } = target
+  const { audience, client_id, resources } = target
+  const refuse = (reason: Reason) => ({ granted: false, audience, reason }) as const
+  const entitlement = permittedToActors(target.entitlement, known.actors)
 
   const scopes = decideScopes(question.scope, resources, audience, entitlement)
-  if ('reason' in scopes) return { granted: false, audience, ...scopes }
-  const asked: Asked = { scopes: scopes.permitted, resources }
+  if ('reason' in scopes) return refuse(scopes.reason)
+  const details = decideDetails(question.details, resources, audience, entitlement)
+  if ('reason' in details) return refuse(details.reason)
+  const asked: Permitted = { scopes: scopes.permitted, resources, details: details.permitted }
+  if (audience.dpop_required && known.jkt === undefined) return refuse('dpop_required')
 
-  const tellable = tellableClaims(known.user, audience)
-  if (lacksContact(audience, tellable)) {
-    return { granted: false, audience, reason: 'unverified_contact' }
+  if (known.block !== undefined && !hasEnded(known.block, now)) return refuse('denied_by_rule')
+  if (known.actors.some(({ permission }) => permission === undefined)) {
+    return refuse('actor_not_permitted')
   }
+  const tellable = tellableClaims(known.user, audience, known.account)
+  if (lacksContact(audience, tellable)) return refuse('unverified_contact')
 
-  const delegated = decideDelegation(asked, target, known.delegation, now)
+  const { delegation, authentication } = known
+  if (!authentication.live && !isOffline(delegation, now)) return refuse('session_ended')
+  const delegated = decideDelegation(asked, { audience, entitlement }, delegation, now)
   if ('reason' in delegated) {
     if (delegated.reason === 'no_delegation' && entitlement.consent === 'admin') {
-      return { granted: false, audience, asked, reason: 'no_delegation', policy: entitlement }
+      const policy = target.entitlement
+      return { granted: false, audience, asked, reason: 'no_delegation', policy }
     }
-    return { granted: false, audience, asked, reason: delegated.reason }
+    return { ...refuse(delegated.reason), asked }
   }
   const claims = tellable.filter((claim) => delegated.delegation.claims.includes(claim))
   if (claims.length < tellable.length && delegated.delegation.source === 'user') {
-    return { granted: false, audience, asked, reason: 'claims_not_delegated' }
+    return { ...refuse('claims_not_delegated'), asked }
   }
-  if (lacksContact(audience, claims)) {
-    return { granted: false, audience, reason: 'unverified_contact' }
-  }
+  if (lacksContact(audience, claims)) return refuse('unverified_contact')
 
   const lifetime = Math.min(known.lifetime, audience.id_jag_lifetime ?? known.lifetime)
-  if (audience.max_auth_age !== null) {
-    // The relying app applies its bound when the ID-JAG is presented, which may be at its end (TX-54).
-    const max_age = Math.max(0, audience.max_auth_age - lifetime)
-    if (numericDate(now) - numericDate(known.auth_time) > max_age) {
-      return { granted: false, audience, reason: 'stale_authentication', max_age }
-    }
+  const unfit = decideFreshness(authentication, audience, lifetime, now)
+  if (unfit !== undefined) return { ...refuse(unfit.reason), ...unfit }
+  return {
+    granted: true,
+    audience,
+    entitlement: target.entitlement,
+    client_id,
+    lifetime,
+    claims,
+    ...delegated,
   }
-  return { granted: true, audience, entitlement, lifetime, claims, ...delegated }
 }
 
-type Bounds = { audience: AudienceFacts; entitlement: EntitlementFacts }
-type Target = (Bounds & { resources: string[] }) | { reason: Reason; audience?: AudienceFacts }
-
-/** Audience, entitlement, client mapping and resources: TX-04…TX-11, IJ-41. */
-function decideTarget({ audiences, resources }: Question, known: Knowledge, now: Date): Target {
-  const { audience, entitlement } = known
-  if (audiences.length !== 1) return { reason: 'several_audiences' }
-  if (audience === undefined) return { reason: 'unknown_audience' }
-  if (audience.status !== 'active') return { reason: 'audience_inactive', audience }
-  if (entitlement === undefined || hasEnded(entitlement, now)) {
-    return { reason: 'no_entitlement', audience }
-  }
-  if (!isAuthMd(audience.profile) && entitlement.client_id === null) {
-    return { reason: 'no_client_mapping', audience }
-  }
-
-  const asked = resources.length > 0 ? resources : defaultResources(audience, entitlement)
-  const granted: string[] = []
-  for (const resource of asked) {
-    const registered =
-      normaliseResource(resource) === undefined ? undefined : registeredResource(audience, resource)
-    if (registered === undefined) return { reason: 'resource_not_registered', audience }
-    if (!allowsResource(entitlement, registered)) {
-      return { reason: 'resource_not_entitled', audience }
-    }
-    if (!granted.includes(registered)) granted.push(registered)
-  }
-  if (granted.length === 0) {
-    const bounded = audience.default_resources.length > 0 || entitlement.resources !== null
-    if (bounded) return { reason: 'resource_not_entitled', audience }
-    if (audience.profile === 'mcp-ema') return { reason: 'resource_required', audience }
-  }
-  return { audience, entitlement, resources: granted }
-}
-
-/**
- * What a request without `resource` means: the audience's defaults; else, where the entitlement names
- * resources, those, for an ID-JAG without the claim would reach further than anybody allowed.
- */
-function defaultResources(
-  audience: AudienceFacts,
+/** The entitlement as far as every actor is permitted: scopes only shrink (TX-19). */
+function permittedToActors(
   entitlement: EntitlementFacts,
-): readonly string[] {
-  if (audience.default_resources.length > 0) {
-    return audience.default_resources.filter((resource) => allowsResource(entitlement, resource))
+  actors: readonly ActorFacts[],
+): EntitlementFacts {
+  if (actors.every(({ permission }) => permission === undefined || permission.scopes === null)) {
+    return entitlement
   }
-  return entitlement.resources ?? []
+  const scopes = entitlement.scopes.filter((scope) =>
+    actors.every(({ permission }) => permission?.scopes?.includes(scope) ?? true),
+  )
+  return { ...entitlement, scopes }
 }
 
 /** asked ∩ entitled ∩ catalogue: TX-12, TX-13. */
@@ -212,53 +169,52 @@ function decideScopes(
   return { reason: known.length === 0 ? 'scope_not_in_catalogue' : 'scope_not_entitled' }
 }
 
-/** What of it the user has delegated; refused only when nothing of it has been (GR-04). */
-function decideDelegation(
-  asked: Asked,
-  bounds: Bounds,
-  delegation: DelegationFacts | undefined,
-  now: Date,
-):
-  | { delegation: DelegationFacts; scopes: string[]; resources: string[] }
-  | {
-      reason:
-        | 'no_delegation'
-        | 'delegation_expired'
-        | 'resource_not_delegated'
-        | 'scope_not_delegated'
-    } {
-  if (delegation === undefined) return { reason: 'no_delegation' }
-  if (hasEnded(delegation, now)) return { reason: 'delegation_expired' }
-  const resources = delegatedResources(asked, bounds, delegation)
-  if (resources === undefined) return { reason: 'resource_not_delegated' }
-  const scopes = shrinkScopes(asked.scopes, delegation.scopes, bounds.audience, resources)
-  if (asked.scopes.length > 0 && scopes.length === 0) return { reason: 'scope_not_delegated' }
-  return { delegation, scopes, resources }
+/** The same of authorization details (TX-15). One of a type that the audience does not know refuses them all. */
+function decideDetails(
+  asked: Question['details'],
+  resources: readonly string[],
+  audience: AudienceFacts,
+  entitlement: EntitlementFacts,
+): { permitted: AuthorizationDetail[] } | { reason: Reason } {
+  if (asked === 'malformed') return { reason: 'details_malformed' }
+  if (asked.length === 0) return { permitted: [] }
+  if (unknownType(asked, audience) !== undefined) return { reason: 'details_unknown_type' }
+  const known = withinCatalogue(asked, audience, resources)
+  const permitted = entitledDetails(known, entitlement.authorization_details_types)
+  return permitted.length > 0 ? { permitted } : { reason: 'details_not_entitled' }
 }
 
-/**
- * The asked resources that were delegated. Where none was asked, a delegation that names resources still
- * bounds the ID-JAG to them; undefined when nothing is left, which must not come to mean "all".
- */
-function delegatedResources(
-  asked: Asked,
-  { audience, entitlement }: Bounds,
-  delegation: DelegationFacts,
-): string[] | undefined {
-  if (asked.resources.length === 0 && delegation.resources === null) return []
-  const candidates =
-    asked.resources.length > 0
-      ? asked.resources.filter((resource) => allowsResource(delegation, resource))
-      : (delegation.resources ?? [])
-          .flatMap((resource) => registeredResource(audience, resource) ?? [])
-          .filter((resource) => allowsResource(entitlement, resource))
-  return candidates.length === 0 ? undefined : [...candidates]
+const isOffline = (delegation: DelegationFacts | undefined, now: Date): boolean =>
+  delegation?.offline === true && !hasEnded(delegation, now)
+
+/** Whether the sign-in is new enough and strong enough for the audience (TX-50). */
+function decideFreshness(
+  { auth_time, acr }: Authentication,
+  { max_auth_age, acr_values }: AudienceFacts,
+  lifetime: number,
+  now: Date,
+):
+  | { reason: Reason; max_age: number | undefined; acr_values: readonly string[] | undefined }
+  | undefined {
+  const weak = acr_values.length > 0 && !(acr !== null && acr_values.includes(acr))
+  // The relying app applies its bound when the ID-JAG is presented, which may be at its end (TX-54).
+  const max_age = max_auth_age === null ? undefined : Math.max(0, max_auth_age - lifetime)
+  const stale =
+    max_age !== undefined &&
+    (auth_time === null || numericDate(now) - numericDate(auth_time) > max_age)
+  if (!weak && !stale) return undefined
+  return {
+    reason: weak ? 'weak_authentication' : 'stale_authentication',
+    max_age: stale ? max_age : undefined,
+    acr_values: weak ? acr_values : undefined,
+  }
 }
 
 /** What would be told if the user allowed everything: wanted, and there. What nobody verified is not (IJ-07). */
 export function tellableClaims(
   user: Pick<UserFacts, 'email' | 'email_verified' | 'phone_number' | 'phone_verified' | 'name'>,
   audience: Pick<AudienceFacts, 'profile' | 'claims'>,
+  account: AccountFacts | undefined,
 ): ClaimName[] {
   const there: Record<ClaimName, boolean> = {
     email: user.email !== null && user.email_verified,
@@ -266,12 +222,11 @@ export function tellableClaims(
     name: user.name !== null,
     tenant: true,
     act: true,
+    aud_sub: account !== undefined,
+    aud_tenant: account !== undefined && account.aud_tenant !== null,
   }
   return wantedClaims(audience).filter((claim) => there[claim])
 }
 
 const lacksContact = ({ profile }: AudienceFacts, claims: readonly ClaimName[]): boolean =>
   isAuthMd(profile) && !claims.some(isContact)
-
-const hasEnded = ({ expires_at }: { expires_at: Date | null }, now: Date): boolean =>
-  expires_at !== null && expires_at <= now

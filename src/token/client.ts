@@ -6,11 +6,18 @@ import type { Reason } from '../audit/reason.ts'
  * stands (design: which refusal).
  */
 export function faultOfClient(agent: AgentFacts, grantType: string, now: Date): Reason | undefined {
+  const fault = faultOfAgent(agent, now)
+  if (fault !== undefined) return fault
+  return agent.grant_types.includes(grantType) ? undefined : 'grant_not_allowed'
+}
+
+type Standing = Pick<AgentFacts, 'tenant_status' | 'status' | 'expires_at' | 'owner_status'>
+
+/** Whether an agent may act at all now. */
+export function faultOfAgent(agent: Standing, now: Date): Reason | undefined {
   if (agent.tenant_status !== 'active') return 'tenant_suspended'
   if (agent.status === 'requested') return 'agent_requested'
   if (agent.status !== 'active') return 'agent_suspended'
   if (agent.expires_at === null || agent.expires_at <= now) return 'agent_expired'
-  if (agent.owner_status !== 'active') return 'owner_inactive'
-  if (!agent.grant_types.includes(grantType)) return 'grant_not_allowed'
-  return undefined
+  return agent.owner_status === 'active' ? undefined : 'owner_inactive'
 }

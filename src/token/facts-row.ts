@@ -4,29 +4,40 @@ import type {
   DelegationFacts,
   EntitlementFacts,
   UserFacts,
-} from '../policy/decide.ts'
+} from '../policy/facts.ts'
 import type { Facts, FamilyFacts, SessionFacts } from './facts.ts'
 
 /** As the driver gives it: of a record that was not found every column is null, flags apart. */
 export type FactsRow = Record<Text, string | null> &
   Record<Flag, boolean> &
   Record<Count, number | null>
-type Flag = 'f_ended' | 'rt_spent' | 's_ended' | 'u_email_verified' | 'u_phone_verified'
+type Flag =
+  | 'a_dpop'
+  | 'f_ended'
+  | 'rt_spent'
+  | 's_ended'
+  | 'u_email_verified'
+  | 'u_phone_verified'
+  | 'au_dpop'
+  | 'd_offline'
 type Count = 'au_max_auth_age' | 'au_lifetime'
 type Text =
   | 'n'
   | `a_${'id' | 'tenant' | 'name' | 'status' | 'expires' | 'owner' | 'method' | 'jwks_uri' | 'grants' | 'alg'}`
-  | `a_${'version' | 'credentials'}`
+  | `a_${'url' | 'version' | 'credentials'}`
   | 't_status'
   | 'o_status'
-  | `f_${'id' | 'agent' | 'user' | 'session' | 'expires'}`
+  | `f_${'id' | 'agent' | 'user' | 'session' | 'jkt' | 'expires'}`
   | 'rt_expires'
-  | `s_${'id' | 'user' | 'expires' | 'auth_time' | 'amr'}`
+  | `s_${'id' | 'user' | 'expires' | 'auth_time' | 'amr' | 'acr'}`
   | `u_${'id' | 'tenant' | 'status' | 'email' | 'phone' | 'name' | 'version'}`
   | `au_${'id' | 'issuer' | 'profile' | 'status' | 'resources' | 'default_scopes' | 'default_resources'}`
-  | `au_${'claims' | 'alg' | 'version'}`
-  | `e_${'id' | 'client_id' | 'scopes' | 'resources' | 'consent' | 'expires' | 'version'}`
-  | `d_${'id' | 'scopes' | 'resources' | 'claims' | 'mode' | 'source' | 'sub' | 'expires' | 'version'}`
+  | `au_${'claims' | 'acr' | 'alg' | 'version'}`
+  | `e_${'id' | 'client_id' | 'scopes' | 'resources' | 'types' | 'consent' | 'expires' | 'version'}`
+  | `d_${'id' | 'scopes' | 'resources' | 'details' | 'claims' | 'mode' | 'source' | 'sub'}`
+  | `d_${'expires' | 'version'}`
+  | `ac_${'sub' | 'tenant'}`
+  | `b_${'id' | 'expires'}`
 
 /** The records of one row of facts.ts's statement; its column names say of which table. */
 export function toFacts(row: FactsRow): Facts {
@@ -38,6 +49,8 @@ export function toFacts(row: FactsRow): Facts {
     audience: row.au_id === null ? undefined : audienceOf(row),
     entitlement: row.e_id === null ? undefined : entitlementOf(row),
     delegation: row.d_id === null ? undefined : delegationOf(row),
+    account: row.ac_sub === null ? undefined : { aud_sub: row.ac_sub, aud_tenant: row.ac_tenant },
+    block: row.b_id === null ? undefined : { id: row.b_id, expires_at: instant(row.b_expires) },
   }
 }
 
@@ -54,6 +67,8 @@ const agentOf = (row: FactsRow): AgentFacts => ({
   jwks_uri: row.a_jwks_uri,
   grant_types: list(row.a_grants),
   id_token_signed_response_alg: row.a_alg as string,
+  dpop_bound_access_tokens: row.a_dpop,
+  client_metadata_url: row.a_url,
   version: row.a_version as string,
   credentials: credentialsOf(row.a_credentials),
 })
@@ -70,6 +85,7 @@ const familyOf = (row: FactsRow): FamilyFacts => ({
   session_id: row.f_session as string,
   ended: row.f_ended,
   expires_at: required(row.f_expires),
+  dpop_jkt: row.f_jkt,
   token:
     row.rt_expires === null
       ? undefined
@@ -83,6 +99,7 @@ const sessionOf = (row: FactsRow): SessionFacts => ({
   expires_at: required(row.s_expires),
   auth_time: required(row.s_auth_time),
   amr: list(row.s_amr),
+  acr: row.s_acr,
 })
 
 const userOf = (row: FactsRow): UserFacts => ({
@@ -107,6 +124,8 @@ const audienceOf = (row: FactsRow): AudienceFacts => ({
   default_resources: list(row.au_default_resources),
   claims: list(row.au_claims),
   max_auth_age: row.au_max_auth_age,
+  acr_values: list(row.au_acr),
+  dpop_required: row.au_dpop,
   id_jag_lifetime: row.au_lifetime,
   id_jag_signing_alg: row.au_alg as string,
   version: row.au_version as string,
@@ -117,6 +136,7 @@ const entitlementOf = (row: FactsRow): EntitlementFacts => ({
   client_id: row.e_client_id,
   scopes: list(row.e_scopes),
   resources: row.e_resources === null ? null : list(row.e_resources),
+  authorization_details_types: row.e_types === null ? null : JSON.parse(row.e_types),
   consent: row.e_consent as EntitlementFacts['consent'],
   expires_at: instant(row.e_expires),
   version: row.e_version as string,
@@ -126,8 +146,10 @@ const delegationOf = (row: FactsRow): DelegationFacts => ({
   id: row.d_id as string,
   scopes: list(row.d_scopes),
   resources: row.d_resources === null ? null : list(row.d_resources),
+  authorization_details: row.d_details === null ? null : JSON.parse(row.d_details),
   claims: list(row.d_claims),
   mode: row.d_mode as DelegationFacts['mode'],
+  offline: row.d_offline,
   source: row.d_source as DelegationFacts['source'],
   sub_asserted: row.d_sub as string,
   expires_at: instant(row.d_expires),

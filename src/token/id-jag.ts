@@ -2,15 +2,26 @@ import type { AgentFacts } from '../agents/authenticate.ts'
 import { numericDate } from '../oauth/numeric-date.ts'
 import { type ClaimName, isAuthMd } from '../oauth/profile.ts'
 import { joinScope } from '../oauth/scope.ts'
-import type { Decision, UserFacts } from '../policy/decide.ts'
+import type { Decision } from '../policy/decide.ts'
+import type { AccountFacts, ActorFacts, UserFacts } from '../policy/facts.ts'
 import type { Subject } from './subject.ts'
 
 type Granted = Extract<Decision, { granted: true }>
+type Tells = (claim: ClaimName) => boolean
 
 /** Strings that an agent may have copied into ID-JAGs for auth.md audiences, to correlate by; never to decide by. */
 export type Correlation = {
   agent_platform?: string | undefined
   agent_context_id?: string | undefined
+}
+
+/** What the request proved beside its subject. */
+export type Proved = {
+  agent: Pick<AgentFacts, 'id'>
+  /** Newest first. */
+  actors: readonly Pick<ActorFacts, 'id'>[]
+  /** Thumbprint of the key whose proof came with the request. */
+  jkt: string | undefined
 }
 
 /** Bytes that a compact ID-JAG may have at the most (IJ-17). */
@@ -22,44 +33,73 @@ export const LARGEST_ID_JAG = 8 * 1024
  */
 export function idJagClaims(
   issuer: string,
-  agent: AgentFacts,
-  { user, session }: Subject,
-  { audience, entitlement, delegation, resources, scopes, claims, lifetime }: Granted,
+  proved: Proved,
+  subject: Subject,
+  account: AccountFacts | undefined,
+  decision: Granted,
   correlation: Correlation,
   jti: string,
   now: Date,
 ): Record<string, unknown> {
+  const { audience, client_id, delegation, resources, scopes, details, claims, lifetime } = decision
   const authMd = isAuthMd(audience.profile)
   const iat = numericDate(now)
-  const tells = (claim: ClaimName) => claims.includes(claim)
+  const tells: Tells = (claim) => claims.includes(claim)
+  const { user, auth_time, amr, acr } = subject
   return {
     iss: issuer,
     sub: delegation.sub_asserted,
     aud: audience.issuer,
-    client_id: authMd ? `${issuer}/agent-provider.json` : entitlement.client_id,
+    client_id: authMd ? `${issuer}/agent-provider.json` : client_id,
     jti,
     iat,
     exp: iat + lifetime,
-    auth_time: numericDate(session.auth_time),
-    ...(session.amr.length > 0 && { amr: session.amr }),
+    // The clock of the replica that saw the sign-in may be ahead of this one's (IJ-08).
+    ...(auth_time !== null && { auth_time: Math.min(numericDate(auth_time), iat) }),
+    ...(amr.length > 0 && { amr }),
+    ...(acr !== null && !authMd && { acr }),
     ...(resources.length > 0 && { resource: resources.length === 1 ? resources[0] : resources }),
     ...(scopes.length > 0 && { scope: joinScope(scopes) }),
+    ...(details.length > 0 && { authorization_details: details }),
     ...contactClaims(user, authMd, tells),
     ...(tells('name') && { name: user.name }),
     ...(tells('tenant') && { tenant: user.tenant_id }),
-    ...(tells('act') && { act: { sub: agent.id } }),
+    ...accountClaims(account, tells),
+    ...actorClaims(proved, tells),
+    ...(proved.jkt !== undefined && { cnf: { jkt: proved.jkt } }),
     ...(authMd && given(correlation)),
   }
 }
 
 /** Addresses, which the decision names when they are verified alone; auth.md audiences get the flag as JSON `true` (IJ-07). */
-const contactClaims = (user: UserFacts, authMd: boolean, tells: (claim: ClaimName) => boolean) => ({
+const contactClaims = (user: UserFacts, authMd: boolean, tells: Tells) => ({
   ...(tells('email') && { email: user.email, ...(authMd && { email_verified: true }) }),
   ...(tells('phone') && {
     phone_number: user.phone_number,
     ...(authMd && { phone_number_verified: true }),
   }),
 })
+
+/** Of the account that an administrator entered (IJ-36). */
+const accountClaims = (account: AccountFacts | undefined, tells: Tells) => ({
+  ...(tells('aud_sub') && { aud_sub: account?.aud_sub }),
+  ...(tells('aud_tenant') && { aud_tenant: account?.aud_tenant }),
+})
+
+/**
+ * Who acts, newest outermost (IJ-12). The agent alone is told to audiences that ask; that somebody acts
+ * for it, always: without the claim it would look as if the agent itself came.
+ */
+function actorClaims({ agent, actors }: Proved, tells: Tells) {
+  if (actors.length === 0 && !tells('act')) return {}
+  const chain = [...actors, agent]
+  return {
+    act: chain.reduceRight<object | undefined>(
+      (act, { id }) => ({ sub: id, ...(act && { act }) }),
+      undefined,
+    ),
+  }
+}
 
 const given = (values: Record<string, string | undefined>) =>
   Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined))

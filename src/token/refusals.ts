@@ -5,12 +5,15 @@ import { OAuthError, type OAuthErrorCode, type OAuthErrorDetails } from '../oaut
 export class Refusal extends Error {
   readonly reason: Reason
   readonly details: OAuthErrorDetails
+  /** Instead of the table's words, where they would lack what the caller needs. */
+  readonly words: string | undefined
 
-  constructor(reason: Reason, details: OAuthErrorDetails = {}) {
+  constructor(reason: Reason, details: OAuthErrorDetails = {}, words?: string) {
     super(reason)
     this.name = 'Refusal'
     this.reason = reason
     this.details = details
+    this.words = words
   }
 
   get code(): OAuthErrorCode {
@@ -19,7 +22,7 @@ export class Refusal extends Error {
 
   toOAuthError(): OAuthError {
     const [code, description] = TOLD[this.reason] ?? ['invalid_request', 'The request is malformed']
-    return new OAuthError(code, description, this.details)
+    return new OAuthError(code, this.words ?? description, this.details)
   }
 }
 
@@ -153,6 +156,10 @@ const TOLD: Partial<Record<Reason, readonly [OAuthErrorCode, string]>> = {
   too_many_requests: [
     'temporarily_unavailable',
     'Too many requests from this client or for this user: wait as long as Retry-After says, and use what was issued until it expires',
+  ],
+  details_too_large: [
+    'invalid_authorization_details',
+    'The ID-JAG would be larger than 8 KiB: ask for fewer authorization_details',
   ],
   id_jag_too_large: ['server_error', 'The ID-JAG would be larger than 8 KiB: ask for fewer scopes'],
   kept_changing: ['temporarily_unavailable', 'What this rests on kept changing; ask again'],

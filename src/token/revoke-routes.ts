@@ -56,6 +56,7 @@ export const revocationRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, dep
         audience_other: null,
         family_id: null,
         refresh_hash: null,
+        user_id: null,
       })
       const client = await authenticateAgent(deps, credentials, agent)
       if ('refused' in client) {

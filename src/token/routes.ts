@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { authenticateAgent } from '../agents/authenticate.ts'
 import { type ClientCredentials, readClientCredentials } from '../agents/client-credentials.ts'
@@ -9,21 +10,29 @@ import type { FormFields } from '../http/form.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { GRANT } from '../oauth/names.ts'
 import { faultOfClient } from './client.ts'
-import { exchangeToken, type Progress } from './exchange.ts'
+import { exchangeToken } from './exchange.ts'
 import { createGatherFacts } from './facts.ts'
 import { countClient, createFailureLimits, TooManyRequests, uncount } from './limits.ts'
+import { type Progress, toSpend } from './progress.ts'
+import { createProveKey } from './prove-key.ts'
 import { createRecordRefusal } from './record-refusal.ts'
 import { redeemCode } from './redeem-code.ts'
 import { refreshTokens } from './refresh.ts'
 import { Refusal } from './refusals.ts'
-import { readExchangeRequest, refuseUnbuilt } from './request.ts'
+import { readExchangeRequest } from './request.ts'
 import { OAuthErrorResponse, TokenRequest, TokenResponse } from './schema.ts'
 import { createRecordIssuance } from './spend-and-record.ts'
 
+const REPLAYED = {
+  replayed: 'replayed_assertion',
+  replayed_proof: 'replayed_dpop_proof',
+} as const
+
 /** The token endpoint (RFC 6749 §3.2): one door for every grant. */
 export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
-  const statements = {
+  const steps = {
     gatherFacts: createGatherFacts(deps.hot),
+    proveKey: createProveKey(deps),
     recordIssuance: createRecordIssuance(deps.hot),
   }
   const recordRefusal = createRecordRefusal(deps.hot)
@@ -46,8 +55,7 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
       const fields = request.body
       const progress: Progress = { request_id: request.id }
       try {
-        refuseUnbuilt(request.headers.dpop, fields as FormFields)
-        return await answer(fields, request.headers.authorization, progress)
+        return await answer(fields, request.headers, progress)
       } catch (error) {
         if (!(error instanceof Refusal)) throw error
         const byHeader = request.headers.authorization !== undefined
@@ -59,12 +67,17 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     },
   )
 
-  function answer(fields: TokenRequest, authorization: string | undefined, progress: Progress) {
+  function answer(
+    fields: TokenRequest,
+    { authorization, dpop }: IncomingHttpHeaders,
+    progress: Progress,
+  ) {
     const credentials = () => readClientCredentials(authorization, fields as FormFields)
     switch (fields.grant_type) {
       case GRANT.tokenExchange: {
-        const exchange = readExchangeRequest(fields)
-        return exchangeToken(deps, statements, credentials(), exchange, progress)
+        const exchange = readExchangeRequest(fields, deps.config)
+        const caller = { credentials: credentials(), dpop }
+        return exchangeToken(deps, steps, caller, exchange, progress)
       }
       case GRANT.authorizationCode:
         return openIdGrant(redeemCode, credentials(), fields, progress)
@@ -85,12 +98,13 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     fields: TokenRequest,
     progress: Progress,
   ) {
-    const facts = await statements.gatherFacts({
+    const facts = await steps.gatherFacts({
       client_id: credentials.clientId,
       audience: null,
       audience_other: null,
       family_id: null,
       refresh_hash: null,
+      user_id: null,
     })
     progress.facts = facts
     const agent = await authenticateAgent(deps, credentials, facts.agent)
@@ -107,9 +121,10 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
   /** Writes down why, spends the client assertion with it, and says what the caller is told (rule 6). */
   async function settleRefusal(
     refusal: Refusal,
-    { agent, facts, subject, request_id }: Progress,
+    progress: Progress,
     byHeader: boolean,
   ): Promise<OAuthError> {
+    const { agent, facts, subject, request_id } = progress
     if (agent === undefined || refusal.reason === 'replayed_assertion') {
       uncount(deps, { agent, subject })
       return unauthenticated(refusal, { request_id, agent_id: facts?.agent?.id }, byHeader)
@@ -126,12 +141,11 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
       error: refusal.code,
       reason: refusal.reason,
       request_id,
-      assertion_digest: agent.assertion?.digest ?? null,
-      assertion_expires_at: agent.assertion?.expires_at ?? null,
+      ...toSpend(progress),
       audited: beyond?.first ?? true,
     })
     if (outcome === 'replayed') uncount(deps, { agent, subject }, refusal)
-    const told = outcome === 'replayed' ? new Refusal('replayed_assertion') : refusal
+    const told = outcome === 'recorded' ? refusal : new Refusal(REPLAYED[outcome])
     deps.metrics.refused(told.code, told.reason)
     return told.toOAuthError()
   }

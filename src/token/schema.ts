@@ -39,6 +39,12 @@ export const TokenRequest = Type.Object({
     'Token exchange: API at the relying app, repeatable',
     'https://api.paperclip.example/',
   ),
+  authorization_details: one(
+    'Token exchange: a JSON array of objects with a type (RFC 9396)',
+    '[{"type":"payment_initiation"}]',
+  ),
+  actor_token: one('Token exchange: a JWT by the agent that acts for the client'),
+  actor_token_type: one('Goes with actor_token', 'urn:ietf:params:oauth:token-type:jwt'),
   scope: one(
     'Space-separated; for token exchange these are scopes of the relying app',
     'docs.read',
@@ -66,6 +72,11 @@ export const TokenResponse = Type.Object(
     expires_in: Type.Integer({ description: 'Seconds', examples: [300] }),
     scope: Type.Optional(Type.String({ description: 'What was granted', examples: ['docs.read'] })),
     resource: Type.Optional(Type.Union([Type.String(), Type.Array(Type.String())])),
+    authorization_details: Type.Optional(
+      Type.Array(Type.Object({ type: Type.String() }, { additionalProperties: true }), {
+        description: 'What of them was granted',
+      }),
+    ),
     id_token: Type.Optional(Type.String()),
     refresh_token: Type.Optional(Type.String()),
   },
@@ -84,5 +95,8 @@ export const OAuthErrorResponse = Type.Object({
     Type.Integer({
       description: 'With insufficient_user_authentication: for the authorization request',
     }),
+  ),
+  acr_values: Type.Optional(
+    Type.String({ description: 'With insufficient_user_authentication: space-separated' }),
   ),
 })

@@ -1,45 +1,67 @@
 import { hash } from 'node:crypto'
-import type { AgentFacts } from '../agents/authenticate.ts'
+import { type AgentFacts, clientIdOf } from '../agents/authenticate.ts'
 import type { Reason } from '../audit/reason.ts'
 import type { Deps } from '../deps.ts'
 import type { KeyRing } from '../keys/key-ring.ts'
 import { type DecodedJws, decodeJws, verifyJws } from '../oauth/jws.ts'
+import { DELEGATE_SCOPE, TYP } from '../oauth/names.ts'
 import { numericDate } from '../oauth/numeric-date.ts'
 import { hashSecret } from '../oauth/secret.ts'
-import type { UserFacts } from '../policy/decide.ts'
+import type { Authentication, UserFacts } from '../policy/facts.ts'
 import { GRANT_CLAIM } from '../sessions/family.ts'
-import type { Facts, FamilyFacts, SessionFacts } from './facts.ts'
+import type { Facts } from './facts.ts'
 
 /** A subject token as presented: read, not believed. */
 export type SubjectToken =
   | { kind: 'id_token'; token: string; jws: DecodedJws | undefined; family_id: string | null }
+  | { kind: 'access_token'; token: string; jws: DecodedJws | undefined; family_id: string | null }
   | { kind: 'refresh_token'; hash: Buffer }
+  /** An ID token that another issuer claims to have made. */
+  | { kind: 'upstream'; jws: DecodedJws; iss: string; sub: string }
 
 /** Who an exchange is about, once the token and everything behind it hold. */
-export type Subject = { user: UserFacts; session: SessionFacts; family: FamilyFacts }
+export type Subject = Authentication & {
+  user: UserFacts
+  amr: readonly string[]
+  /** Null for a subject of a trusted issuer, which has neither here. */
+  session_id: string | null
+  family_id: string | null
+  trusted_issuer_id: string | null
+}
 
-export function readSubjectToken(kind: SubjectToken['kind'], token: string): SubjectToken {
+/** `issuer` is our own: an ID token that names another is judged by what is registered of that one. */
+export function readSubjectToken(
+  kind: 'id_token' | 'access_token' | 'refresh_token',
+  token: string,
+  issuer: string,
+): SubjectToken {
   if (kind === 'refresh_token') return { kind, hash: hashSecret(token) }
   const jws = decodeJws(token)
-  const grant = jws?.payload[GRANT_CLAIM]
+  const { iss, sub, [GRANT_CLAIM]: grant } = jws?.payload ?? {}
+  if (kind === 'id_token' && jws && typeof iss === 'string' && iss !== issuer) {
+    return { kind: 'upstream', jws, iss, sub: typeof sub === 'string' ? sub : '' }
+  }
   return { kind, token, jws, family_id: typeof grant === 'string' ? grant : null }
 }
 
+/** What is judged here; a token of another issuer is judged in upstream.ts. */
+export type OwnSubjectToken = Exclude<SubjectToken, { kind: 'upstream' }>
+
 /**
- * Judges the subject token: an ID token by TX-21…TX-24, a refresh token by TX-26. Neither is spent.
+ * Judges the subject token: an ID token by TX-21…TX-24, a refresh token by TX-26, an access token by TX-29.
+ * None is spent. A refresh token outlives its session: whether it may be used then is for the policy to say.
+ * @param jkt thumbprint of the key that the request proved to hold (DP-09)
  * @returns the reason when it does not hold: every one of them is `invalid_grant` to the caller.
  */
 export function verifySubject(
   deps: Pick<Deps, 'keys' | 'config' | 'now'>,
-  subject: SubjectToken,
+  subject: OwnSubjectToken,
   agent: AgentFacts,
   facts: Facts,
+  jkt: string | undefined,
 ): Subject | { refused: Reason } {
   const now = deps.now()
-  const fault =
-    subject.kind === 'id_token'
-      ? faultOfIdToken(deps, subject, agent, facts, now)
-      : faultOfRefreshToken(facts, agent, now)
+  const fault = faultOfToken(deps, subject, agent, facts, now)
   if (fault !== undefined) return { refused: fault }
 
   const { family, session, user } = facts
@@ -48,11 +70,40 @@ export function verifySubject(
   }
   // What ends a user or a session ends its families too: the cause is named rather than the consequence.
   if (user.status !== 'active') return { refused: 'user_inactive' }
-  if (session.ended || session.expires_at <= now) return { refused: 'session_ended' }
-  if (family.ended) return { refused: 'refresh_token_revoked' }
+  const live = !session.ended && session.expires_at > now
+  if (!live && subject.kind !== 'refresh_token') return { refused: 'session_ended' }
+  if (family.ended) return { refused: live ? 'refresh_token_revoked' : 'session_ended' }
   if (user.tenant_id !== agent.tenant_id) return { refused: 'wrong_subject_audience' }
-  return { family, session, user }
+  if (family.dpop_jkt !== null && isBound(subject) && family.dpop_jkt !== jkt) {
+    return { refused: 'wrong_dpop_key' }
+  }
+  const { auth_time, amr, acr } = session
+  return {
+    user,
+    auth_time,
+    amr,
+    acr,
+    live,
+    session_id: session.id,
+    family_id: family.id,
+    trusted_issuer_id: null,
+  }
 }
+
+function faultOfToken(
+  deps: Pick<Deps, 'keys' | 'config'>,
+  subject: OwnSubjectToken,
+  agent: AgentFacts,
+  facts: Facts,
+  now: Date,
+): Reason | undefined {
+  if (subject.kind === 'refresh_token') return faultOfRefreshToken(facts, agent, now)
+  if (subject.kind === 'id_token') return faultOfIdToken(deps, subject, agent, facts, now)
+  return faultOfAccessToken(deps, subject, agent, facts, now)
+}
+
+/** The tokens of a grant that are bound to its key; an ID token is not one of them (DP-09). */
+const isBound = ({ kind }: OwnSubjectToken): boolean => kind !== 'id_token'
 
 function faultOfIdToken(
   deps: Pick<Deps, 'keys' | 'config'>,
@@ -61,15 +112,15 @@ function faultOfIdToken(
   { family, session }: Facts,
   now: Date,
 ): Reason | undefined {
-  if (jws === undefined || !isOurIdToken(deps.keys, token, jws)) return 'bad_subject_token'
-  const { iss, aud, azp, exp, iat, sub, sid } = jws.payload
-  const at = numericDate(now)
-  if (iss !== deps.config.issuer) return 'bad_subject_token'
-  if (typeof exp !== 'number' || typeof iat !== 'number' || iat > at + SKEW)
+  if (jws === undefined || !isOurs(deps.keys, token, jws, ID_TOKEN_TYPES)) {
     return 'bad_subject_token'
-  if (exp <= at) return 'subject_token_expired'
+  }
+  const { aud, azp, sub, sid } = jws.payload
+  const fault = faultOfTimes(deps, jws, now)
+  if (fault !== undefined) return fault
+  const client_id = clientIdOf(agent)
   const forClient =
-    aud === agent.id || (Array.isArray(aud) && aud.includes(agent.id) && azp === agent.id)
+    aud === client_id || (Array.isArray(aud) && aud.includes(client_id) && azp === client_id)
   if (!forClient) return 'wrong_subject_audience'
   // The grant is found by the token's own claim; it must be the grant of this very client, user and session.
   if (family === undefined || family.agent_id !== agent.id) return 'bad_subject_token'
@@ -86,6 +137,49 @@ function faultOfRefreshToken({ family }: Facts, agent: AgentFacts, now: Date): R
   return undefined
 }
 
+/**
+ * An access token that was issued for this purpose: for this server, with a scope of its own (TX-29). One
+ * for an API, or for userinfo alone, is none.
+ */
+function faultOfAccessToken(
+  deps: Pick<Deps, 'keys' | 'config'>,
+  { token, jws }: SubjectToken & { kind: 'access_token' },
+  agent: AgentFacts,
+  { family, session }: Facts,
+  now: Date,
+): Reason | undefined {
+  if (jws === undefined || !isOurs(deps.keys, token, jws, ACCESS_TOKEN_TYPES)) {
+    return 'bad_subject_token'
+  }
+  const { aud, client_id, sub, scope } = jws.payload
+  const fault = faultOfTimes(deps, jws, now)
+  if (fault !== undefined) return fault
+  if (client_id !== clientIdOf(agent)) return 'wrong_subject_audience'
+  if (aud !== deps.config.issuer || typeof scope !== 'string') return 'bad_subject_token'
+  if (!deps.config.delegateTokens || !scope.split(' ').includes(DELEGATE_SCOPE)) {
+    return 'bad_subject_token'
+  }
+  if (family === undefined || family.agent_id !== agent.id) return 'bad_subject_token'
+  return family.user_id === sub && session?.user_id === sub ? undefined : 'bad_subject_token'
+}
+
+/** Of a token of ours: issuer, end and beginning (TX-21). */
+function faultOfTimes(
+  { config }: Pick<Deps, 'config'>,
+  { payload: { iss, exp, iat } }: DecodedJws,
+  now: Date,
+): Reason | undefined {
+  const at = numericDate(now)
+  if (iss !== config.issuer) return 'bad_subject_token'
+  if (typeof exp !== 'number' || typeof iat !== 'number' || iat > at + SKEW) {
+    return 'bad_subject_token'
+  }
+  return exp <= at ? 'subject_token_expired' : undefined
+}
+
+const ID_TOKEN_TYPES: readonly unknown[] = [undefined, TYP.idToken]
+const ACCESS_TOKEN_TYPES: readonly unknown[] = [TYP.accessToken]
+
 /** Seconds that another replica's clock may be ahead. */
 const SKEW = 5
 
@@ -94,9 +188,9 @@ const MOST_REMEMBERED = 20_000
 const remembered = new Map<string, string>()
 
 /** `typ`, key and signature: a token of any other kind, or by a key of another purpose, is none (TX-23). */
-function isOurIdToken(keys: KeyRing, token: string, jws: DecodedJws): boolean {
+function isOurs(keys: KeyRing, token: string, jws: DecodedJws, types: readonly unknown[]): boolean {
   const { typ, kid } = jws.header
-  if (typ !== undefined && typ !== 'JWT') return false
+  if (!types.includes(typ)) return false
   if (typeof kid !== 'string') return false
   // Asked every time, so that a key that is no longer accepted takes its tokens with it.
   const key = keys.verificationKey('id_token', kid)

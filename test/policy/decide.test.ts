@@ -3,16 +3,13 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { wantedClaims } from '../../src/oauth/profile.ts'
 import { normaliseResource } from '../../src/oauth/uri.ts'
-import {
-  type AudienceFacts,
-  type Decision,
-  type DelegationFacts,
-  decide,
-  type EntitlementFacts,
-  type Knowledge,
-  type Question,
-  type UserFacts,
-} from '../../src/policy/decide.ts'
+import { type Decision, decide, type Knowledge, type Question } from '../../src/policy/decide.ts'
+import type {
+  AudienceFacts,
+  DelegationFacts,
+  EntitlementFacts,
+  UserFacts,
+} from '../../src/policy/facts.ts'
 
 const NOW = new Date('2026-11-21T16:01:40Z')
 const at = (seconds: number) => new Date(NOW.getTime() + seconds * 1000)
@@ -44,6 +41,8 @@ const audience: AudienceFacts = {
   default_resources: [],
   claims: [],
   max_auth_age: null,
+  acr_values: [],
+  dpop_required: false,
   id_jag_lifetime: null,
   id_jag_signing_alg: 'ES256',
   version: '1',
@@ -53,6 +52,7 @@ const entitlement: EntitlementFacts = {
   client_id: 'client-at-paperclip',
   scopes: ['docs.read', 'docs.write', 'files.read'],
   resources: null,
+  authorization_details_types: null,
   consent: 'user',
   expires_at: null,
   version: '1',
@@ -61,8 +61,10 @@ const delegation: DelegationFacts = {
   id: 'dlg_1',
   scopes: ['docs.read', 'files.read'],
   resources: null,
+  authorization_details: [],
   claims: [],
   mode: 'always',
+  offline: false,
   source: 'user',
   sub_asserted: 'usr_1',
   expires_at: null,
@@ -73,10 +75,23 @@ const known: Knowledge = {
   audience,
   entitlement,
   delegation,
-  auth_time: at(-60),
+  agent: { client_metadata_url: null },
+  account: undefined,
+  block: undefined,
+  actors: [],
+  authentication: { auth_time: at(-60), acr: null, live: true },
+  jkt: undefined,
   lifetime: 300,
 }
-const asked: Question = { audiences: [audience.issuer], resources: [], scope: 'docs.read' }
+const asked: Question = {
+  audiences: [audience.issuer],
+  resources: [],
+  scope: 'docs.read',
+  details: [],
+}
+const signedIn = (seconds: number) => ({
+  authentication: { ...known.authentication, auth_time: at(seconds) },
+})
 
 const granted = (decision: Decision) => {
   assert.ok(decision.granted, JSON.stringify(decision))
@@ -210,7 +225,7 @@ for (const [name, question, knowledge, expected] of [
   [
     'an authentication that would be too old when the ID-JAG is presented (TX-54)',
     {},
-    { audience: { ...audience, max_auth_age: 3600 }, auth_time: at(-3301) },
+    { audience: { ...audience, max_auth_age: 3600 }, ...signedIn(-3301) },
     'stale_authentication',
   ],
 ] as [string, Partial<Question>, Partial<Knowledge>, string][]) {
@@ -220,13 +235,13 @@ for (const [name, question, knowledge, expected] of [
 }
 
 test('says which age of sign-in would do, headroom taken off (TX-50, TX-54)', () => {
-  const stale = ask({}, { audience: { ...audience, max_auth_age: 3600 }, auth_time: at(-3301) })
+  const stale = ask({}, { audience: { ...audience, max_auth_age: 3600 }, ...signedIn(-3301) })
   assert.equal('max_age' in stale && stale.max_age, 3300)
-  granted(ask({}, { audience: { ...audience, max_auth_age: 3600 }, auth_time: at(-3300) }))
+  granted(ask({}, { audience: { ...audience, max_auth_age: 3600 }, ...signedIn(-3300) }))
 })
 
 test('does not mint a stale sign-in whatever else is asked of the target first (TX-51)', () => {
-  const stale = { auth_time: at(-4000) }
+  const stale = { ...signedIn(-4000) }
   const bounded = { ...audience, max_auth_age: 3600 }
   assert.equal(
     reason(ask({ scope: 'admin' }, { ...stale, audience: bounded })),
@@ -299,6 +314,7 @@ test('granted ⊆ asked ∩ delegated ∩ entitled ∩ catalogue, for any of the
           audiences: [audience.issuer],
           resources: of.askedResources,
           scope: of.asked.length > 0 ? of.asked.join(' ') : undefined,
+          details: [],
         },
         {
           ...known,

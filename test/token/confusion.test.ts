@@ -177,13 +177,21 @@ const NOT_HERE: [string, string, () => Promise<string>][] = [
   ['an unknown time', 'bad_subject_token', () => signed({ iat: undefined })],
 ]
 
+/** They name an issuer that is not us, and that nobody has registered. */
+const OF_OTHERS = [
+  'a client assertion',
+  'an ID token of another issuer',
+  'an ID token of another issuer by our key',
+  'an ID token of us with a slash',
+]
+
 for (const [what, make] of OTHERS) {
   test(`as a subject token, ${what} is no ID token (TV-60, TX-23)`, async () => {
     const subject_token = await make()
     await assertRefusal(house, () => story.exchange({ subject_token }), [
       400,
       'invalid_grant',
-      'bad_subject_token',
+      OF_OTHERS.includes(what) ? 'issuer_not_trusted' : 'bad_subject_token',
     ])
   })
 }

@@ -1,0 +1,81 @@
+import { sql } from 'kysely'
+import type { AgentFacts } from '../agents/authenticate.ts'
+import type { Db } from '../db/tables.ts'
+
+export type ActorRow = Pick<
+  AgentFacts,
+  | 'id'
+  | 'status'
+  | 'expires_at'
+  | 'owner_id'
+  | 'owner_status'
+  | 'tenant_status'
+  | 'jwks_uri'
+  | 'credentials'
+  | 'version'
+>
+export type Permission = { id: string; agent_id: string; actor_id: string; scopes: string[] | null }
+
+/** These agents of the tenant as they stand; `enabled`: somebody is permitted to act for the client at all. */
+export async function findActors(
+  db: Db,
+  { tenant_id, client_id, ids }: { tenant_id: string; client_id: string; ids: readonly string[] },
+): Promise<{ enabled: boolean; actors: ActorRow[] }> {
+  const permission = await db
+    .selectFrom('actor_permissions')
+    .select('id')
+    .where('agent_id', '=', client_id)
+    .where('ended_at', 'is', null)
+    .limit(1)
+    .executeTakeFirst()
+  if (permission === undefined) return { enabled: false, actors: [] }
+  if (ids.length === 0) return { enabled: true, actors: [] }
+  const rows = await db
+    .selectFrom('agents')
+    .innerJoin('tenants', 'tenants.id', 'agents.tenant_id')
+    .leftJoin('users as owner', 'owner.id', 'agents.owner_id')
+    .select([
+      'agents.id',
+      'agents.status',
+      'agents.expires_at',
+      'agents.owner_id',
+      'owner.status as owner_status',
+      'tenants.status as tenant_status',
+      'agents.jwks_uri',
+      sql<string>`agents.xmin::text`.as('version'),
+    ])
+    .where('agents.id', 'in', ids)
+    .where('agents.tenant_id', '=', tenant_id)
+    .execute()
+  const keys = await db
+    .selectFrom('credentials')
+    .select(['id', 'agent_id', 'kid', sql<string | null>`jwk::text`.as('jwk')])
+    .where('agent_id', 'in', ids)
+    .where('ended_at', 'is', null)
+    .where('kind', '=', 'jwk')
+    .execute()
+  const actors = rows.map((row) => ({
+    ...row,
+    credentials: keys
+      .filter(({ agent_id }) => agent_id === row.id)
+      .map(({ id, kid, jwk }) => ({ id, kid, jwk, secret_hash: null })),
+  }))
+  return { enabled: true, actors }
+}
+
+/** The live permissions of these actors that reach this user and this audience, whomever they act for. */
+export async function findPermissions(
+  db: Db,
+  of: { user_id: string; audience_id: string | null; actor_ids: readonly string[] },
+  now: Date,
+): Promise<Permission[]> {
+  return db
+    .selectFrom('actor_permissions')
+    .select(['id', 'agent_id', 'actor_id', 'scopes'])
+    .where('actor_id', 'in', of.actor_ids)
+    .where('ended_at', 'is', null)
+    .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now)]))
+    .where((eb) => eb.or([eb('user_id', 'is', null), eb('user_id', '=', of.user_id)]))
+    .where((eb) => eb.or([eb('audience_id', 'is', null), eb('audience_id', '=', of.audience_id)]))
+    .execute()
+}

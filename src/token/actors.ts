@@ -1,0 +1,124 @@
+/**
+ * Agents that act for the client (RFC 8693 §1.1, TX-19). Each proves itself by a token of its own, of a
+ * `typ` that nothing else has; the token of an actor's actor carries that of the actor it acts for:
+ *
+ *   client ◀─ acts for ── B's token ◀─ in ── C's token   →   act: {C, act: {B, act: {client}}}
+ *
+ *  1. Every token names the client that may present it; somebody else cannot.
+ *  2. Every pair needs an administrator's permission, for this user and this audience.
+ *  3. What is said of actors comes from these tokens alone (IJ-12).
+ */
+import { hash } from 'node:crypto'
+import {
+  type AgentFacts,
+  assertionKeys,
+  clientIdOf,
+  hasAssertionClaims,
+} from '../agents/authenticate.ts'
+import type { Reason } from '../audit/reason.ts'
+import type { Deps } from '../deps.ts'
+import { type DecodedJws, decodeJws, verifyJws } from '../oauth/jws.ts'
+import { TYP } from '../oauth/names.ts'
+import { fromNumericDate } from '../oauth/numeric-date.ts'
+import type { ActorFacts } from '../policy/facts.ts'
+import { type ActorRow, findActors, findPermissions, type Permission } from './actor-queries.ts'
+import { faultOfAgent } from './client.ts'
+import type { Presented } from './progress.ts'
+
+/** As the recording statement holds it once more. */
+export type VerifiedActor = ActorFacts & {
+  version: string
+  owner_id: string
+  credential_id: string | null
+}
+
+/** Actors of one exchange, beside the client. */
+const MOST_ACTORS = 3
+
+/**
+ * @param of what the permissions have to be for: this user, and this audience if there is such
+ * @returns the actors, newest first, and what is spent by having been presented
+ */
+export async function verifyActors(
+  deps: Deps,
+  token: string,
+  client: AgentFacts,
+  of: { user_id: string; audience_id: string | null },
+): Promise<{ actors: VerifiedActor[]; presented: Presented[] } | { refused: Reason }> {
+  const chain = readChain(token)
+  const ids = chain?.map(({ payload }) => payload.sub as string) ?? []
+  const found = await findActors(deps.db, {
+    tenant_id: client.tenant_id,
+    client_id: client.id,
+    ids,
+  })
+  if (!found.enabled) return { refused: 'actor_tokens_off' }
+  if (chain === undefined || new Set([...ids, client.id]).size !== ids.length + 1) {
+    return { refused: 'bad_actor_token' }
+  }
+  const permissions = await findPermissions(deps.db, { ...of, actor_ids: ids }, deps.now())
+  const actors: VerifiedActor[] = []
+  const presented: Presented[] = []
+  for (const [index, jws] of chain.entries()) {
+    const row = found.actors.find(({ id }) => id === ids[index])
+    const credential = row && (await verifyActor(deps, jws, row, clientIdOf(client)))
+    if (row === undefined || credential === undefined) return { refused: 'bad_actor_token' }
+    if (faultOfAgent(row, deps.now()) !== undefined) return { refused: 'actor_inactive' }
+    const acts_for = ids[index + 1] ?? client.id
+    actors.push({
+      id: row.id,
+      version: row.version,
+      owner_id: row.owner_id ?? '',
+      credential_id: credential.credential_id,
+      permission: permissionOf(permissions, { agent_id: acts_for, actor_id: row.id }),
+    })
+    presented.push(presentedOf(jws, row))
+  }
+  return { actors, presented }
+}
+
+/** The token and those within it, newest first; undefined when one is none, or they are too many. */
+function readChain(token: string): DecodedJws[] | undefined {
+  const chain: DecodedJws[] = []
+  let next: unknown = token
+  while (next !== undefined) {
+    const jws = typeof next === 'string' ? decodeJws(next) : undefined
+    if (jws === undefined || typeof jws.payload.sub !== 'string') return undefined
+    if (jws.payload.sub.includes('\0') || chain.length === MOST_ACTORS) return undefined
+    chain.push(jws)
+    next = jws.payload.actor_token
+  }
+  return chain
+}
+
+/** The credential it was signed with; undefined unless all of it holds. */
+async function verifyActor(deps: Deps, jws: DecodedJws, row: ActorRow, presentedBy: string) {
+  const { header, payload } = jws
+  if (header.typ !== TYP.actorToken || payload.client_id !== presentedBy) return undefined
+  if (!hasAssertionClaims(jws, row.id, deps.config.issuer, deps.now())) return undefined
+  const keys = await assertionKeys(deps, row, jws)
+  return keys.find(({ alg, key }) => verifyJws(jws, alg, key))
+}
+
+/** Several may stand for one pair: together they permit what any of them does. */
+function permissionOf(
+  permissions: readonly Permission[],
+  { agent_id, actor_id }: { agent_id: string; actor_id: string },
+): ActorFacts['permission'] {
+  const mine = permissions.filter((one) => one.agent_id === agent_id && one.actor_id === actor_id)
+  if (mine.length === 0) return undefined
+  const unbounded = mine.some(({ scopes }) => scopes === null)
+  return {
+    ids: mine.map(({ id }) => id),
+    scopes: unbounded ? null : [...new Set(mine.flatMap(({ scopes }) => scopes ?? []))],
+  }
+}
+
+/** In the same space as the agent's client assertions: one `jti` serves once, for whatever. */
+function presentedOf({ payload }: DecodedJws, { id }: ActorRow): Presented {
+  const { jti, exp } = payload as { jti: string; exp: number }
+  return {
+    digest: hash('sha256', `${id}\n${jti}`, 'buffer'),
+    expires_at: fromNumericDate(Math.ceil(exp) + 120),
+  }
+}

@@ -1,0 +1,81 @@
+import type { AuthenticatedAgent } from '../agents/authenticate.ts'
+import type { Reason } from '../audit/reason.ts'
+import { openInteraction } from '../delegations/interaction.ts'
+import { grantByPolicy } from '../delegations/policy-grant.ts'
+import { findLatestEnded } from '../delegations/policy-queries.ts'
+import type { Deps } from '../deps.ts'
+import { numericDate } from '../oauth/numeric-date.ts'
+import type { Decision } from '../policy/decide.ts'
+import { type Progress, spendPresented } from './progress.ts'
+import { Refusal } from './refusals.ts'
+import type { Subject } from './subject.ts'
+
+type NotGranted = Exclude<Decision, { granted: true }>
+
+/** True when there is a delegation now: the decision is then made anew, with it. */
+export async function madeByPolicy(
+  deps: Deps,
+  { agent }: AuthenticatedAgent,
+  { user }: Subject,
+  { audience }: NotGranted & { policy: object },
+  progress: Progress,
+): Promise<boolean> {
+  await spendPresented(deps, progress)
+  const of = {
+    tenant_id: agent.tenant_id,
+    user_id: user.id,
+    agent_id: agent.id,
+    audience_id: audience.id,
+  }
+  const by = { kind: 'agent', id: agent.id, request_id: progress.request_id } as const
+  return (await grantByPolicy(deps, of, by)) !== 'stopped'
+}
+
+/** The refusal of a decision, with what the caller needs to mend it: an interaction, or what the sign-in has to be. */
+export async function refusalOf(
+  deps: Deps,
+  { agent }: AuthenticatedAgent,
+  { user }: Subject,
+  decision: NotGranted,
+  now: Date,
+  progress: Progress,
+): Promise<Refusal> {
+  const { reason, asked, audience } = decision
+  if (asked === undefined || audience === undefined) {
+    return new Refusal(reason, { members: wantedSignIn(decision) })
+  }
+  await spendPresented(deps, progress)
+  const of = { user_id: user.id, agent_id: agent.id, audience_id: audience.id }
+  const interaction = await openInteraction(deps, { tenant_id: agent.tenant_id, ...of, ...asked })
+  const interaction_uri = `${deps.config.issuer}/consent/${interaction.id}`
+  return new Refusal(
+    reason === 'no_delegation' ? await howItEnded(deps, of) : reason,
+    {
+      members: {
+        interaction_uri,
+        expires_in: Math.max(0, numericDate(interaction.expires_at) - numericDate(now)),
+      },
+    },
+    // Many a client shows its user the description alone.
+    `The user has to allow this first: open ${interaction_uri} in the browser of the user, then ask again`,
+  )
+}
+
+function wantedSignIn(decision: NotGranted): Record<string, string | number> {
+  if (decision.policy !== undefined) return {}
+  const { max_age, acr_values } = decision
+  return {
+    ...(max_age !== undefined && { max_age }),
+    ...(acr_values !== undefined && { acr_values: acr_values.join(' ') }),
+  }
+}
+
+async function howItEnded(
+  deps: Deps,
+  of: { user_id: string; agent_id: string; audience_id: string },
+): Promise<Reason> {
+  const latest = await findLatestEnded(deps.db, of)
+  if (latest?.status === 'consumed') return 'delegation_consumed'
+  if (latest?.status === 'revoked') return 'delegation_revoked'
+  return latest?.status === 'expired' ? 'delegation_expired' : 'no_delegation'
+}
