@@ -6,8 +6,14 @@ import { endSessionLine } from './queries.ts'
 type Ending = { at: Date; reason: 'signed_out' | 'replaced'; request_id?: string | undefined }
 
 /**
- * Ends a session by its user's own act, with the line it belongs to and all refresh token families that
- * began there. Run it in a transaction: sessions first, then families, as everywhere.
+ * Ends a session by its user's own act, with the line it belongs to and what agents hold of it: codes, ID
+ * and access tokens rest on the session and are refused from the commit on.
+ *
+ * A family with a refresh token stays, as it does when a session runs out: the token gives no others any more,
+ * and an exchange takes it for an `offline` delegation alone. What ends a person or an agent rather than a
+ * session (a new password, a revocation) ends these families too, and elsewhere.
+ *
+ * Run it in a transaction: sessions first, then families, as everywhere.
  */
 export async function endSession(
   db: Db,
@@ -17,7 +23,11 @@ export async function endSession(
   const first = session.continues ?? session.id
   const ended = await endSessionLine(db, { first, at, reason })
   if (ended.length === 0) return
-  const families = await endFamilies(db, { of: { session_ids: ended }, at, reason })
+  const families = await endFamilies(db, {
+    of: { session_ids: ended, holdingToken: false },
+    at,
+    reason,
+  })
   await recordEvent(db, {
     type: 'session.ended',
     at,

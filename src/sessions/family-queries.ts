@@ -1,4 +1,4 @@
-import { sql } from 'kysely'
+import { type SqlBool, sql } from 'kysely'
 import type { Db, Row } from '../db/tables.ts'
 
 export type Family = Row<'refresh_token_families'>
@@ -80,6 +80,8 @@ export type FamiliesOf = {
   user_ids?: readonly string[]
   agent_ids?: readonly string[]
   tenant_id?: string
+  /** False: those without a refresh token alone. A narrowing, and no name of its own. */
+  holdingToken?: false
 }
 
 /** Ends every live family in reach: their tokens, and the ID tokens made from them, are refused from the commit on. */
@@ -108,6 +110,9 @@ export async function endFamilies(
           '=',
           sql<string>`any(${values}::text[])`,
         )
+      }
+      if (of.holdingToken === false) {
+        reach = reach.where(sql<SqlBool>`not ('offline_access' = any(scope))`)
       }
       // In one order, so that two that end overlapping sets do not wait for each other.
       return reach.orderBy('id').forUpdate()

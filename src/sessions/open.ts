@@ -6,7 +6,9 @@
  * 2. Whoever signs in again in the same browser continues the line of that browser's sessions: agents
  *    keep what the earlier ones gave them, and signing out ends them all. Another person's sign-in
  *    ends the line.
- * 3. Cookies, codes and refresh tokens are random and stored hashed (SE-07).
+ * 3. What agents hold rests on the session, but for refresh tokens: they outlive it for the sake of `offline`
+ *    delegations, and are good for nothing else then.
+ * 4. Cookies, codes and refresh tokens are random and stored hashed (SE-07).
  */
 
 import { newId } from '../db/ids.ts'

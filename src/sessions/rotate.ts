@@ -3,9 +3,11 @@
  *
  *   begun ──rotate──▶ (one current token, the others spent) ──▶ ended
  *     └ without offline_access: no token at all           ▲
- *                                     a spent one again ──┘  sign-out, revocation, its code again
+ *                                     a spent one again ──┘  revocation, new password, its code again;
+ *                                                            sign-out ends one without a token
  *
- * There is no grace for a spent token: who lost an answer signs in again (OP-22). Ended is for good.
+ * There is no grace for a spent token: who lost an answer signs in again (OP-22). Ended is for good. A token
+ * rotates while its session lives; afterwards it can be nothing but the subject of an exchange.
  */
 
 import { newId } from '../db/ids.ts'

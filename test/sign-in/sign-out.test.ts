@@ -36,6 +36,111 @@ test('signing out ends the session and what agents hold of it', async () => {
   assert.equal(event?.user_id, user.id)
 })
 
+/** The refresh token families of a user, those that hold a token first. */
+const familiesOf = ({ id }: { id: string }) =>
+  house.deps.db
+    .selectFrom('refresh_token_families')
+    .select(['id', 'scope', 'ended_at', 'end_reason'])
+    .where('user_id', '=', id)
+    .orderBy('scope', 'desc')
+    .execute()
+
+const tokensOf = (family_id: string | undefined) =>
+  house.deps.db
+    .selectFrom('refresh_tokens')
+    .select(['hash', 'spent_at'])
+    .where('family_id', '=', family_id ?? '')
+    .execute()
+
+const signOut = async (there: Browser) => {
+  const page = await there.get('/oauth2/logout')
+  await there.post('/sign-out', { csrf: /name="csrf" value="([^"]*)"/.exec(page.text)?.[1] })
+}
+
+test('a refresh token outlives its session, gives no others then, and is not spent by asking (OP-23)', async () => {
+  const { user, there, tokens } = await signedIn()
+  await redeem(house, agent, await authorize(there, agent, { scope: 'openid' }))
+  await signOut(there)
+  const [holding, other] = await familiesOf(user)
+  assert.deepEqual([holding?.scope, holding?.ended_at], [['openid', 'offline_access'], null])
+  assert.deepEqual([other?.scope, other?.end_reason], [['openid'], 'signed_out'])
+  const [event] = await events(house, 'session.ended')
+  assert.deepEqual(event?.detail?.family_ids, [other?.id])
+
+  const before = await tokensOf(holding?.id)
+  for (let time = 1; time <= 2; time += 1) {
+    const refused = await refresh(house, agent, tokens.refresh_token)
+    assert.deepEqual([refused.status, refused.body.error], [400, 'invalid_grant'], refused.text)
+    const [audited] = await events(house, 'refresh_token.refused')
+    assert.equal(audited?.reason, 'session_ended')
+  }
+  assert.deepEqual(await tokensOf(holding?.id), before)
+  assert.equal((await familiesOf(user))[0]?.ended_at, null)
+})
+
+test('what an agent holds of a session that ended by signing out opens nothing else (TX-24)', async () => {
+  const { there, tokens } = await signedIn()
+  const code = await authorize(there, agent)
+  const info = () =>
+    house.inject({
+      method: 'GET',
+      url: '/oauth2/userinfo',
+      headers: { authorization: `Bearer ${tokens.access_token}` },
+    })
+  assert.equal((await info()).status, 200)
+  await signOut(there)
+  assert.equal((await info()).status, 401)
+  assert.equal((await redeem(house, agent, code)).body.error, 'invalid_grant')
+})
+
+test('a spent refresh token that comes back after signing out ends its family (OP-22)', async () => {
+  const { user, there, tokens } = await signedIn()
+  const { body } = await refresh(house, agent, tokens.refresh_token)
+  assert.ok(body.refresh_token)
+  await signOut(there)
+  await refresh(house, agent, tokens.refresh_token)
+  assert.equal((await familiesOf(user))[0]?.end_reason, 'token_reused')
+})
+
+for (const [what, end, reason] of [
+  [
+    'a new password',
+    ({ id }) => house.admin('PATCH', `/users/${id}`, { password: 'another horse, another staple' }),
+    /^password_changed$/,
+  ],
+  [
+    'a suspension of the user',
+    ({ id }) => house.admin('PATCH', `/users/${id}`, { status: 'suspended' }),
+    /^rev_/,
+  ],
+  [
+    'a deletion of the user',
+    ({ id }) => house.admin('PATCH', `/users/${id}`, { status: 'deleted' }),
+    /^rev_/,
+  ],
+  [
+    'a revocation by user',
+    ({ id }) => house.admin('POST', '/revocations', { user_id: id, reason: 'test' }),
+    /^rev_/,
+  ],
+  [
+    'the client itself',
+    (_user, token) => {
+      const { client_id, client_secret } = agent
+      return house.form('/oauth2/revoke', { client_id, client_secret, token })
+    },
+    /^revoked_by_client$/,
+  ],
+] as [string, (user: { id: string }, token: string) => Promise<{ status: number }>, RegExp][]) {
+  test(`a refresh token that outlived its session ends by ${what} (OP-23)`, async () => {
+    const { user, there, tokens } = await signedIn()
+    await signOut(there)
+    assert.ok((await end(user, tokens.refresh_token)).status < 300)
+    const [family] = await familiesOf(user)
+    assert.match(String(family?.end_reason), reason)
+  })
+}
+
 test('the old cookie is worth nothing after signing out', async () => {
   const { there } = await signedIn()
   const kept = there.cookies.get('session') ?? ''
@@ -94,11 +199,14 @@ test('signing in again in the same browser keeps what agents hold, and signing o
   assert.equal(refused.body.error, 'invalid_grant')
 })
 
-test("another person's sign-in ends the session of the one before", async () => {
-  const { there, tokens } = await signedIn()
+test("another person's sign-in ends the session of the one before, like signing out", async () => {
+  const { user, there, tokens } = await signedIn()
+  await redeem(house, agent, await authorize(there, agent, { scope: 'openid' }))
   const other = await enrolUser(house)
   const page = await there.get('/sign-in?prompt=login')
   await there.submit(page, { email: other.email, password: other.password })
   const refused = await refresh(house, agent, tokens.refresh_token)
   assert.equal(refused.body.error, 'invalid_grant')
+  const [holding, ended] = await familiesOf(user)
+  assert.deepEqual([holding?.ended_at, ended?.end_reason], [null, 'replaced'])
 })
