@@ -122,6 +122,30 @@ describe('the consent page', () => {
     assert.ok(!text.includes('Your name'))
   })
 
+  test('names the account there that the audience is told of, now or as soon as it is known', async () => {
+    const { of, page } = await asked({ audience: { claims: ['aud_sub', 'aud_tenant'] } })
+    const before = (await page()).text
+    assert.ok(before.includes('<li>Your account there, as soon as it is known here</li>'))
+    assert.ok(before.includes('belongs to, as soon as it is known here</li>'))
+    const account = (body: object) =>
+      house.admin('PUT', `/users/${of.user_id}/audience-accounts/${of.audience_id}`, body)
+    await account({ aud_sub: 'kim-1027' })
+    const named = (await page()).text
+    assert.ok(named.includes('<li>Your account there: kim-1027</li>'))
+    assert.ok(named.includes('belongs to, as soon as it is known here</li>'))
+    await account({ aud_sub: '<kim>', aud_tenant: 'orbit' })
+    const { text } = await page()
+    assert.ok(text.includes('<li>Your account there: &lt;kim&gt;</li>'))
+    assert.ok(text.includes('<li>The organisation that your account there belongs to: orbit</li>'))
+  })
+
+  test('names no account to an audience that does not ask for it', async () => {
+    const { of, page } = await asked()
+    const at = `/users/${of.user_id}/audience-accounts/${of.audience_id}`
+    await house.admin('PUT', at, { aud_sub: 'kim-1027' })
+    assert.ok(!(await page()).text.includes('kim-1027'))
+  })
+
   test('has a box for each scope, checked, and "always" preselected', async () => {
     const { page } = await asked()
     const { text } = await page()
@@ -240,6 +264,17 @@ describe('a decision to allow', () => {
       'interaction.granted',
     ])
     assert.ok(events.every((one) => one.actor_kind === 'user' && one.actor_id === of.user_id))
+  })
+
+  test('covers the account there that the page named, and not another one entered meanwhile', async () => {
+    const question = await asked({ audience: { claims: ['aud_sub'] } })
+    const { of } = question
+    const at = `/users/${of.user_id}/audience-accounts/${of.audience_id}`
+    await house.admin('PUT', at, { aud_sub: 'somebody-else' })
+    await refused(question, ALLOW, 409, /has changed/)
+    const page = hiddenFields(await question.page())
+    assert.equal((await question.decide({ ...ALLOW, ...page })).status, 200)
+    assert.deepEqual((await delegationsOf(of))[0]?.claims, ['aud_sub'])
   })
 
   test('grants the boxes left checked, and no more', async () => {
