@@ -1,5 +1,5 @@
 import { type DpopProof, readDpopProof, verifyDpopProof } from './dpop.ts'
-import { currentNonce, type DpopNonceKeys, isGoodNonce } from './dpop-nonce.ts'
+import { currentNonce, type DpopNonceKeys, dpopNonceKeys, isGoodNonce } from './dpop-nonce.ts'
 
 // What an endpoint makes of the DPoP header of one request (RFC 9449 §5, §7): is there a proof that holds,
 // and which nonce does the next one need.
@@ -10,6 +10,15 @@ export type DpopEndpoint = {
   /** Given where a proof needs a nonce of ours. */
   nonceKeys: DpopNonceKeys | undefined
 }
+
+/** To be made once: it derives keys. */
+export const dpopEndpoint = (
+  of: { issuer: string; dpopNonces: boolean; keyEncryptionKeys: readonly Buffer[] | undefined },
+  path: string,
+): DpopEndpoint => ({
+  url: `${of.issuer}${path}`,
+  nonceKeys: of.dpopNonces ? dpopNonceKeys(of.keyEncryptionKeys ?? []) : undefined,
+})
 
 export type DpopRequest = {
   header: string | string[] | undefined

@@ -23,7 +23,7 @@ export type OAuthErrorDetails = {
   /** Seconds for `Retry-After`. */
   retryAfter?: number
   /** For `DPoP-Nonce`: what the next proof has to hold (RFC 9449 §8). */
-  dpopNonce?: string
+  dpopNonce?: string | undefined
   /** Told to the log alone. */
   cause?: unknown
   /** Instead of the code's own status: 405 for a wrong method, 429 for a caller that asks too often. */

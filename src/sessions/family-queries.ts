@@ -73,6 +73,16 @@ export async function spendRefreshToken(db: Db, of: { hash: Buffer; at: Date }):
     .execute()
 }
 
+/** Binds a family that was not bound: from now on its tokens are for who holds that key. */
+export async function bindFamily(db: Db, of: { id: string; dpop_jkt: string }): Promise<void> {
+  await db
+    .updateTable('refresh_token_families')
+    .set({ dpop_jkt: of.dpop_jkt })
+    .where('id', '=', of.id)
+    .where('dpop_jkt', 'is', null)
+    .execute()
+}
+
 /** What a revocation names; members given are joined by `and`, and at least one must be. */
 export type FamiliesOf = {
   ids?: readonly string[]

@@ -7,6 +7,7 @@
  *  1. Every token names the client that may present it; somebody else cannot.
  *  2. Every pair needs an administrator's permission, for this user and this audience.
  *  3. What is said of actors comes from these tokens alone (IJ-12).
+ *  4. A block of an actor stands in the way like one of the client.
  */
 import { hash } from 'node:crypto'
 import {
@@ -15,15 +16,21 @@ import {
   clientIdOf,
   hasAssertionClaims,
 } from '../agents/authenticate.ts'
+import type { Presented } from '../agents/spend.ts'
 import type { Reason } from '../audit/reason.ts'
 import type { Deps } from '../deps.ts'
 import { type DecodedJws, decodeJws, verifyJws } from '../oauth/jws.ts'
 import { TYP } from '../oauth/names.ts'
 import { fromNumericDate } from '../oauth/numeric-date.ts'
 import type { ActorFacts } from '../policy/facts.ts'
-import { type ActorRow, findActors, findPermissions, type Permission } from './actor-queries.ts'
+import {
+  type ActorRow,
+  findActors,
+  findBlockedActors,
+  findPermissions,
+  type Permission,
+} from './actor-queries.ts'
 import { faultOfAgent } from './client.ts'
-import type { Presented } from './progress.ts'
 
 /** As the recording statement holds it once more. */
 export type VerifiedActor = ActorFacts & {
@@ -56,7 +63,9 @@ export async function verifyActors(
   if (chain === undefined || new Set([...ids, client.id]).size !== ids.length + 1) {
     return { refused: 'bad_actor_token' }
   }
-  const permissions = await findPermissions(deps.db, { ...of, actor_ids: ids }, deps.now())
+  const about = { ...of, actor_ids: ids }
+  const permissions = await findPermissions(deps.db, about, deps.now())
+  const blocked = await findBlockedActors(deps.db, about, deps.now())
   const actors: VerifiedActor[] = []
   const presented: Presented[] = []
   for (const [index, jws] of chain.entries()) {
@@ -70,7 +79,9 @@ export async function verifyActors(
       version: row.version,
       owner_id: row.owner_id ?? '',
       credential_id: credential.credential_id,
-      permission: permissionOf(permissions, { agent_id: acts_for, actor_id: row.id }),
+      permission: blocked.includes(row.id)
+        ? undefined
+        : permissionOf(permissions, { agent_id: acts_for, actor_id: row.id }),
     })
     presented.push(presentedOf(jws, row))
   }

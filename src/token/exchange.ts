@@ -13,7 +13,7 @@ import { idJagClaims, LARGEST_ID_JAG } from './id-jag.ts'
 import { issuanceOf, tokenResponse } from './issuance.ts'
 import { countClient, countUser } from './limits.ts'
 import { madeByPolicy, refusalOf } from './not-granted.ts'
-import { type Progress, spendPresented } from './progress.ts'
+import { keepProof, type Progress, spendPresented } from './progress.ts'
 import type { ProveKey } from './prove-key.ts'
 import { Refusal } from './refusals.ts'
 import type { ExchangeRequest } from './request.ts'
@@ -63,12 +63,7 @@ export async function exchangeToken(
     if (fault !== undefined) throw new Refusal(fault)
     if (credentials.method === 'none') throw new Refusal('public_client')
 
-    const proved = proveKey(dpop, agent.agent)
-    if ('refused' in proved) {
-      throw new Refusal(proved.refused, proved.nonce ? { dpopNonce: proved.nonce } : {})
-    }
-    progress.proof = proved.proof
-    const jkt = proved.proof?.jkt
+    const jkt = keepProof(progress, proveKey(dpop, agent.agent))?.jkt
 
     const subject =
       request.subject.kind === 'upstream'

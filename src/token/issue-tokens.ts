@@ -13,7 +13,7 @@ import {
 /** What the token endpoint answers to a code or a refresh token (OIDC Core §3.1.3.3). */
 export type TokenAnswer = {
   access_token: string
-  token_type: 'Bearer'
+  token_type: 'Bearer' | 'DPoP'
   expires_in: number
   scope: string
   id_token?: string
@@ -36,7 +36,7 @@ export async function issueTokens(
   )
   const answer: TokenAnswer = {
     access_token: access.jws,
-    token_type: 'Bearer',
+    token_type: grant.jkt === undefined ? 'Bearer' : 'DPoP',
     expires_in: ACCESS_TOKEN_LIFETIME,
     scope: joinScope(grant.scope),
   }

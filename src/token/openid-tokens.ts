@@ -18,6 +18,8 @@ export type Grant = {
   family_id: string
   scope: readonly string[]
   nonce?: string | undefined
+  /** Thumbprint of the key that the access token is bound to, where the request proved to hold one. */
+  jkt?: string | undefined
 }
 
 /**
@@ -42,7 +44,7 @@ export const idTokenClaims = (
   ...openIdClaims(grant.user, grant.scope),
 })
 
-/** RFC 9068 §2.2 (OP-21). It opens userinfo here and nothing else: its audience is this server. */
+/** RFC 9068 §2.2 (OP-21), RFC 9449 §6.1. It opens userinfo here and nothing else: its audience is this server. */
 export const accessTokenClaims = (grant: Grant, { now, jti }: { now: Date; jti: string }) => ({
   iss: grant.issuer,
   sub: grant.user.id,
@@ -52,6 +54,7 @@ export const accessTokenClaims = (grant: Grant, { now, jti }: { now: Date; jti: 
   iat: numericDate(now),
   exp: numericDate(now) + ACCESS_TOKEN_LIFETIME,
   jti,
+  ...(grant.jkt === undefined ? {} : { cnf: { jkt: grant.jkt } }),
   [GRANT_CLAIM]: grant.family_id,
 })
 

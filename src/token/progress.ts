@@ -1,12 +1,10 @@
 import type { AuthenticatedAgent } from '../agents/authenticate.ts'
+import { type Presented, spend } from '../agents/spend.ts'
 import type { Deps } from '../deps.ts'
 import type { Facts } from './facts.ts'
-import type { Proof } from './prove-key.ts'
+import type { Proof, Proved } from './prove-key.ts'
 import { Refusal } from './refusals.ts'
 import type { Subject } from './subject.ts'
-
-/** Something that may be presented once: until when its digest is remembered. */
-export type Presented = { digest: Buffer; expires_at: Date }
 
 /** What is known of a request so far: filled step by step, for the audit event if it ends in a refusal. */
 export type Progress = {
@@ -14,10 +12,20 @@ export type Progress = {
   agent?: AuthenticatedAgent
   /** Of the key that the request proved to hold. */
   proof?: Proof | undefined
+  /** For `DPoP-Nonce`: what the next proof needs, where that is not what this one has. */
+  nonce?: string | undefined
   /** What was presented was spent by a statement of its own, before something else was changed. */
   spent?: boolean
   facts?: Facts
   subject?: Subject
+}
+
+/** @throws {Refusal} for a proof that does not hold, or is missing */
+export function keepProof(progress: Progress, proved: Proved): Proof | undefined {
+  if ('refused' in proved) throw new Refusal(proved.refused, { dpopNonce: proved.nonce })
+  progress.proof = proved.proof
+  progress.nonce = proved.nonce
+  return proved.proof
 }
 
 /** What the statement that records the outcome has to spend: nothing, where that is done. */
@@ -38,18 +46,10 @@ export async function spendPresented(
   const { agent } = progress
   if (progress.spent || agent === undefined) return
   const { assertion, proof } = toSpend(progress)
-  const { tenant_id } = agent.agent
   const all = [assertion, proof, ...more].flatMap((one) => one ?? [])
   progress.spent = true
-  if (all.length === 0) return
-  const fresh = await deps.db
-    .insertInto('spent_assertions')
-    .values(all.map(({ digest, expires_at }) => ({ digest, expires_at, tenant_id })))
-    .onConflict((conflict) => conflict.doNothing())
-    .returning('digest')
-    .execute()
-  const isFresh = (one: Presented) => fresh.some(({ digest }) => digest.equals(one.digest))
-  if (assertion && !isFresh(assertion)) throw new Refusal('replayed_assertion')
-  if (proof && !isFresh(proof)) throw new Refusal('replayed_dpop_proof')
-  if (!more.every(isFresh)) throw new Refusal('replayed_actor_token')
+  const replayed = await spend(deps.db, agent.agent.tenant_id, all)
+  if (assertion && replayed.includes(assertion)) throw new Refusal('replayed_assertion')
+  if (proof && replayed.includes(proof)) throw new Refusal('replayed_dpop_proof')
+  if (replayed.length > 0) throw new Refusal('replayed_actor_token')
 }

@@ -1,7 +1,7 @@
 import type pg from 'pg'
+import type { Presented } from '../agents/spend.ts'
 import { columns, createBatch } from '../db/batch.ts'
 import { newTimeOrderedId } from '../db/ids.ts'
-import type { Presented } from './progress.ts'
 
 /** A refusal of an authenticated client, as the audit log keeps it. */
 export type Refused = {

@@ -1,4 +1,3 @@
-import type { AuthenticatedAgent } from '../agents/authenticate.ts'
 import { recordEvent } from '../audit/record.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
@@ -13,16 +12,17 @@ import { beginFamily } from '../sessions/rotate.ts'
 import type { GrantRefusal } from './grant-error.ts'
 import { issueTokens, type TokenAnswer } from './issue-tokens.ts'
 import { countUser } from './limits.ts'
-import { type Context, settle } from './settle.ts'
+import { type Client, type Context, settle } from './settle.ts'
 
 /**
  * The authorization_code grant (RFC 6749 §4.1.3, RFC 7636 §4.6, OIDC Core §3.1.3). A code works once;
- * presented again by its client it is refused and takes along what it gave (OP-09).
+ * presented again by its client it is refused and takes along what it gave (OP-09). With a proof of a key
+ * the access token is bound to that key, and the grant with its refresh token too (DP-11, DP-12).
  * @throws {OAuthError}
  */
 export function redeemCode(
   deps: Deps,
-  client: AuthenticatedAgent,
+  client: Client,
   params: FormFields,
   context: Context = {},
 ): Promise<TokenAnswer> {
@@ -56,6 +56,10 @@ export function redeemCode(
     ) {
       return { refused: 'wrong_code_verifier', user_id }
     }
+    const jkt = client.proof?.jkt
+    if (held.dpop_jkt !== null && held.dpop_jkt !== jkt) {
+      return { refused: 'wrong_dpop_key', text: BOUND_CODE, user_id }
+    }
     countUser(deps, user_id)
 
     const offline =
@@ -64,7 +68,7 @@ export function redeemCode(
     const { tenant_id, agent_id, session_id } = held
     const family = await beginFamily(
       tx,
-      { tenant_id, agent_id, user_id, session_id, scope },
+      { tenant_id, agent_id, user_id, session_id, scope, dpop_jkt: jkt ?? null },
       { now, lifetime: deps.config.refreshTokenLifetime, withToken: offline },
     )
     const { auth_time, amr } = parties
@@ -76,6 +80,7 @@ export function redeemCode(
       family_id: family.id,
       scope,
       nonce: held.nonce ?? undefined,
+      jkt,
     })
     await consumeCode(tx, { hash, family_id: family.id, at: now })
     await recordEvent(tx, {
@@ -93,6 +98,9 @@ export function redeemCode(
       : { ...answer, refresh_token: family.refreshToken }
   })
 }
+
+const BOUND_CODE =
+  'The code is bound to the key that dpop_jkt named: its redemption needs a DPoP proof by that key'
 
 /** Somebody else had the code too, and nobody can say who was first: what it gave ends. */
 async function endFirstUse(

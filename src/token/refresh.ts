@@ -1,27 +1,32 @@
-import type { AuthenticatedAgent } from '../agents/authenticate.ts'
 import { recordEvent } from '../audit/record.ts'
 import type { Deps } from '../deps.ts'
 import type { FormFields } from '../http/form.ts'
 import { GRANT } from '../oauth/names.ts'
 import { parseScope } from '../oauth/scope.ts'
 import { hashSecret } from '../oauth/secret.ts'
-import { findRefreshToken, findTokenState, lockFamily } from '../sessions/family-queries.ts'
+import {
+  bindFamily,
+  findRefreshToken,
+  findTokenState,
+  lockFamily,
+} from '../sessions/family-queries.ts'
 import { shareParties } from '../sessions/lock.ts'
 import { endReusedFamily } from '../sessions/reuse.ts'
 import { rotate } from '../sessions/rotate.ts'
 import type { GrantRefusal } from './grant-error.ts'
 import { issueTokens, type TokenAnswer } from './issue-tokens.ts'
 import { countUser } from './limits.ts'
-import { type Context, settle } from './settle.ts'
+import { type Client, type Context, settle } from './settle.ts'
 
 /**
  * The refresh_token grant (RFC 6749 §6, OIDC Core §12). Every use gives a new token; a spent one that
- * comes back ends the family, for one of its two holders is a thief (OP-22, TV-62).
+ * comes back ends the family, for one of its two holders is a thief (OP-22, TV-62). A grant that is bound to
+ * a key is for who proves to hold it; without that nothing is spent (DP-12).
  * @throws {OAuthError}
  */
 export function refreshTokens(
   deps: Deps,
-  client: AuthenticatedAgent,
+  client: Client,
   params: FormFields,
   context: Context = {},
 ): Promise<TokenAnswer> {
@@ -54,6 +59,10 @@ export function refreshTokens(
     if (token.expires_at <= now || family.expires_at <= now) {
       return { refused: 'refresh_token_expired', user_id }
     }
+    const jkt = client.proof?.jkt
+    if (family.dpop_jkt !== null && family.dpop_jkt !== jkt) {
+      return { refused: 'wrong_dpop_key', user_id }
+    }
     const asked = narrow(params.scope, family.scope)
     if ('refused' in asked) return { ...asked, user_id }
     countUser(deps, user_id)
@@ -66,7 +75,11 @@ export function refreshTokens(
       amr,
       family_id: family.id,
       scope: asked.scope,
+      jkt,
     })
+    if (jkt !== undefined && isPublic(client)) {
+      await bindFamily(tx, { id: family.id, dpop_jkt: jkt })
+    }
     const next = await rotate(tx, family, hash, now)
     await recordEvent(tx, {
       type: 'refresh_token.rotated',
@@ -81,6 +94,9 @@ export function refreshTokens(
     return { ...answer, refresh_token: next }
   })
 }
+
+/** A client that proves nothing but, perhaps, its key: its refresh tokens are bound to the first one that it shows. */
+const isPublic = ({ agent }: Client): boolean => agent.token_endpoint_auth_method === 'none'
 
 /** What this answer may hold: the scope asked for, never beyond the original (OP-24). The family keeps its own. */
 function narrow(

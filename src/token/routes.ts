@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { authenticateAgent } from '../agents/authenticate.ts'
-import { type ClientCredentials, readClientCredentials } from '../agents/client-credentials.ts'
+import { readClientCredentials } from '../agents/client-credentials.ts'
 import { recordEvent } from '../audit/record.ts'
 import { createSampler } from '../audit/sample.ts'
 import type { Deps } from '../deps.ts'
@@ -10,10 +10,10 @@ import type { FormFields } from '../http/form.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { GRANT } from '../oauth/names.ts'
 import { faultOfClient } from './client.ts'
-import { exchangeToken } from './exchange.ts'
+import { type Caller, exchangeToken } from './exchange.ts'
 import { createGatherFacts } from './facts.ts'
 import { countClient, createFailureLimits, TooManyRequests, uncount } from './limits.ts'
-import { type Progress, toSpend } from './progress.ts'
+import { keepProof, type Progress, toSpend } from './progress.ts'
 import { createProveKey } from './prove-key.ts'
 import { createRecordRefusal } from './record-refusal.ts'
 import { redeemCode } from './redeem-code.ts'
@@ -55,7 +55,9 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
       const fields = request.body
       const progress: Progress = { request_id: request.id }
       try {
-        return await answer(fields, request.headers, progress)
+        const answered = await answer(fields, request.headers, progress)
+        if (progress.nonce !== undefined) reply.header('dpop-nonce', progress.nonce)
+        return answered
       } catch (error) {
         if (!(error instanceof Refusal)) throw error
         const byHeader = request.headers.authorization !== undefined
@@ -72,17 +74,19 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     { authorization, dpop }: IncomingHttpHeaders,
     progress: Progress,
   ) {
-    const credentials = () => readClientCredentials(authorization, fields as FormFields)
+    const caller = () => ({
+      credentials: readClientCredentials(authorization, fields as FormFields),
+      dpop,
+    })
     switch (fields.grant_type) {
       case GRANT.tokenExchange: {
         const exchange = readExchangeRequest(fields, deps.config)
-        const caller = { credentials: credentials(), dpop }
-        return exchangeToken(deps, steps, caller, exchange, progress)
+        return exchangeToken(deps, steps, caller(), exchange, progress)
       }
       case GRANT.authorizationCode:
-        return openIdGrant(redeemCode, credentials(), fields, progress)
+        return openIdGrant(redeemCode, caller(), fields, progress)
       case GRANT.refreshToken:
-        return openIdGrant(refreshTokens, credentials(), fields, progress)
+        return openIdGrant(refreshTokens, caller(), fields, progress)
       default:
         throw new OAuthError(
           'unsupported_grant_type',
@@ -94,7 +98,7 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
   /** The grants of the OpenID Provider, which settle their own refusals once the client is known. */
   async function openIdGrant(
     grant: typeof redeemCode,
-    credentials: ClientCredentials,
+    { credentials, dpop }: Caller,
     fields: TokenRequest,
     progress: Progress,
   ) {
@@ -113,9 +117,11 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     countClient(deps, agent.agent)
     const fault = faultOfClient(agent.agent, fields.grant_type, deps.now())
     if (fault !== undefined) throw new Refusal(fault)
-    // From here on the grant spends the assertion.
-    progress.agent = { ...agent, assertion: undefined }
-    return grant(deps, agent, fields as FormFields, { request_id: progress.request_id })
+    const proof = keepProof(progress, steps.proveKey(dpop, agent.agent))
+    // From here on the grant spends what was presented.
+    progress.spent = true
+    const client = { ...agent, proof }
+    return grant(deps, client, fields as FormFields, { request_id: progress.request_id })
   }
 
   /** Writes down why, spends the client assertion with it, and says what the caller is told (rule 6). */

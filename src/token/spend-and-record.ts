@@ -13,9 +13,9 @@
  * or a trusted issuer, which most exchanges have not.
  */
 import type pg from 'pg'
+import type { Presented } from '../agents/spend.ts'
 import { columns, createBatch, createLanes } from '../db/batch.ts'
 import type { VerifiedActor } from './actors.ts'
-import type { Presented } from './progress.ts'
 
 export type Issuance = {
   jti: string

@@ -9,7 +9,7 @@ import { numericDate } from '../oauth/numeric-date.ts'
 import { hashSecret } from '../oauth/secret.ts'
 import type { Authentication, UserFacts } from '../policy/facts.ts'
 import { GRANT_CLAIM } from '../sessions/family.ts'
-import type { Facts } from './facts.ts'
+import type { Facts, FamilyFacts } from './facts.ts'
 
 /** A subject token as presented: read, not believed. */
 export type SubjectToken =
@@ -74,9 +74,8 @@ export function verifySubject(
   if (!live && subject.kind !== 'refresh_token') return { refused: 'session_ended' }
   if (family.ended) return { refused: live ? 'refresh_token_revoked' : 'session_ended' }
   if (user.tenant_id !== agent.tenant_id) return { refused: 'wrong_subject_audience' }
-  if (family.dpop_jkt !== null && isBound(subject) && family.dpop_jkt !== jkt) {
-    return { refused: 'wrong_dpop_key' }
-  }
+  const bound = boundTo(subject, family)
+  if (bound !== null && bound !== jkt) return { refused: 'wrong_dpop_key' }
   const { auth_time, amr, acr } = session
   return {
     user,
@@ -102,8 +101,16 @@ function faultOfToken(
   return faultOfAccessToken(deps, subject, agent, facts, now)
 }
 
-/** The tokens of a grant that are bound to its key; an ID token is not one of them (DP-09). */
-const isBound = ({ kind }: OwnSubjectToken): boolean => kind !== 'id_token'
+/**
+ * The thumbprint of the key that alone may use the token (DP-09). A refresh token is bound with its grant; an
+ * access token says so itself, for a grant that is not bound gives bound ones too; an ID token never is.
+ */
+function boundTo(subject: OwnSubjectToken, family: FamilyFacts): unknown {
+  if (subject.kind === 'refresh_token') return family.dpop_jkt
+  if (subject.kind === 'id_token') return null
+  const { cnf } = subject.jws?.payload ?? {}
+  return cnf === undefined ? null : ((cnf as { jkt?: unknown } | null)?.jkt ?? '')
+}
 
 function faultOfIdToken(
   deps: Pick<Deps, 'keys' | 'config'>,
