@@ -34,6 +34,7 @@ export function findGrantedUser(db: Db, family_id: string, now: Date) {
     .select([
       'users.id',
       'family.agent_id',
+      'family.tenant_id',
       'users.name',
       'users.email',
       'users.email_verified_at',

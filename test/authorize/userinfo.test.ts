@@ -46,12 +46,13 @@ test('takes the token from a form as well, but not from two places', async () =>
 test('asks for a token where there is none, and says so of a bad one', async () => {
   const none = await ask(undefined)
   assert.equal(none.status, 401)
-  assert.equal(none.headers['www-authenticate'], 'Bearer realm="agent-idp"')
+  const ways = 'Bearer realm="agent-idp", DPoP realm="agent-idp", algs="ES256 RS256 EdDSA"'
+  assert.equal(none.headers['www-authenticate'], ways)
   const { body } = await begin('openid offline_access')
   for (const token of [body.id_token, body.refresh_token, 'x.y.z', `${body.access_token}x`]) {
     const bad = await ask(token)
     assert.equal(bad.status, 401)
-    assert.match(String(bad.headers['www-authenticate']), /error="invalid_token"/)
+    assert.match(String(bad.headers['www-authenticate']), /^Bearer [^,]*, error="invalid_token"/)
     assert.equal(bad.body.error, 'invalid_token')
   }
 })
