@@ -1,3 +1,4 @@
+import { DPOP_ALGS } from '../oauth/dpop-key.ts'
 import { GRANT, OPENID_SCOPES, TOKEN_TYPE } from '../oauth/names.ts'
 
 /** The four ways a client may authenticate at the token endpoint; `none` serves the code flow alone. */
@@ -27,6 +28,7 @@ export const serverMetadata = (issuer: string) => ({
   token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGS,
   revocation_endpoint_auth_methods_supported: AUTH_METHODS,
   revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGS,
+  dpop_signing_alg_values_supported: DPOP_ALGS,
   code_challenge_methods_supported: ['S256'],
   scopes_supported: OPENID_SCOPES,
   subject_types_supported: ['public'],

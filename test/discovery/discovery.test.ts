@@ -34,6 +34,7 @@ test('TV-101: one document at both metadata locations, with all that clients ask
   for (const name of required) assert.ok(body[name]?.length > 0, name)
   assert.deepEqual(body.code_challenge_methods_supported, ['S256'])
   assert.ok(body.id_token_signing_alg_values_supported.includes('RS256'))
+  assert.deepEqual(body.dpop_signing_alg_values_supported, ['ES256', 'RS256', 'EdDSA'])
   assert.equal(body.authorization_response_iss_parameter_supported, true)
 })
 
@@ -55,7 +56,6 @@ test('advertises no more than there is (DS-06, DS-07, DS-11, DS-12)', async (t) 
     'pushed_authorization_request_endpoint',
     'device_authorization_endpoint',
     'registration_endpoint',
-    'dpop_signing_alg_values_supported',
     'authorization_details_types_supported',
     'client_id_metadata_document_supported',
     'agent_auth',
