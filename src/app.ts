@@ -61,6 +61,8 @@ export async function createApp(deps: Deps): Promise<FastifyInstance> {
     forceCloseConnections: 'idle',
     // Milliseconds to send a whole request: who drips one in holds a connection no longer.
     requestTimeout: 30_000,
+    // Characters of a parameter in a path: a subject of a trusted issuer is the longest that names something.
+    routerOptions: { maxParamLength: 512 },
     // What fails before there is a route: a path that is no URL, a parameter beyond all ids.
     frameworkErrors: (_error, request, reply) => answerUnknownPath(request, reply),
   })

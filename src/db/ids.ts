@@ -18,6 +18,7 @@ export type IdPrefix =
   | 'rev'
   | 'apm'
   | 'blk'
+  | 'tis'
 
 /** A prefix and 128 random bits. */
 export const newId = (prefix: IdPrefix): string => `${prefix}_${random128()}`

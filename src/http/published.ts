@@ -14,8 +14,8 @@ type Surroundings = {
   log: { warn: (what: object, words: string) => void }
 }
 
-/** Documents are at most this many bytes (DR-33). */
-const LIMIT = 256 * 1024
+/** In bytes (DR-33). */
+export const LONGEST_DOCUMENT = 256 * 1024
 /** Milliseconds that a document is used before it is read again. */
 const FRESH = 5 * 60_000
 /** Milliseconds between two tries, for one that does not serve or after a failure. */
@@ -46,7 +46,7 @@ export function rememberPublished<Value>(
   /** After a failure what was known before is remembered, be it nothing. */
   function ask(deps: Surroundings, url: string, now: number, known?: Kept<Value>) {
     const asked = deps.outbound
-      .getJson(url, { maxBytes: LIMIT })
+      .getJson(url, { maxBytes: LONGEST_DOCUMENT })
       .then(({ json }) => ({ askedAt: now, readAt: now, value: read(json) }))
       .catch((error): Kept<Value> => {
         deps.log.warn({ err: error, url }, `${what} could not be read`)

@@ -25,6 +25,12 @@ export type RuleKind<Table extends RuleTable, Given> = {
   summaries: { make: string; list: string; end: string }
   description?: string
   /**
+   * Checks what can be told without our records. It may ask others, which takes longer than a transaction
+   * may be kept waiting.
+   * @throws {ProblemError} `validation_failed` naming the member
+   */
+  check?(deps: Deps, given: Given): Promise<void>
+  /**
    * Checks what is given against the records it names, and makes the rule with `makeRule`.
    * @throws {ProblemError} `validation_failed` naming the member
    */

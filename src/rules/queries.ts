@@ -16,6 +16,11 @@ const EVERY = [
 const COLUMNS = {
   actor_permissions: [...EVERY, 'agent_id', 'actor_id', 'user_id', 'audience_id', 'scopes'],
   blocks: [...EVERY, 'user_id', 'agent_id', 'audience_id'],
+  trusted_issuers: [
+    ...EVERY,
+    ...(['issuer', 'jwks_uri', 'clients', 'claim_mapping', 'provisioning'] as const),
+    ...(['trust_auth_time', 'trust_contacts'] as const),
+  ],
 } as const satisfies { [Table in RuleTable]: readonly (keyof Row<Table>)[] }
 
 // In the eyes of the types one table stands for all: the columns that are named below are those of every rule.

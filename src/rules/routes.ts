@@ -13,6 +13,8 @@ import type { RuleKind } from './kind.ts'
 import { listRules } from './queries.ts'
 import { describeRule, type RuleTable } from './rule.ts'
 import type { RuleQuery } from './schema.ts'
+import { TRUSTED_ISSUERS } from './trusted-issuer.ts'
+import { upstreamAccountRoutes } from './upstream-account-routes.ts'
 
 const tags = ['rules']
 
@@ -20,6 +22,8 @@ const tags = ['rules']
 export const ruleRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   declareKind(app, deps, BLOCKS)
   declareKind(app, deps, ACTOR_PERMISSIONS)
+  declareKind(app, deps, TRUSTED_ISSUERS)
+  await app.register(upstreamAccountRoutes, deps)
 }
 
 function declareKind<Table extends RuleTable, Given>(
@@ -41,10 +45,13 @@ function declareKind<Table extends RuleTable, Given>(
         response: { 201: schema.record, '4xx': Problem },
       },
     },
-    (request, reply) =>
-      createOnce(deps, request, reply, [], async (tx) =>
-        describeRule(await kind.make(tx, deps, request.body as Given, request.admin), deps.now()),
-      ),
+    async (request, reply) => {
+      const given = request.body as Given
+      await kind.check?.(deps, given)
+      return createOnce(deps, request, reply, [], async (tx) =>
+        describeRule(await kind.make(tx, deps, given, request.admin), deps.now()),
+      )
+    },
   )
 
   app.get(

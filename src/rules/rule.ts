@@ -16,7 +16,7 @@
  */
 import type { Row } from '../db/tables.ts'
 
-export type RuleTable = 'actor_permissions' | 'blocks'
+export type RuleTable = 'actor_permissions' | 'blocks' | 'trusted_issuers'
 
 /** A row of one of these tables, and what all of them have. */
 export type Rule<Table extends RuleTable> = Row<Table> & RuleColumns
