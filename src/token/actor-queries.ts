@@ -79,3 +79,21 @@ export async function findPermissions(
     .where((eb) => eb.or([eb('audience_id', 'is', null), eb('audience_id', '=', of.audience_id)]))
     .execute()
 }
+
+/** Which of these actors a block forbids here. Making one changes the version of the agent's row, or the user's. */
+export async function findBlockedActors(
+  db: Db,
+  of: { user_id: string; audience_id: string | null; actor_ids: readonly string[] },
+  now: Date,
+): Promise<string[]> {
+  const blocks = await db
+    .selectFrom('blocks')
+    .select('agent_id')
+    .where('agent_id', 'in', of.actor_ids)
+    .where('ended_at', 'is', null)
+    .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now)]))
+    .where((eb) => eb.or([eb('user_id', 'is', null), eb('user_id', '=', of.user_id)]))
+    .where((eb) => eb.or([eb('audience_id', 'is', null), eb('audience_id', '=', of.audience_id)]))
+    .execute()
+  return blocks.flatMap(({ agent_id }) => agent_id ?? [])
+}
