@@ -1,5 +1,8 @@
+import { describeDetails } from '../audiences/described.ts'
 import { effectiveStatus } from '../delegations/delegation.ts'
+import { detailsList } from '../http/details-list.ts'
 import { type Html, html } from '../http/html.ts'
+import { instant } from '../http/instant.ts'
 import type { Page } from '../http/page.ts'
 import { hostOf } from '../oauth/uri.ts'
 import type { ActingAgent } from './queries.ts'
@@ -31,6 +34,7 @@ ${past.length > 0 && pastAgents(past, now)}
 <div class="card">
 <h2>This browser</h2>
 <p>${sessionsText(otherSessions)}</p>
+${acting.length > 0 && html`<p>${signOutText(acting)}</p>`}
 <form method="post" action="/sign-out">${csrf}<button class="second">Sign out</button></form>
 </div>`,
   }
@@ -44,7 +48,9 @@ ${one.purpose !== null && html`<dt>Purpose</dt><dd>${one.purpose}</dd>`}
 <dt>Where</dt><dd>${one.audience} (${hostOf(one.issuer)})</dd>
 <dt>Resources</dt><dd>${one.resources === null ? 'everything there that the agent is admitted to' : one.resources.join(', ')}</dd>
 <dt>Rights</dt><dd>${one.scopes.length === 0 ? 'none in particular' : one.scopes.join(', ')}</dd>
+${particulars(one)}
 <dt>How long</dt><dd>${duration(one)}</dd>
+<dt>When you are signed out</dt><dd>${one.offline ? 'it goes on, also while you are signed out' : 'it stops'}</dd>
 <dt>Since</dt><dd>${instant(one.created_at)}${SOURCES[one.source]}</dd>
 <dt>Last used</dt><dd>${one.last_minted_at ? instant(one.last_minted_at) : 'never'}</dd>
 </dl>
@@ -53,6 +59,19 @@ ${one.purpose !== null && html`<dt>Purpose</dt><dd>${one.purpose}</dd>`}
 </form>
 </section>
 `
+
+/** What was allowed entry by entry. An administrator's word for everyone names none, and means every type. */
+function particulars({ authorization_details: details, catalogue }: ActingAgent): Html | undefined {
+  if (details === null) {
+    const known = catalogue.some(({ authorization_details_types: types }) => types?.length)
+    return known
+      ? html`<dt>In particular</dt><dd>whatever the agent is admitted to</dd>`
+      : undefined
+  }
+  if (details.length === 0) return undefined
+  const list = detailsList(describeDetails(details, catalogue), 'The service gives no description.')
+  return html`<dt>In particular</dt><dd>${list}</dd>`
+}
 
 const pastAgents = (past: ActingAgent[], now: Date): Html => html`<details class="card">
 <summary>No longer (${past.length})</summary>
@@ -100,13 +119,12 @@ function ending(one: ActingAgent, now: Date): Html {
   return html`${who}${one.revoked_at !== null && html` ${instant(one.revoked_at)}`}`
 }
 
+const signOutText = (acting: ActingAgent[]) =>
+  acting.some(({ offline }) => offline)
+    ? 'When you sign out, your agents stop, but for those that go on while you are signed out: each of them has its own button.'
+    : 'When you sign out, your agents stop, until they have sent you here to sign in again.'
+
 const sessionsText = (others: number) =>
   others === 0
     ? 'You are signed in nowhere else.'
     : `You are also signed in at ${others === 1 ? 'one other place' : `${others} other places`}.`
-
-/** To the minute, in UTC: the server does not know where the reader is. */
-const instant = (at: Date): Html => {
-  const text = at.toISOString()
-  return html`<time datetime="${text}">${text.slice(0, 10)} ${text.slice(11, 16)} UTC</time>`
-}

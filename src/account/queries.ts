@@ -8,7 +8,9 @@ const COLUMNS = [
   'delegations.id',
   'delegations.scopes',
   'delegations.resources',
+  'delegations.authorization_details',
   'delegations.mode',
+  'delegations.offline',
   'delegations.source',
   'delegations.status',
   'delegations.created_at',
@@ -21,6 +23,7 @@ const COLUMNS = [
   'agents.status as agent_status',
   'audiences.name as audience',
   'audiences.issuer',
+  'audiences.resources as catalogue',
   'audiences.status as audience_status',
 ] as const
 

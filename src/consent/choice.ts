@@ -1,5 +1,6 @@
 import type { FormFields } from '../http/form.ts'
-import { notYet, type Refusal } from './text.ts'
+import { offlineEnd, readEnd } from './end-date.ts'
+import type { Refusal } from './text.ts'
 
 /** What the user chose on the page. */
 export type Choice =
@@ -8,21 +9,19 @@ export type Choice =
       decision: 'allow'
       mode: 'once' | 'always'
       scopes: string[]
+      /** The agent may go on while its user is signed out; then there is an end. */
+      offline: boolean
+      expires_at: Date | null
       /** Digest of the question that the page showed. */
       shown: string | undefined
     }
-export type ReadChoice =
-  | { choice: Choice }
-  | { refusal: Refusal }
-  | { unsupported: ReturnType<typeof notYet> }
+export type ReadChoice = { choice: Choice } | { refusal: Refusal }
 
-/** Fields of a later version of the page. Ignoring one would grant more than its sender meant. */
-const NOT_YET = ['offline', 'expires_at']
+/** What a box that is ticked may say: ours, and what others would write by hand. */
+const TICKED: readonly unknown[] = ['on', 'true', 'yes', '1']
 
 /** Reads the form against the scopes that were asked for: nothing else can be allowed. */
-export function readChoice(fields: FormFields, asked: readonly string[]): ReadChoice {
-  const early = NOT_YET.find((name) => fields[name] !== undefined)
-  if (early !== undefined) return { unsupported: notYet(early) }
+export function readChoice(fields: FormFields, asked: readonly string[], now: Date): ReadChoice {
   const { decision, mode } = fields
   if (decision === 'deny') return { choice: { decision } }
   if (decision !== 'allow') return { refusal: 'no_decision' }
@@ -31,6 +30,14 @@ export function readChoice(fields: FormFields, asked: readonly string[]): ReadCh
   if ([...checked].some((scope) => !asked.includes(scope))) return { refusal: 'unknown_scope' }
   const scopes = asked.filter((scope) => checked.has(scope))
   if (asked.length > 0 && scopes.length === 0) return { refusal: 'no_scope' }
+
+  const offline = fields.offline !== undefined
+  if (offline && !TICKED.includes(fields.offline)) return { refusal: 'unknown_offline' }
+  const end = fields.expires_at
+  if (Array.isArray(end)) return { refusal: 'end_malformed' }
+  const expires_at = end === undefined ? (offline ? offlineEnd(now) : null) : readEnd(end, now)
+  if (typeof expires_at === 'string') return { refusal: expires_at }
+
   const shown = typeof fields.shown === 'string' ? fields.shown : undefined
-  return { choice: { decision, mode, scopes, shown } }
+  return { choice: { decision, mode, scopes, offline, expires_at, shown } }
 }

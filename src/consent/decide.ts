@@ -86,7 +86,7 @@ async function allow(
   tx: Transaction<Tables>,
   deps: Deps,
   { id, tenant_id, user_id, agent_id, audience_id }: Interaction,
-  { scopes, mode, shown }: Extract<Choice, { decision: 'allow' }>,
+  { scopes, mode, offline, expires_at, shown }: Extract<Choice, { decision: 'allow' }>,
   by: Actor,
 ): Promise<void> {
   const now = deps.now()
@@ -102,6 +102,7 @@ async function allow(
   if (shown !== questionDigest(question)) throw changed(interaction)
   const offered = question.scopes.map(({ name }) => name)
   if (scopes.some((scope) => !offered.includes(scope))) throw refusal('unknown_scope')
+  if (offline && !question.offline) throw refusal('offline_of_no_use')
 
   const made = await grantDelegation(
     tx,
@@ -110,13 +111,13 @@ async function allow(
     {
       scopes,
       resources: question.resources ?? null,
-      authorization_details: [],
+      authorization_details: question.details.map(({ detail }) => detail),
       claims: question.claims,
       mode,
-      offline: false,
+      offline,
       source: 'user',
       text_version: TEXT_VERSION,
-      expires_at: null,
+      expires_at,
     },
     by,
   )

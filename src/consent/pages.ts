@@ -1,11 +1,18 @@
+import { detailsList } from '../http/details-list.ts'
 import { type Html, html } from '../http/html.ts'
+import { instant } from '../http/instant.ts'
 import { hidden, type Page } from '../http/page.ts'
+import type { Choice } from './choice.ts'
+import { latestEnd } from './end-date.ts'
 import { type ConsentQuestion, type Leaving, questionDigest } from './question.ts'
 import { ASK, DECIDED } from './text.ts'
 
 /** The question, with everything that GR-03 wants named. */
-export function consentPage(question: ConsentQuestion, form: { action: string; csrf: Html }): Page {
-  const { agent, audience, resources, scopes } = question
+export function consentPage(
+  question: ConsentQuestion,
+  form: { action: string; csrf: Html; now: Date },
+): Page {
+  const { agent, audience, resources, scopes, details } = question
   const names = { agent: agent.name, audience: audience.name }
   return {
     title: ASK.title(names),
@@ -22,7 +29,9 @@ ${agent.purpose !== null && html`<dt>${ASK.purpose}</dt><dd>${agent.purpose}</dd
 <dt>${ASK.resources}</dt>
 ${resources ? resources.map((resource) => html`<dd>${resource}</dd>`) : html`<dd>${ASK.everything(names)}</dd>`}
 </dl>
-${scopes.length > 0 ? scopeBoxes(scopes) : html`<p>${ASK.noScopes}</p>`}
+${scopes.length > 0 && scopeBoxes(scopes)}
+${details.length > 0 && html`<h2>${ASK.details}</h2><p>${ASK.together}</p>${detailsList(details, ASK.undescribed)}`}
+${scopes.length === 0 && details.length === 0 && html`<p>${ASK.noScopes}</p>`}
 <h2>${ASK.claims(names)}</h2>
 <ul>${question.leaving.map((one) => html`<li>${leavingText(one)}</li>`)}</ul>
 <fieldset>
@@ -30,7 +39,12 @@ ${scopes.length > 0 ? scopeBoxes(scopes) : html`<p>${ASK.noScopes}</p>`}
 <label class="choice"><input type="radio" name="mode" value="always" checked> ${ASK.always}</label>
 <label class="choice"><input type="radio" name="mode" value="once"> ${ASK.once}</label>
 </fieldset>
-<p class="soft">${ASK.duration} ${ASK.replaces} ${ASK.stopAt} <a href="/account">/account</a>.</p>
+<label for="expires_at">${ASK.end}</label>
+<input type="date" id="expires_at" name="expires_at" aria-describedby="end-means"
+ min="${day(form.now)}" max="${day(latestEnd(form.now))}">
+<p class="soft" id="end-means">${ASK.endMeans}</p>
+${question.offline && offlineBox(names, question.offline)}
+<p class="soft">${ASK.replaces} ${ASK.stopAt} <a href="/account">/account</a>.</p>
 <div class="actions">
 <button name="decision" value="allow">${ASK.allow}</button>
 <button name="decision" value="deny" class="second">${ASK.deny}</button>
@@ -40,17 +54,15 @@ ${scopes.length > 0 ? scopeBoxes(scopes) : html`<p>${ASK.noScopes}</p>`}
 }
 
 /** After the decision. Nothing leads anywhere by itself: the agent asks again on its own. */
-export function decidedPage(
-  decision: 'allow' | 'deny',
-  names: { agent: string; audience: string },
-): Page {
-  const allowed = decision === 'allow'
+export function decidedPage(choice: Choice, names: { agent: string; audience: string }): Page {
+  const allowed = choice.decision === 'allow'
   const title = allowed ? DECIDED.allowedTitle : DECIDED.deniedTitle
   return {
     title,
     body: html`<div class="card">
 <h1${allowed && html` class="done"`}>${title}</h1>
 <p role="status">${allowed ? DECIDED.allowed(names) : DECIDED.denied(names)}</p>
+${allowed && choice.expires_at !== null && html`<p>${choice.offline ? DECIDED.offlineUntil : DECIDED.until} ${instant(choice.expires_at)}.</p>`}
 <p><a href="/account">${DECIDED.account}</a></p>
 </div>`,
   }
@@ -65,6 +77,21 @@ ${scopes.map(
 </label>
 `,
 )}</fieldset>`
+
+/** Unticked: to go on while nobody watches is asked for, not assumed. */
+const offlineBox = (
+  names: { agent: string; audience: string },
+  { max_auth_age }: NonNullable<ConsentQuestion['offline']>,
+): Html => html`<fieldset>
+<legend>${ASK.offline}</legend>
+<label class="choice">
+<input type="checkbox" name="offline" value="on">
+<span>${ASK.goOn(names)}<br><span class="soft">${ASK.goOnMeans}
+${max_auth_age !== null && ASK.freshness(names, max_auth_age)}</span></span>
+</label>
+</fieldset>`
+
+const day = (at: Date): string => at.toISOString().slice(0, 10)
 
 function leavingText(leaving: Leaving): Html {
   if (!('value' in leaving)) return html`${ASK[leaving.claim]}`

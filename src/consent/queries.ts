@@ -42,13 +42,17 @@ export async function findConsentFacts(
       'agents.purpose',
       'agents.redirect_uris',
       'agents.jwks_uri',
+      'agents.client_metadata_url',
+      'agents.grant_types',
       'audiences.name as audience_name',
       'audiences.issuer',
       'audiences.profile',
       'audiences.claims',
+      'audiences.max_auth_age',
       'audiences.resources as catalogue',
       'entitlements.scopes',
       'entitlements.resources',
+      'entitlements.authorization_details_types',
       'account.aud_sub',
       'account.aud_tenant',
     ])
@@ -81,15 +85,22 @@ export async function findConsentFacts(
       purpose: row.purpose,
       redirect_uris: row.redirect_uris,
       jwks_uri: row.jwks_uri,
+      client_metadata_url: row.client_metadata_url,
+      grant_types: row.grant_types,
     },
     audience: {
       name: row.audience_name,
       issuer: row.issuer,
       profile: row.profile,
       claims: row.claims,
+      max_auth_age: row.max_auth_age,
       resources: row.catalogue,
     },
-    entitlement: { scopes: row.scopes, resources: row.resources },
+    entitlement: {
+      scopes: row.scopes,
+      resources: row.resources,
+      authorization_details_types: row.authorization_details_types,
+    },
   }
 }
 

@@ -1,9 +1,13 @@
 import { createHash } from 'node:crypto'
+import { type DescribedDetail, describeDetails } from '../audiences/described.ts'
+import type { AudienceResource } from '../db/tables.ts'
 import type { Interaction } from '../delegations/interaction-queries.ts'
+import { GRANT } from '../oauth/names.ts'
 import { type ClaimName, wantedClaims } from '../oauth/profile.ts'
 import { hostOf } from '../oauth/uri.ts'
-import { withinCeiling } from '../policy/ceiling.ts'
+import { reachedResources, withinCeiling } from '../policy/ceiling.ts'
 import { tellableClaims } from '../policy/decide.ts'
+import { entitledDetails, withinCatalogue } from '../policy/details.ts'
 import type { ConsentFacts } from './queries.ts'
 import { TEXT_VERSION } from './text.ts'
 
@@ -21,6 +25,13 @@ export type ConsentQuestion = {
   /** Undefined: the agent named none, so it asks for the whole audience. */
   resources: string[] | undefined
   scopes: { name: string; description: string | undefined }[]
+  /** Allowed all together or not at all. */
+  details: DescribedDetail[]
+  /**
+   * What to know before the agent may go on while its user is signed out; undefined where that cannot be
+   * allowed, because the agent may hold no refresh token.
+   */
+  offline: { /** Seconds. */ max_auth_age: number | null } | undefined
   leaving: Leaving[]
   /** The claims among them, by the names that a delegation keeps. */
   claims: ClaimName[]
@@ -28,23 +39,36 @@ export type ConsentQuestion = {
 
 /** Undefined when nothing of what was asked can be allowed any more. */
 export function consentQuestion(
-  interaction: Pick<Interaction, 'scopes' | 'resources'>,
+  interaction: Pick<Interaction, 'scopes' | 'resources' | 'authorization_details'>,
   facts: ConsentFacts,
 ): ConsentQuestion | undefined {
   const { user, agent, audience, entitlement } = facts
   const possible = withinCeiling(interaction, entitlement, audience)
   if (interaction.resources.length > 0 && possible.resources.length === 0) return undefined
   if (interaction.scopes.length > 0 && possible.scopes.length === 0) return undefined
-  const agentUri = agent.redirect_uris[0] ?? agent.jwks_uri ?? undefined
+  const named = interaction.resources.length > 0
+  const within = named ? possible.resources : (entitlement.resources ?? [])
+  const details = entitledDetails(
+    withinCatalogue(interaction.authorization_details, audience, within),
+    entitlement.authorization_details_types,
+  )
+  if (interaction.authorization_details.length > 0 && details.length === 0) return undefined
+  const reached = reachedResources(audience, within)
+  const agentUri = agent.client_metadata_url ?? agent.redirect_uris[0] ?? agent.jwks_uri
   return {
     account: [user.name, user.email ?? user.phone_number].filter(Boolean).join(', ') || user.id,
-    agent: { name: agent.name, purpose: agent.purpose, host: agentUri && hostOf(agentUri) },
+    agent: {
+      name: agent.name,
+      purpose: agent.purpose,
+      host: agentUri ? hostOf(agentUri) : undefined,
+    },
     audience: { name: audience.name, issuer: audience.issuer, host: hostOf(audience.issuer) },
-    resources: interaction.resources.length > 0 ? possible.resources : undefined,
-    scopes: possible.scopes.map((name) => ({
-      name,
-      description: describeScope(name, possible.resources, audience),
-    })),
+    resources: named ? possible.resources : undefined,
+    scopes: possible.scopes.map((name) => ({ name, description: describeScope(name, reached) })),
+    details: describeDetails(details, reached),
+    offline: agent.grant_types.includes(GRANT.refreshToken)
+      ? { max_auth_age: audience.max_auth_age }
+      : undefined,
     leaving: leaving(facts),
     claims: wantedClaims(audience),
   }
@@ -56,15 +80,10 @@ export const questionDigest = (question: ConsentQuestion): string =>
     .update(JSON.stringify([TEXT_VERSION, question]))
     .digest('base64url')
 
-/** In the words of the resources that are asked for, if one of them has words for it. */
-function describeScope(name: string, resources: string[], audience: ConsentFacts['audience']) {
-  const known = audience.resources.filter(
-    ({ identifier }) => resources.length === 0 || resources.includes(identifier),
-  )
-  return known
-    .flatMap(({ scopes }) => scopes)
-    .find((scope) => scope.name === name && scope.description)?.description
-}
+/** In the words of the resources that the agent would reach, if one of them has words for it. */
+const describeScope = (name: string, reached: readonly AudienceResource[]): string | undefined =>
+  reached.flatMap(({ scopes }) => scopes).find((scope) => scope.name === name && scope.description)
+    ?.description
 
 /** All that the audience wants, each with the value that an ID-JAG made now would tell it. */
 function leaving({ user, audience, account }: ConsentFacts): Leaving[] {

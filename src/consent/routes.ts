@@ -3,7 +3,6 @@ import Type from 'typebox'
 import type { Deps } from '../deps.ts'
 import type { FormFields } from '../http/form.ts'
 import { sendPage } from '../http/page.ts'
-import { PageError } from '../http/page-error.ts'
 import { csrfField, requireCsrf } from '../http/user-door.ts'
 import { requireSession } from '../sessions/recognise.ts'
 import { readChoice } from './choice.ts'
@@ -36,7 +35,8 @@ export const consentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
       const question = await questionNow(deps.db, interaction, now)
       if (!question) throw refusal('ended')
       const csrf = csrfField(deps, request, reply)
-      return sendPage(reply, consentPage(question, { action: `/consent/${interaction.id}`, csrf }))
+      const form = { action: `/consent/${interaction.id}`, csrf, now }
+      return sendPage(reply, consentPage(question, form))
     },
   )
 
@@ -48,15 +48,12 @@ export const consentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
       requireCsrf(deps, request)
       const { interaction_id } = request.params
       const interaction = await requireOwnInteraction(deps, interaction_id, session.user_id)
-      requireOpen(interaction, deps.now())
-      const read = readChoice((request.body ?? {}) as FormFields, interaction.scopes)
-      if ('unsupported' in read) throw new PageError(...read.unsupported)
+      const now = deps.now()
+      requireOpen(interaction, now)
+      const read = readChoice((request.body ?? {}) as FormFields, interaction.scopes, now)
       if ('refusal' in read) throw refusal(read.refusal)
       await decideInteractionOf(deps, interaction, read.choice, request.id)
-      return sendPage(
-        reply,
-        decidedPage(read.choice.decision, await findNames(deps.db, interaction)),
-      )
+      return sendPage(reply, decidedPage(read.choice, await findNames(deps.db, interaction)))
     },
   )
 }

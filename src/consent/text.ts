@@ -1,8 +1,10 @@
+import { MOST_YEARS, OFFLINE_DAYS } from './end-date.ts'
+
 /**
  * Every word of the consent page that a user agrees to. A delegation keeps the version it was given under:
  * whoever changes what a sentence means gives the text a new version.
  */
-export const TEXT_VERSION = '2026-11-22'
+export const TEXT_VERSION = '2026-11-23'
 
 type Names = { agent: string; audience: string }
 
@@ -21,6 +23,8 @@ export const ASK = {
     `everything of ${audience} that the agent is admitted to, now or later`,
   scopes: 'What it may do',
   noScopes: 'The agent asks for no particular right: what it may do is up to the service.',
+  details: 'What it asks for in particular',
+  together: 'With “Allow” you allow all of this.',
   undescribed: 'The service gives no description.',
   claims: ({ audience }: Names) => `What ${audience} is told about you`,
   identifier: 'An identifier of your account here, and when and how you signed in',
@@ -41,18 +45,36 @@ export const ASK = {
   mode: 'For how long',
   always: 'Until I stop it',
   once: 'Only once',
-  duration:
-    'There is no end date: “Until I stop it” lasts until you or an administrator end it; “Only once” ends when the agent has used it.',
+  end: 'End date, if you want one',
+  endMeans:
+    'The agent is stopped when that day ends (UTC). Without an end date, “Until I stop it” lasts until you or an administrator end it; “Only once” ends when the agent has used it.',
+  offline: 'When you are signed out',
+  goOn: ({ agent }: Names) => `${agent} may go on acting for me when I am signed out`,
+  goOnMeans: `Leave this unticked and the agent stops when you sign out, and when you have been signed in for so long that you are signed out by itself. Tick it and the agent goes on until the end date, without you being there. If you give no end date, that is ${OFFLINE_DAYS} days from now.`,
+  freshness: ({ audience }: Names, seconds: number) =>
+    `${audience} takes nobody who signed in more than ${inWords(seconds)} ago: then the agent has to ask you to sign in again in any case.`,
   replaces: 'It takes the place of anything you allowed this agent there before.',
   stopAt: 'You can see it and stop it at any time on the page',
   allow: 'Allow',
   deny: 'Do not allow',
 } as const
 
+/** A length of time in its largest whole unit. */
+function inWords(seconds: number): string {
+  const [unit, name] =
+    [[24 * 3600, 'day'] as const, [3600, 'hour'] as const, [60, 'minute'] as const].find(
+      ([size]) => seconds % size === 0 && seconds >= size,
+    ) ?? ([1, 'second'] as const)
+  const count = seconds / unit
+  return `${count} ${name}${count === 1 ? '' : 's'}`
+}
+
 export const DECIDED = {
   allowedTitle: 'Allowed',
   allowed: ({ agent, audience }: Names) =>
     `${agent} may now act for you at ${audience}. You can return to the agent.`,
+  until: 'It ends at the latest',
+  offlineUntil: 'It goes on while you are signed out, until',
   deniedTitle: 'Not allowed',
   denied: ({ agent, audience }: Names) =>
     `${agent} may not act for you at ${audience}. You can return to the agent.`,
@@ -93,9 +115,30 @@ export const REFUSALS = {
     'This right was not asked for',
     'Go back, reload the page and choose among the rights it shows.',
   ],
+  unknown_offline: [
+    400,
+    'This choice cannot be read',
+    'Go back, reload the page, and tick the box for when you are signed out or leave it unticked.',
+  ],
+  offline_of_no_use: [
+    400,
+    'This cannot be chosen here',
+    'This agent has no way to act while you are signed out. Go back, reload the page and choose again.',
+  ],
+  end_malformed: [
+    400,
+    'The end date cannot be read',
+    'Go back and give a date like 2027-01-31, or leave the field empty.',
+  ],
+  end_past: [
+    400,
+    'The end date has passed',
+    'Go back and give a date in the future, or leave the field empty.',
+  ],
+  end_too_far: [
+    400,
+    'The end date is too far away',
+    `Go back and give a date within the next ${MOST_YEARS} years, or leave the field empty.`,
+  ],
 } as const satisfies Record<string, readonly [number, string, string]>
 export type Refusal = keyof typeof REFUSALS
-
-/** A field that the page will have one day. */
-export const notYet = (field: string) =>
-  [400, 'This cannot be chosen yet', `The field ${field} is not supported. Leave it out.`] as const

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { newTimeOrderedId } from '../../src/db/ids.ts'
 import { openHouse } from '../support/house.ts'
-import { API, makeParties, type Parties, signedIn } from '../support/parties.ts'
+import {
+  API,
+  CATALOGUE_WITH_TYPES,
+  makeParties,
+  type Parties,
+  signedIn,
+} from '../support/parties.ts'
 
 const house = await openHouse({ after })
 const { db } = house.deps
@@ -70,6 +76,60 @@ describe('the account page', () => {
       assert.ok(text.includes(words), `the page does not say ${words}`)
     }
   })
+
+  test('says which agents go on while I am signed out, and until when', async () => {
+    const of = await makeParties(house)
+    const user = await signedIn(house, of)
+    await delegate(of)
+    const before = (await user.get('/account')).text
+    assert.match(before, /<dt>When you are signed out<\/dt><dd>it stops<\/dd>/)
+    assert.match(before, /When you sign out, your agents stop, until they have sent you here/)
+
+    const end = new Date(house.clock.now.getTime() + 86_400_000).toISOString()
+    await delegate(of, { offline: true, expires_at: end })
+    const { text } = await user.get('/account')
+    assert.match(text, /<dd>it goes on, also while you are signed out<\/dd>/)
+    assert.match(text, /When you sign out, your agents stop, but for those that go on/)
+    assert.match(text, new RegExp(`at the latest until <time datetime="${end}">`))
+  })
+
+  test('says nothing of signing out to somebody without agents', async () => {
+    const { text } = await (await signedIn(house, await makeParties(house))).get('/account')
+    assert.ok(!text.includes('When you sign out'))
+  })
+
+  test('shows the details that were allowed, with the words for their types', async () => {
+    const of = await makeParties(house, { audience: { resources: CATALOGUE_WITH_TYPES } })
+    const user = await signedIn(house, of)
+    await delegate(of)
+    assert.ok(!(await user.get('/account')).text.includes('In particular'))
+    await delegate(of, {
+      authorization_details: [{ type: 'message', to: '<Kim>' }, { type: 'export' }],
+    })
+    const { text } = await user.get('/account')
+    for (const words of [
+      'In particular',
+      'Send one message in your name',
+      '<dd>&lt;Kim&gt;</dd>',
+      'The service gives no description.',
+    ]) {
+      assert.ok(text.includes(words), `the page does not say ${words}`)
+    }
+  })
+
+  for (const [what, resources, shown] of [
+    ['knows types of details', CATALOGUE_WITH_TYPES, true],
+    ['knows none', undefined, false],
+  ] as const) {
+    test(`says ${shown ? 'what' : 'nothing of what'} an administrator allowed for everyone where the app ${what}`, async () => {
+      const of = await makeParties(house, { audience: resources ? { resources } : {} })
+      const id = await delegate(of)
+      const policy = { source: 'policy', authorization_details: null } as const
+      await db.updateTable('delegations').set(policy).where('id', '=', id).execute()
+      const { text } = await (await signedIn(house, of)).get('/account')
+      assert.equal(text.includes('whatever the agent is admitted to'), shown)
+    })
+  }
 
   test("shows nobody else's agents", async () => {
     const [of, other] = [await makeParties(house), await makeParties(house)]

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { TEXT_VERSION } from '../../src/consent/text.ts'
 import { openInteraction } from '../../src/delegations/interaction.ts'
+import type { AuthorizationDetail } from '../../src/oauth/authorization-details.ts'
 import { openHouse } from '../support/house.ts'
 import {
   API,
+  CATALOGUE_WITH_TYPES,
   FILES,
   hiddenFields,
   makeParties,
@@ -19,10 +21,14 @@ const { db } = house.deps
 /** A question to a user who is signed in. */
 async function asked(
   changes: Parameters<typeof makeParties>[1] = {},
-  { scopes = ['chat.read', 'chat.write'], resources = [API] } = {},
+  {
+    scopes = ['chat.read', 'chat.write'],
+    resources = [API],
+    details = [],
+  }: { scopes?: string[]; resources?: string[]; details?: AuthorizationDetail[] } = {},
 ) {
   const of = await makeParties(house, changes)
-  const { id } = await openInteraction(house.deps, { ...of, scopes, resources })
+  const { id } = await openInteraction(house.deps, { ...of, scopes, resources, details })
   const user = await signedIn(house, of)
   const path = `/consent/${id}`
   const shown = hiddenFields(await user.get(path))
@@ -156,6 +162,120 @@ describe('the consent page', () => {
     assert.match(text, /name="decision" value="deny"/)
   })
 
+  test('has a box to go on without the user, unticked, and a field for the end (GR-03)', async () => {
+    const { page } = await asked()
+    const { text } = await page()
+    assert.match(text, /<input type="checkbox" name="offline" value="on">/)
+    assert.match(text, /Scribe may go on acting for me when I am signed out/)
+    assert.match(text, /If you give no end date, that is 30 days from now/)
+    assert.match(text, /<label for="expires_at">End date/)
+    const today = house.clock.now.toISOString().slice(0, 10)
+    assert.match(text, new RegExp(`name="expires_at"[^>]* min="${today}"`))
+    assert.ok(!text.includes('takes nobody'))
+  })
+
+  test('has no such box for an agent that may hold no refresh token', async () => {
+    const { page } = await asked({ agent: { grant_types: ['authorization_code'] } })
+    const { text } = await page()
+    assert.ok(!text.includes('name="offline"'))
+    assert.ok(text.includes('name="expires_at"'))
+  })
+
+  for (const [max_auth_age, words] of [
+    [3600, '1 hour'],
+    [5400, '90 minutes'],
+    [2 * 86_400, '2 days'],
+    [59, '59 seconds'],
+  ] as const) {
+    test(`says beside the box that the app wants a sign-in of the last ${words}`, async () => {
+      const { page } = await asked({ audience: { max_auth_age } })
+      const { text } = await page()
+      assert.ok(text.includes(`Chat takes nobody who signed in more than ${words} ago`), text)
+    })
+  }
+
+  test('names the host of the client metadata document of an agent that has one (DS-45)', async () => {
+    const { page } = await asked({
+      agent: { client_metadata_url: 'https://agents.maker.example/scribe.json' },
+    })
+    const { text } = await page()
+    assert.match(text, /<dd>agents\.maker\.example<\/dd>/)
+    assert.ok(!text.includes('scribe.example'))
+  })
+
+  const MESSAGE = { type: 'message', to: 'Kim', actions: ['send'], parts: { count: [1, 2] } }
+  const EXPORT = { type: 'export', locations: [API] }
+  const typed = { audience: { resources: CATALOGUE_WITH_TYPES } }
+
+  test('shows each of the details asked for, with the words for its type (TX-15)', async () => {
+    const { page } = await asked(typed, { details: [MESSAGE, EXPORT] })
+    const { text } = await page()
+    for (const words of [
+      'With “Allow” you allow all of this.',
+      'Send one message in your name',
+      '<dt><code>to</code></dt>\n<dd>Kim</dd>',
+      '<dt>Actions</dt>\n<dd>send</dd>',
+      '<dd>{&quot;count&quot;:[1,2]}</dd>',
+      `<dt>Where</dt>\n<dd>${API}</dd>`,
+      'The service gives no description.',
+    ]) {
+      assert.ok(text.includes(words), `the page does not say ${words} but ${text}`)
+    }
+    assert.equal(text.match(/type="checkbox"/g)?.length, 3)
+  })
+
+  test('takes the words for a type from the resource that an entry is for', async () => {
+    const resources = JSON.stringify([
+      {
+        identifier: API,
+        scopes: [],
+        authorization_details_types: [{ type: 'x', description: 'A' }],
+      },
+      {
+        identifier: FILES,
+        scopes: [],
+        authorization_details_types: [{ type: 'x', description: 'B' }],
+      },
+    ])
+    const details = [{ type: 'x', locations: [FILES] }]
+    const question = await asked(
+      { audience: { resources } },
+      { scopes: [], resources: [], details },
+    )
+    const { text } = await question.page()
+    assert.match(text, /x<br>\s*<span class="soft">B<\/span>/)
+  })
+
+  test('shows of the details only what entitlement and catalogue allow', async () => {
+    const { page } = await asked(
+      { ...typed, entitlement: { authorization_details_types: ['export'] } },
+      { details: [MESSAGE, { type: 'export', locations: [FILES, API] }, { type: 'gone' }] },
+    )
+    const { text } = await page()
+    assert.ok(text.includes('export<br>') && text.includes(`<dd>${API}</dd>`))
+    assert.ok(!text.includes('message<br>') && !text.includes('gone<br>') && !text.includes(FILES))
+  })
+
+  test('says that nothing can be allowed when none of the details can be', async () => {
+    const { page } = await asked(
+      { ...typed, entitlement: { authorization_details_types: [] } },
+      { details: [MESSAGE] },
+    )
+    assert.equal((await page()).status, 410)
+  })
+
+  test('does not say that nothing in particular is asked for when details are', async () => {
+    const { page } = await asked(typed, { scopes: [], resources: [], details: [MESSAGE] })
+    assert.ok(!(await page()).text.includes('asks for no particular right'))
+  })
+
+  test('escapes what an agent writes into details', async () => {
+    const details = [{ type: 'message', '<b>': '<script>', to: ['"><img src=x>'] }]
+    const { text } = await (await asked(typed, { details })).page()
+    assert.ok(!text.includes('<script') && !text.includes('<img') && !text.includes('<b>'))
+    assert.ok(text.includes('<code>&lt;b&gt;</code>') && text.includes('&lt;script&gt;'))
+  })
+
   test('shows only what entitlement and catalogue allow', async () => {
     const { page } = await asked({ entitlement: { scopes: ['chat.read'] } })
     const { text } = await page()
@@ -167,7 +287,7 @@ describe('the consent page', () => {
     const { text } = await page()
     assert.match(text, /no web address/)
     assert.match(text, /everything of Chat that the agent is admitted to, now or later/)
-    assert.ok(!text.includes('type="checkbox"'))
+    assert.ok(!text.includes('name="scope"'))
   })
 
   test('offers no right at what the agent is not admitted to, when it named no resource', async () => {
@@ -353,9 +473,131 @@ describe('a decision to allow', () => {
     await refused(await asked(), { ...ALLOW, decision: ['allow', 'deny'] }, 400, /No decision/)
   })
 
-  for (const field of ['offline', 'expires_at']) {
-    test(`is refused with ${field}, which is not built yet`, async () => {
-      await refused(await asked(), { ...ALLOW, [field]: 'x' }, 400, new RegExp(field))
+  test('is without an end, and bound to the session, unless the user says otherwise', async () => {
+    const { of, decide } = await asked()
+    await decide({ ...ALLOW, offline: '', expires_at: '' })
+    const [delegation] = await delegationsOf(of)
+    assert.deepEqual([delegation?.offline, delegation?.expires_at], [false, null])
+    assert.deepEqual(delegation?.authorization_details, [])
+  })
+
+  test('may be to go on without the user, until the day that was chosen', async () => {
+    const { of, decide } = await asked()
+    const day = new Date(house.clock.now.getTime() + 5 * 86_400_000).toISOString().slice(0, 10)
+    const answer = await decide({ ...ALLOW, mode: 'once', offline: 'on', expires_at: day })
+    assert.equal(answer.status, 200, answer.text)
+    assert.match(
+      answer.text,
+      new RegExp(`goes on while you are signed out, until.*${day} 23:59 UTC`),
+    )
+    const [delegation] = await delegationsOf(of)
+    assert.equal(delegation?.offline, true)
+    assert.equal(delegation?.mode, 'once')
+    assert.deepEqual(delegation?.expires_at, new Date(`${day}T23:59:59Z`))
+    const event = await db
+      .selectFrom('audit_events')
+      .select('detail')
+      .where('type', '=', 'delegation.granted')
+      .where('delegation_id', '=', delegation?.id ?? '')
+      .executeTakeFirstOrThrow()
+    assert.deepEqual(event.detail, { mode: 'once', source: 'user', offline: true })
+  })
+
+  test('to go on without the user ends after 30 days when no day was chosen', async () => {
+    const { of, decide } = await asked()
+    assert.equal((await decide({ ...ALLOW, offline: 'on' })).status, 200)
+    const [delegation] = await delegationsOf(of)
+    const end = new Date(house.clock.now.getTime() + 30 * 86_400_000)
+    assert.deepEqual([delegation?.offline, delegation?.expires_at], [true, end])
+  })
+
+  for (const [form, end] of [
+    ['2027-03-04T05:06', '2027-03-04T05:06:00.000Z'],
+    ['2027-03-04T05:06:07+01:00', '2027-03-04T04:06:07.000Z'],
+  ] as const) {
+    test(`may have an end alone, written as ${form}`, async () => {
+      const { of, decide } = await asked()
+      const answer = await decide({ ...ALLOW, expires_at: form })
+      assert.equal(answer.status, 200, answer.text)
+      assert.ok(answer.text.includes('It ends at the latest'))
+      const [delegation] = await delegationsOf(of)
+      assert.equal(delegation?.offline, false)
+      assert.equal(delegation?.expires_at?.toISOString(), end)
+    })
+  }
+
+  for (const [why, fields, words] of [
+    ['an end that is no date', { expires_at: 'soon' }, /cannot be read.*like 2027-01-31/s],
+    ['two ends', { expires_at: ['2027-01-01', '2028-01-01'] }, /end date cannot be read/],
+    ['an end that has passed', { expires_at: '2020-01-01' }, /has passed/],
+    ['an end beyond ten years', { expires_at: '2099-01-01' }, /within the next 10 years/],
+    ['a box that says something else', { offline: 'maybe' }, /choice cannot be read/],
+    ['a box that says no', { offline: 'false' }, /choice cannot be read/],
+    ['two boxes', { offline: ['on', 'on'] }, /choice cannot be read/],
+  ] as [string, Record<string, string | string[]>, RegExp][]) {
+    test(`is refused with ${why}`, async () => {
+      const question = await asked()
+      await refused(question, { ...ALLOW, ...fields }, 400, words)
+      assert.equal(await statusOf(question.id), 'open')
+    })
+  }
+
+  test('to go on without the user is refused for an agent that may hold no refresh token', async () => {
+    const question = await asked({ agent: { grant_types: ['authorization_code'] } })
+    await refused(question, { ...ALLOW, offline: 'on' }, 400, /no way to act while you are/)
+    assert.equal((await question.decide(ALLOW)).status, 200)
+  })
+
+  test('holds the details that the page showed, all of them (TX-15)', async () => {
+    const details = [
+      { type: 'message', to: 'Kim', actions: ['send'] },
+      { type: 'export', locations: [FILES, API] },
+    ]
+    const { of, decide } = await asked(
+      { audience: { resources: CATALOGUE_WITH_TYPES } },
+      { details },
+    )
+    assert.equal((await decide({ ...ALLOW, scope: 'chat.read' })).status, 200)
+    const [delegation] = await delegationsOf(of)
+    assert.deepEqual(delegation?.authorization_details, [
+      details[0],
+      { type: 'export', locations: [API] },
+    ])
+  })
+
+  for (const [what, change] of [
+    [
+      'the types of the entitlement',
+      ({ entitlement_id }) =>
+        db
+          .updateTable('entitlements')
+          .set({ authorization_details_types: ['export'] })
+          .where('id', '=', entitlement_id)
+          .execute(),
+    ],
+    [
+      'the words for a type',
+      ({ audience_id }) =>
+        set('audiences', audience_id, {
+          resources: CATALOGUE_WITH_TYPES.replace('Send one message', 'Send any message'),
+        }),
+    ],
+    [
+      'how old a sign-in the app takes',
+      ({ audience_id }) => set('audiences', audience_id, { max_auth_age: 3600 }),
+    ],
+    [
+      'whether the agent may go on without the user',
+      ({ agent_id }) => set('agents', agent_id, { grant_types: ['authorization_code'] }),
+    ],
+  ] as [string, (of: Parties) => Promise<unknown>][]) {
+    test(`is refused when ${what} is another since the page was shown`, async () => {
+      const question = await asked(
+        { audience: { resources: CATALOGUE_WITH_TYPES } },
+        { details: [{ type: 'message' }, { type: 'export' }] },
+      )
+      await change(question.of)
+      await refused(question, ALLOW, 409, /has changed/)
     })
   }
 
