@@ -7,6 +7,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, test } from 'node:test'
 import type { BrowserContextOptions, Page } from 'playwright-core'
+import { openInteraction } from '../../src/delegations/interaction.ts'
 import { GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
 import { authorizeUrl, newVerifier, PASSWORD } from '../support/browser.ts'
 import {
@@ -132,6 +133,71 @@ for (const [name, options, mode] of settings) {
     await page.context().close()
   })
 }
+
+test('a user reads what exactly is asked for, and lets the agent go on while signed out', async () => {
+  const types = [{ type: 'payment', description: 'Make one payment' }]
+  const payment = {
+    type: 'payment',
+    actions: ['initiate', 'cancel'],
+    amount: { value: '123.50', currency: 'EUR' },
+    note: 'x'.repeat(400),
+  }
+  const story = await tellPageStory({
+    audience: {
+      max_auth_age: 7200,
+      resources: [
+        {
+          identifier: RESOURCE,
+          scopes: [{ name: 'docs.read' }],
+          authorization_details_types: types,
+        },
+      ],
+    },
+    entitlement: { scopes: ['docs.read'] },
+  })
+  const { page, faults } = await openPage(browser, {}, [ISSUER, agentSite.origin])
+  await signInByKeyboard(page, story)
+  const { id } = await openInteraction(house.deps, {
+    tenant_id: 'ten_AAAAAAAAAAAAAAAAAAAAAA',
+    user_id: story.user.id,
+    agent_id: story.agent.id,
+    audience_id: story.audience.id,
+    scopes: ['docs.read'],
+    resources: [],
+    details: [payment],
+  })
+  await page.goto(`${ISSUER}/consent/${id}`)
+  const text = await page.getByRole('main').innerText()
+  for (const word of [
+    'Make one payment',
+    'initiate',
+    '"123.50"',
+    payment.note,
+    'more than 2 hours',
+  ]) {
+    assert.ok(text.includes(word), `${word} is missing in ${text}`)
+  }
+  await assertGoodLooks(page, 'consent-details')
+  const offline = page.getByRole('checkbox', { name: 'when I am signed out' })
+  assert.equal(await offline.isChecked(), false)
+  await tabTo(page, page.getByLabel('End date, if you want one'))
+  const year = house.clock.now.getUTCFullYear() + 1
+  await page.keyboard.type(`0301${year}`)
+  await tabTo(page, offline)
+  await page.keyboard.press('Space')
+  await follow(page, page.getByRole('button', { name: 'Allow', exact: true }))
+  const end = `${year}-03-01 23:59 UTC`
+  assert.ok((await page.getByRole('main').innerText()).includes(end))
+
+  await page.goto(`${ISSUER}/account`)
+  const told = await page.locator('section').innerText()
+  for (const word of [end, 'also while you are signed out', 'Make one payment']) {
+    assert.ok(told.includes(word), `${word} is missing in ${told}`)
+  }
+  await assertGoodLooks(page, 'account-offline')
+  assert.deepEqual(faults, [])
+  await page.context().close()
+})
 
 test('an answer to prompt=consent reaches the client, yes or no', async () => {
   const story = await tellPageStory()
@@ -264,7 +330,8 @@ async function assertAsked(page: Page, story: Story & { host: string }): Promise
     'Read documents',
     `Your e-mail address: ${story.user.email}`,
     'Your name: Kim Reyes',
-    'There is no end date',
+    'Without an end date',
+    'may go on acting for me when I am signed out',
   ]) {
     assert.ok(text.includes(word), `${word} is missing in ${text}`)
   }
