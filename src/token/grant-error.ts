@@ -8,6 +8,8 @@ export type GrantRefusal = { refused: Reason; text?: string; user_id?: string }
 const GONE = 'The user or the session behind this grant is no longer active: sign in again'
 const BAD_CODE = 'The code is unknown, was used before, has expired or belongs to another client'
 const BAD_TOKEN = 'The refresh token is unknown, expired, revoked or belongs to another client'
+const BOUND_TOKEN =
+  'The refresh token is bound to the key that its grant began with: send a DPoP proof by that key'
 
 /** What these two grants say in words of their own. */
 const ANSWERS: { [R in Reason]?: readonly [OAuthErrorCode, string] } = {
@@ -24,6 +26,7 @@ const ANSWERS: { [R in Reason]?: readonly [OAuthErrorCode, string] } = {
   refresh_token_expired: ['invalid_grant', BAD_TOKEN],
   refresh_token_revoked: ['invalid_grant', BAD_TOKEN],
   spent_refresh_token: ['invalid_grant', BAD_TOKEN],
+  wrong_dpop_key: ['invalid_grant', BOUND_TOKEN],
   unsupported: ['unsupported_token_type', 'Only refresh tokens can be revoked by themselves'],
   scope_not_granted: ['invalid_scope', 'scope asks for more than the refresh token holds'],
 }

@@ -46,20 +46,31 @@ export async function enrolAgent(house: House, body: object = {}): Promise<Enrol
 }
 
 /** The token endpoint, with the agent's secret in the body. */
-export function askToken(house: House, agent: EnrolledAgent, fields: Form): Promise<Answer> {
+export function askToken(
+  house: House,
+  agent: EnrolledAgent,
+  fields: Form,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
   const { client_id, client_secret } = agent
-  return house.form('/oauth2/token', { client_id, client_secret, ...fields })
+  return house.form('/oauth2/token', { client_id, client_secret, ...fields }, headers)
 }
 
-export const redeem = (house: House, agent: EnrolledAgent, fields: Form): Promise<Answer> =>
-  askToken(house, agent, { grant_type: 'authorization_code', ...fields })
+export const redeem = (
+  house: House,
+  agent: EnrolledAgent,
+  fields: Form,
+  headers: Record<string, string> = {},
+): Promise<Answer> =>
+  askToken(house, agent, { grant_type: 'authorization_code', ...fields }, headers)
 
 export const refresh = (
   house: House,
   agent: EnrolledAgent,
   refresh_token: string,
   others: Form = {},
-) => askToken(house, agent, { grant_type: 'refresh_token', refresh_token, ...others })
+  headers: Record<string, string> = {},
+) => askToken(house, agent, { grant_type: 'refresh_token', refresh_token, ...others }, headers)
 
 /** The payload of a JWS, unverified. */
 // biome-ignore lint/suspicious/noExplicitAny: tests read what they expect

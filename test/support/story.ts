@@ -17,7 +17,7 @@ export type Story = {
   /** Signs the user in (once) and gives the agent fresh tokens. */
   signIn(agent?: StoryAgent, scope?: string): Promise<Tokens>
   delegate(members?: object): Promise<{ id: string }>
-  exchange(overrides?: Form, as?: StoryAgent): Promise<Answer>
+  exchange(overrides?: Form, as?: StoryAgent, headers?: Record<string, string>): Promise<Answer>
 }
 export type Tokens = { id_token: string; refresh_token: string; access_token: string }
 export type StoryAgent = {
@@ -165,9 +165,9 @@ export async function tellStory(house: Doors, options: Options = {}): Promise<St
       }
       return made(await house.admin('POST', '/delegations', body)) as { id: string }
     },
-    async exchange(overrides = {}, as = agent) {
+    async exchange(overrides = {}, as = agent, headers = {}) {
       const { id_token } = tokens ?? (await story.signIn())
-      return house.form('/oauth2/token', {
+      const fields = {
         grant_type: GRANT.tokenExchange,
         requested_token_type: TOKEN_TYPE.idJag,
         audience: audience.issuer,
@@ -176,7 +176,8 @@ export async function tellStory(house: Doors, options: Options = {}): Promise<St
         subject_token_type: TOKEN_TYPE.idToken,
         ...(await clientAuthentication(house, as)),
         ...overrides,
-      })
+      }
+      return house.form('/oauth2/token', fields, headers)
     },
   }
   return story
