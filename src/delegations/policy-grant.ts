@@ -3,8 +3,8 @@ import { recordEvent } from '../audit/record.ts'
 import { newId } from '../db/ids.ts'
 import type { Deps } from '../deps.ts'
 import { wantedClaims } from '../oauth/profile.ts'
-import { lockParties, type Triple } from './lock.ts'
-import { findEndedAfter, findPolicyBar } from './policy-queries.ts'
+import { lockParties, type Parties, type Triple } from './lock.ts'
+import { isPolicyStopped } from './policy-queries.ts'
 import { insertDelegation, lockLiveDelegation } from './queries.ts'
 import { subjectFor } from './subject.ts'
 
@@ -26,20 +26,13 @@ export async function grantByPolicy(
     const { entitlement, audience } = locked.parties
     if (entitlement.consent !== 'admin') return 'stopped'
     if (await lockLiveDelegation(tx, of)) return 'exists'
-    if (await findPolicyBar(tx, of.user_id)) return 'stopped'
-    if (await findEndedAfter(tx, of, entitlement.created_at)) return 'stopped'
+    if (await isPolicyStopped(tx, of, entitlement.created_at)) return 'stopped'
     const delegation = await insertDelegation(tx, {
       id: newId('dlg'),
       ...of,
-      scopes: entitlement.scopes,
-      resources: entitlement.resources,
-      authorization_details: null,
-      claims: wantedClaims(audience),
-      mode: 'always',
-      source: 'policy',
+      ...policyRights(entitlement, audience),
       sub_asserted: await subjectFor(tx, of, audience, now),
       created_at: now,
-      expires_at: entitlement.expires_at,
     })
     if (delegation === undefined) return 'exists'
     await recordEvent(tx, {
@@ -53,3 +46,20 @@ export async function grantByPolicy(
     return 'made'
   })
 }
+
+type Bounds = Pick<Parties['entitlement'], 'scopes' | 'resources' | 'expires_at'>
+
+/** What a policy delegation allows: all that the entitlement does and the audience asks for. */
+export const policyRights = (
+  { scopes, resources, expires_at }: Bounds,
+  audience: Pick<Parties['audience'], 'profile' | 'claims'>,
+) =>
+  ({
+    scopes,
+    resources,
+    authorization_details: null,
+    claims: wantedClaims(audience),
+    mode: 'always',
+    source: 'policy',
+    expires_at,
+  }) as const

@@ -1,8 +1,15 @@
 import type { Db } from '../db/tables.ts'
 import type { Triple } from './lock.ts'
 
+/**
+ * Whether no policy delegation of the three may be made under an entitlement of that time: after a revocation
+ * of this user, or of what there was between them.
+ */
+export const isPolicyStopped = async (db: Db, of: Triple, since: Date): Promise<boolean> =>
+  (await findPolicyBar(db, of.user_id)) || (await findEndedAfter(db, of, since)) !== undefined
+
 /** Whether a revocation by user bars policy delegations of this user. */
-export async function findPolicyBar(db: Db, userId: string): Promise<boolean> {
+async function findPolicyBar(db: Db, userId: string): Promise<boolean> {
   const user = await db
     .selectFrom('users')
     .select('policy_barred_at')
@@ -15,7 +22,7 @@ export async function findPolicyBar(db: Db, userId: string): Promise<boolean> {
  * A delegation of the three that somebody ended (not: consumed or run out) since that instant, other than
  * with an entitlement, for the one there now is a later one. A policy delegation also when it was replaced: whoever replaced it wanted it to be no more than they then gave.
  */
-export const findEndedAfter = (db: Db, of: Triple, since: Date) =>
+const findEndedAfter = (db: Db, of: Triple, since: Date) =>
   db
     .selectFrom('delegations')
     .select('id')

@@ -42,38 +42,59 @@ export type VerifiedActor = ActorFacts & {
 /** Actors of one exchange, beside the client. */
 const MOST_ACTORS = 3
 
-/**
- * @param of what the permissions have to be for: this user, and this audience if there is such
- * @returns the actors, newest first, and what is spent by having been presented
- */
+/** What the permissions have to be for: this user, and this audience if there is such. */
+type About = { user_id: string; audience_id: string | null }
+
+/** @returns the actors, newest first, and what is spent by having been presented */
 export async function verifyActors(
   deps: Deps,
   token: string,
   client: AgentFacts,
-  of: { user_id: string; audience_id: string | null },
+  of: About,
 ): Promise<{ actors: VerifiedActor[]; presented: Presented[] } | { refused: Reason }> {
   const chain = readChain(token)
-  const ids = chain?.map(({ payload }) => payload.sub as string) ?? []
-  const found = await findActors(deps.db, {
+  const ids = chain?.map(({ payload }) => payload.sub as string)
+  const presented: Presented[] = []
+  const actors = await judgeActors(deps, ids, client, of, async (row, index) => {
+    const jws = chain?.[index] as DecodedJws
+    const credential = await verifyActor(deps, jws, row, clientIdOf(client))
+    if (credential !== undefined) presented.push(presentedOf(jws, row))
+    return credential
+  })
+  return 'refused' in actors ? actors : { actors, presented }
+}
+
+/**
+ * Who acts for the client, newest first, as the records say.
+ * @param ids undefined for what is no chain
+ * @param prove the credential by which an actor has proved itself; undefined when it has not
+ */
+export async function judgeActors(
+  deps: Deps,
+  ids: readonly string[] | undefined,
+  client: AgentFacts,
+  of: About,
+  prove: (row: ActorRow, index: number) => Promise<{ credential_id: string | null } | undefined>,
+): Promise<VerifiedActor[] | { refused: Reason }> {
+  const { enabled, actors: rows } = await findActors(deps.db, {
     tenant_id: client.tenant_id,
     client_id: client.id,
-    ids,
+    ids: ids ?? [],
   })
-  if (!found.enabled) return { refused: 'actor_tokens_off' }
-  if (chain === undefined || new Set([...ids, client.id]).size !== ids.length + 1) {
+  if (!enabled) return { refused: 'actor_tokens_off' }
+  if (ids === undefined || new Set([...ids, client.id]).size !== ids.length + 1) {
     return { refused: 'bad_actor_token' }
   }
   const about = { ...of, actor_ids: ids }
   const permissions = await findPermissions(deps.db, about, deps.now())
   const blocked = await findBlockedActors(deps.db, about, deps.now())
   const actors: VerifiedActor[] = []
-  const presented: Presented[] = []
-  for (const [index, jws] of chain.entries()) {
-    const row = found.actors.find(({ id }) => id === ids[index])
-    const credential = row && (await verifyActor(deps, jws, row, clientIdOf(client)))
+  for (const [index, actor_id] of ids.entries()) {
+    const row = rows.find(({ id }) => id === actor_id)
+    const credential = row && (await prove(row, index))
     if (row === undefined || credential === undefined) return { refused: 'bad_actor_token' }
     if (faultOfAgent(row, deps.now()) !== undefined) return { refused: 'actor_inactive' }
-    const acts_for = ids[index + 1] ?? client.id
+    const agent_id = ids[index + 1] ?? client.id
     actors.push({
       id: row.id,
       version: row.version,
@@ -81,11 +102,10 @@ export async function verifyActors(
       credential_id: credential.credential_id,
       permission: blocked.includes(row.id)
         ? undefined
-        : permissionOf(permissions, { agent_id: acts_for, actor_id: row.id }),
+        : permissionOf(permissions, { agent_id, actor_id }),
     })
-    presented.push(presentedOf(jws, row))
   }
-  return { actors, presented }
+  return actors
 }
 
 /** The token and those within it, newest first; undefined when one is none, or they are too many. */

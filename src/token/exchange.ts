@@ -11,6 +11,7 @@ import { faultOfClient } from './client.ts'
 import type { Facts, GatherFacts } from './facts.ts'
 import { idJagClaims, LARGEST_ID_JAG } from './id-jag.ts'
 import { issuanceOf, tokenResponse } from './issuance.ts'
+import { knowledge } from './knowledge.ts'
 import { countClient, countUser } from './limits.ts'
 import { madeByPolicy, refusalOf } from './not-granted.ts'
 import { keepProof, type Progress, spendPresented } from './progress.ts'
@@ -19,7 +20,7 @@ import { Refusal } from './refusals.ts'
 import type { ExchangeRequest } from './request.ts'
 import type { TokenResponse } from './schema.ts'
 import type { RecordIssuance } from './spend-and-record.ts'
-import { type Subject, verifySubject } from './subject.ts'
+import { verifySubject } from './subject.ts'
 import { findUpstream, verifyUpstream } from './upstream.ts'
 
 /** What the straight line asks of others: its statements, each shared by the requests in flight, and the DPoP judge. */
@@ -157,23 +158,3 @@ function namesOf(
     user_id: user_id ?? null,
   }
 }
-
-const knowledge = (
-  deps: Deps,
-  { audience, entitlement, delegation, account, block, agent }: Facts,
-  subject: Subject,
-  actors: VerifiedActor[],
-  jkt: string | undefined,
-) => ({
-  agent: { client_metadata_url: agent?.client_metadata_url ?? null },
-  user: subject.user,
-  audience,
-  entitlement,
-  delegation,
-  account,
-  block,
-  actors,
-  authentication: subject,
-  jkt,
-  lifetime: deps.config.idJagLifetime,
-})

@@ -17,11 +17,11 @@ export class Refusal extends Error {
   }
 
   get code(): OAuthErrorCode {
-    return TOLD[this.reason]?.[0] ?? 'invalid_request'
+    return toldOf(this.reason)[0]
   }
 
   toOAuthError(): OAuthError {
-    const [code, description] = TOLD[this.reason] ?? ['invalid_request', 'The request is malformed']
+    const [code, description] = toldOf(this.reason)
     return new OAuthError(code, this.words ?? description, this.details)
   }
 }
@@ -42,8 +42,16 @@ const ACTOR =
 const CONSENT =
   'The user has to allow this first: open interaction_uri in the browser of the user, then ask again'
 
+/** The reasons that a caller is told in words of their own. */
+export type ToldReason = keyof typeof TOLD
+
+export const isTold = (reason: Reason): reason is ToldReason => Object.hasOwn(TOLD, reason)
+
+const toldOf = (reason: Reason): readonly [OAuthErrorCode, string] =>
+  isTold(reason) ? TOLD[reason] : ['invalid_request', 'The request is malformed']
+
 /** What the caller is told of each reason (design: which refusal). */
-const TOLD: Partial<Record<Reason, readonly [OAuthErrorCode, string]>> = {
+const TOLD = {
   unknown_client: ['invalid_client', CLIENT],
   agent_retired: ['invalid_client', CLIENT],
   bad_credentials: ['invalid_client', CLIENT],
@@ -164,4 +172,4 @@ const TOLD: Partial<Record<Reason, readonly [OAuthErrorCode, string]>> = {
   id_jag_too_large: ['server_error', 'The ID-JAG would be larger than 8 KiB: ask for fewer scopes'],
   kept_changing: ['temporarily_unavailable', 'What this rests on kept changing; ask again'],
   denied_by_rule: ['access_denied', 'A rule of this provider forbids this'],
-}
+} as const satisfies Partial<Record<Reason, readonly [OAuthErrorCode, string]>>

@@ -68,10 +68,9 @@ export function verifySubject(
   if (family === undefined || session === undefined || user === undefined) {
     return { refused: 'bad_subject_token' }
   }
-  // What ends a user or a session ends its families too: the cause is named rather than the consequence.
-  if (user.status !== 'active') return { refused: 'user_inactive' }
   const live = !session.ended && session.expires_at > now
-  if (!live && subject.kind !== 'refresh_token') return { refused: 'session_ended' }
+  const ended = faultOfUser(user, live, subject.kind)
+  if (ended !== undefined) return { refused: ended }
   if (family.ended) return { refused: live ? 'refresh_token_revoked' : 'session_ended' }
   if (user.tenant_id !== agent.tenant_id) return { refused: 'wrong_subject_audience' }
   const bound = boundTo(subject, family)
@@ -87,6 +86,19 @@ export function verifySubject(
     family_id: family.id,
     trusted_issuer_id: null,
   }
+}
+
+/**
+ * Whether the user stands, and the session as far as this kind of token needs it (TX-24). What ends either
+ * ends its families too: the cause is named rather than the consequence.
+ */
+export function faultOfUser(
+  user: Pick<UserFacts, 'status'>,
+  live: boolean,
+  kind: SubjectToken['kind'],
+): Reason | undefined {
+  if (user.status !== 'active') return 'user_inactive'
+  return live || kind === 'refresh_token' ? undefined : 'session_ended'
 }
 
 function faultOfToken(
