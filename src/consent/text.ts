@@ -50,7 +50,7 @@ export const ASK = {
     'The agent is stopped when that day ends (UTC). Without an end date, “Until I stop it” lasts until you or an administrator end it; “Only once” ends when the agent has used it.',
   offline: 'When you are signed out',
   goOn: ({ agent }: Names) => `${agent} may go on acting for me when I am signed out`,
-  goOnMeans: `Leave this unticked and the agent stops when you sign out, and when you have been signed in for so long that you are signed out by itself. Tick it and the agent goes on until the end date, without you being there. If you give no end date, that is ${OFFLINE_DAYS} days from now.`,
+  goOnMeans: `Leave this unticked and the agent stops when you sign out, and when you have been signed in for so long that you are signed out by itself. Tick it and the agent may go on until the end date, without you being there. If you give no end date, that is ${OFFLINE_DAYS} days from now.`,
   freshness: ({ audience }: Names, seconds: number) =>
     `${audience} takes nobody who signed in more than ${inWords(seconds)} ago: then the agent has to ask you to sign in again in any case.`,
   replaces: 'It takes the place of anything you allowed this agent there before.',

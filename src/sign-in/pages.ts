@@ -46,7 +46,7 @@ export const signOutPage = (csrf: Html, { name, email }: Who): Page => ({
 <div class="card">
 <h1>Sign out?</h1>
 <p>You are signed in${(name ?? email) !== null && html` as <strong>${name ?? email ?? ''}</strong>`}.
-Signing out also ends what agents were given in this session.</p>
+Your agents stop as well, but for those that you allowed to go on while you are signed out.</p>
 <form method="post" action="/oauth2/logout">
 ${csrf}
 <div class="actions">

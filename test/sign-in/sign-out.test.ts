@@ -152,7 +152,9 @@ test('the old cookie is worth nothing after signing out', async () => {
 
 test('asks before a logout that comes from elsewhere', async () => {
   const { there } = await signedIn()
-  assert.match((await there.get('/oauth2/logout')).text, /Sign out\?/)
+  const { text } = await there.get('/oauth2/logout')
+  assert.match(text, /Sign out\?/)
+  assert.match(text, /agents stop as well, but for those that you allowed to go on/)
   assert.match((await there.post('/oauth2/logout', {})).text, /Sign out\?/)
   assert.ok(await isSignedIn(there))
 })
