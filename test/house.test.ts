@@ -71,7 +71,7 @@ const ROUTES = /(^|[/-])routes\.ts$/
 const QUERIES = /(^|[/-])queries\.ts$/
 const PAGES = /(^|[/-])pages?\.ts$/
 const NOUNS =
-  /^((oauth|policy)\/.*|token\/id-jag|delegations\/delegation|keys\/schedule|users\/user|agents\/agent|audiences\/audience|rules\/rule|consent\/(question|choice|text)|audit\/(chain|merkle|reason)|sessions\/family|http\/(html|csrf|problem)|relying-app\/(assertion|unambiguous|times|rights|refusal|provider-document))\.ts$/
+  /^((oauth|policy)\/.*|token\/id-jag|delegations\/(delegation|excess)|keys\/schedule|users\/user|agents\/agent|audiences\/(audience|described)|rules\/rule|consent\/(question|choice|end-date|text)|audit\/(chain|merkle|reason)|sessions\/family|http\/(html|details-list|instant|csrf|problem)|relying-app\/(assertion|unambiguous|times|rights|refusal|provider-document))\.ts$/
 
 const RULES: Rule[] = [
   {
