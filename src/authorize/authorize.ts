@@ -1,6 +1,7 @@
 import type { Deps } from '../deps.ts'
 import type { FormFields } from '../http/form.ts'
 import { PageError } from '../http/page-error.ts'
+import { DELEGATE_SCOPE, GRANT, OPENID_SCOPES } from '../oauth/names.ts'
 import { numericDate } from '../oauth/numeric-date.ts'
 import { isRegisteredRedirect } from '../oauth/redirect-uri.ts'
 import { readIdTokenHint } from '../sessions/id-token-hint.ts'
@@ -46,7 +47,7 @@ export async function authorize(deps: Deps, asked: Asked): Promise<Next> {
     uri: responseUri(redirect_uri, { issuer: deps.config.issuer, state }, answer),
   })
 
-  const request = readAuthorizationRequest(fields)
+  const request = readAuthorizationRequest(fields, scopesFor(deps.config, client))
   if ('error' in request) return respond(request)
   const fault = faultOf(client, deps.now())
   if (fault !== undefined) return respond({ error: 'unauthorized_client', description: fault })
@@ -123,6 +124,16 @@ function faultOf(client: Client, now: Date): string | undefined {
   if (client.owner_status !== 'active') return 'The agent has no active owner'
   if (!client.grant_types.includes('authorization_code')) return 'The agent may not use this grant'
   return undefined
+}
+
+/** `delegate` is for clients that prove themselves and may exchange what they get for it (TX-29, FL-05). */
+function scopesFor(
+  { delegateTokens }: Deps['config'],
+  { grant_types, token_endpoint_auth_method }: Client,
+): readonly string[] {
+  const exchanges =
+    grant_types.includes(GRANT.tokenExchange) && token_endpoint_auth_method !== 'none'
+  return delegateTokens && exchanges ? [...OPENID_SCOPES, DELEGATE_SCOPE] : OPENID_SCOPES
 }
 
 /** OP-05, OP-06. `max_age=0` always asks, as `prompt=login` does. */

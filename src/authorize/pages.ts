@@ -6,6 +6,7 @@ const MEANINGS: Record<string, string> = {
   profile: 'your name',
   email: 'your e-mail address',
   phone: 'your phone number',
+  delegate: 'to act for you at the apps where you have allowed it',
   offline_access: 'to stay signed in while you are away, until you sign out',
 }
 

@@ -14,6 +14,7 @@ export function findClient(db: Db, id: string) {
       'agents.expires_at',
       'agents.redirect_uris',
       'agents.grant_types',
+      'agents.token_endpoint_auth_method',
       'owner.status as owner_status',
       'tenants.status as tenant_status',
     ])

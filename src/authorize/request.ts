@@ -7,7 +7,6 @@
 import type { FormFields } from '../http/form.ts'
 import { parseJsonObject } from '../http/json-object.ts'
 import { isThumbprint } from '../oauth/jwk-thumbprint.ts'
-import { OPENID_SCOPES } from '../oauth/names.ts'
 import { isCodeChallenge } from '../oauth/pkce.ts'
 import { parseScope } from '../oauth/scope.ts'
 
@@ -48,9 +47,13 @@ type Prompt = (typeof PROMPTS)[number]
 const NOT_BUILT = ['authorization_details', 'resource'] as const
 const LONGEST_NONCE = 1024
 
-/** The first fault decides. Client and redirect URI have been found good before. */
+/**
+ * The first fault decides. Client and redirect URI have been found good before.
+ * @param known the scopes that this client may be given; others are ignored
+ */
 export function readAuthorizationRequest(
   fields: FormFields,
+  known: readonly string[],
 ): AuthorizationRequest | AuthorizationError {
   const bad = (description: string) => ({ error: 'invalid_request', description }) as const
   const repeated = Object.keys(fields).find((name) => Array.isArray(fields[name]))
@@ -103,7 +106,7 @@ export function readAuthorizationRequest(
     code_challenge,
     nonce,
     dpop_jkt,
-    scope: OPENID_SCOPES.filter((name) => scope.includes(name)),
+    scope: known.filter((name) => scope.includes(name)),
     prompts,
     max_age: max_age === undefined ? undefined : Number(max_age),
     login_hint: given.login_hint,

@@ -15,7 +15,8 @@ export const AuthorizationParameters = Type.Object({
     examples: ['https://agent.example/callback'],
   }),
   scope: Type.String({
-    description: '`openid`, and any of `profile email phone offline_access`; others are ignored',
+    description:
+      '`openid`, and any of `profile email phone offline_access`; others are ignored. Where `DELEGATE_TOKENS` is on, also `delegate`',
     examples: ['openid offline_access'],
   }),
   code_challenge: Type.String({ description: 'PKCE, from every client (RFC 7636)' }),

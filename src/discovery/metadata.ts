@@ -1,5 +1,6 @@
+import type { Config } from '../config.ts'
 import { DPOP_ALGS } from '../oauth/dpop-key.ts'
-import { GRANT, OPENID_SCOPES, TOKEN_TYPE } from '../oauth/names.ts'
+import { DELEGATE_SCOPE, GRANT, OPENID_SCOPES, TOKEN_TYPE } from '../oauth/names.ts'
 
 /** The four ways a client may authenticate at the token endpoint; `none` serves the code flow alone. */
 const AUTH_METHODS = ['private_key_jwt', 'client_secret_basic', 'client_secret_post', 'none']
@@ -8,12 +9,14 @@ const ASSERTION_ALGS = ['ES256', 'RS256', 'EdDSA']
 /** One URL, however often it is told (DS-51). */
 export const jwksUri = (issuer: string): string => `${issuer}/.well-known/jwks.json`
 
+type Settings = Pick<Config, 'issuer' | 'delegateTokens'>
+
 /**
  * Server metadata for OAuth (RFC 8414) and OpenID Connect clients alike (DS-02). What is listed works,
  * and nothing that works is listed for some audience or client alone (DS-06, DS-12). Accepting ID-JAGs
  * is not listed: this server issues them (DS-11).
  */
-export const serverMetadata = (issuer: string) => ({
+export const serverMetadata = ({ issuer, delegateTokens }: Settings) => ({
   issuer,
   authorization_endpoint: `${issuer}/oauth2/authorize`,
   token_endpoint: `${issuer}/oauth2/token`,
@@ -30,7 +33,7 @@ export const serverMetadata = (issuer: string) => ({
   revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGS,
   dpop_signing_alg_values_supported: DPOP_ALGS,
   code_challenge_methods_supported: ['S256'],
-  scopes_supported: OPENID_SCOPES,
+  scopes_supported: delegateTokens ? [...OPENID_SCOPES, DELEGATE_SCOPE] : OPENID_SCOPES,
   subject_types_supported: ['public'],
   id_token_signing_alg_values_supported: ['RS256', 'ES256'],
   claims_supported: CLAIMS,

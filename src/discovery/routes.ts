@@ -24,7 +24,7 @@ export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
     return url
   }
 
-  const metadata = fixedDocument(serverMetadata(issuer))
+  const metadata = fixedDocument(serverMetadata(deps.config))
   for (const [name, summary] of [
     ['oauth-authorization-server', 'Authorization server metadata (RFC 8414)'],
     ['openid-configuration', 'The same metadata, where OpenID Connect looks for it'],

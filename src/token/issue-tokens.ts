@@ -1,6 +1,6 @@
 import type { Deps } from '../deps.ts'
 import type { SigningAlg } from '../keys/key-ring.ts'
-import { TYP } from '../oauth/names.ts'
+import { DELEGATE_SCOPE, TYP } from '../oauth/names.ts'
 import { joinScope } from '../oauth/scope.ts'
 import { newSecret } from '../oauth/secret.ts'
 import {
@@ -27,7 +27,11 @@ export async function issueTokens(
   of: Omit<Grant, 'issuer' | 'client_id'>,
 ): Promise<TokenAnswer> {
   const now = deps.now()
-  const grant: Grant = { issuer: deps.config.issuer, client_id: agent.id, ...of }
+  // A grant may be older than the setting.
+  const scope = deps.config.delegateTokens
+    ? of.scope
+    : of.scope.filter((name) => name !== DELEGATE_SCOPE)
+  const grant: Grant = { issuer: deps.config.issuer, client_id: agent.id, ...of, scope }
   const access = await deps.keys.sign(
     'id_token',
     'ES256',

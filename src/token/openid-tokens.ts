@@ -44,7 +44,7 @@ export const idTokenClaims = (
   ...openIdClaims(grant.user, grant.scope),
 })
 
-/** RFC 9068 §2.2 (OP-21), RFC 9449 §6.1. It opens userinfo here and nothing else: its audience is this server. */
+/** RFC 9068 §2.2 (OP-21), RFC 9449 §6.1. Its audience is this server: it opens userinfo, and what its scope names. */
 export const accessTokenClaims = (grant: Grant, { now, jti }: { now: Date; jti: string }) => ({
   iss: grant.issuer,
   sub: grant.user.id,
