@@ -2,6 +2,7 @@
 import type { AuthMethod } from '../db/tables.ts'
 import { invalid, unsupported } from '../http/problem.ts'
 import { GRANT } from '../oauth/names.ts'
+import { isRedirectUri } from '../oauth/redirect-uri.ts'
 import { parseWebUrl } from '../oauth/uri.ts'
 
 const SUPPORTED: readonly string[] = Object.values(GRANT)
@@ -38,17 +39,6 @@ export function checkRedirectUris(redirectUris: readonly string[]): void {
       'must be an absolute URI without a fragment: https, http on a loopback address, or a private-use scheme with a dot (RFC 8252 §7)',
     )
   }
-}
-
-function isRedirectUri(value: string): boolean {
-  if (/^https?:/i.test(value)) {
-    // http on loopback is for the user's own machine (RFC 8252 §7.3), so no setting forbids it.
-    return parseWebUrl(value, true) !== undefined
-  }
-  return (
-    /^[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+:[\x21\x22\x24-\x5b\x5d-\x7e]+$/i.test(value) &&
-    URL.canParse(value)
-  )
 }
 
 /** @throws {ProblemError} `validation_failed` */

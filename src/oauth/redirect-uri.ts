@@ -1,3 +1,17 @@
+import { parseWebUrl } from './uri.ts'
+
+/** What may be registered: https, http on a loopback address, or a private-use scheme with a dot (RFC 8252 §7). */
+export function isRedirectUri(value: string): boolean {
+  if (/^https?:/i.test(value)) {
+    // http on loopback is for the user's own machine (RFC 8252 §7.3), so no setting forbids it.
+    return parseWebUrl(value, true) !== undefined
+  }
+  return (
+    /^[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+:[\x21\x22\x24-\x5b\x5d-\x7e]+$/i.test(value) &&
+    URL.canParse(value)
+  )
+}
+
 const LOOPBACK_ADDRESS = /^http:\/\/(127\.0\.0\.1|\[::1\])(?::\d{1,5})?(?=[/?]|$)/
 
 /**
