@@ -8,6 +8,20 @@ import type { Triple } from './lock.ts'
 export const isPolicyStopped = async (db: Db, of: Triple, since: Date): Promise<boolean> =>
   (await findPolicyBar(db, of.user_id)) || (await findEndedAfter(db, of, since)) !== undefined
 
+/** The same under an entitlement of this id, whenever it was made. */
+export async function isPolicyStoppedUnder(
+  db: Db,
+  of: Triple,
+  entitlementId: string,
+): Promise<boolean> {
+  const { created_at } = await db
+    .selectFrom('entitlements')
+    .select('created_at')
+    .where('id', '=', entitlementId)
+    .executeTakeFirstOrThrow()
+  return isPolicyStopped(db, of, created_at)
+}
+
 /** Whether a revocation by user bars policy delegations of this user. */
 async function findPolicyBar(db: Db, userId: string): Promise<boolean> {
   const user = await db

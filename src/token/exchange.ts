@@ -13,7 +13,7 @@ import { idJagClaims, LARGEST_ID_JAG } from './id-jag.ts'
 import { issuanceOf, tokenResponse } from './issuance.ts'
 import { knowledge } from './knowledge.ts'
 import { countClient, countUser } from './limits.ts'
-import { madeByPolicy, refusalOf } from './not-granted.ts'
+import { asIfMade, madeByPolicy, refusalOf } from './not-granted.ts'
 import { keepProof, type Progress, spendPresented } from './progress.ts'
 import type { ProveKey } from './prove-key.ts'
 import { Refusal } from './refusals.ts'
@@ -68,7 +68,7 @@ export async function exchangeToken(
 
     const subject =
       request.subject.kind === 'upstream'
-        ? await verifyUpstream(deps, request.subject, agent.agent, upstream, facts)
+        ? await verifyUpstream(deps, request.subject, agent.agent, upstream, facts, progress)
         : verifySubject(deps, request.subject, agent.agent, facts, jkt)
     if ('provisioned' in subject) continue
     if ('refused' in subject) {
@@ -80,10 +80,13 @@ export async function exchangeToken(
     progress.subject = subject
     const actors = await actorsOf(deps, request, facts, progress)
 
-    const decision = decide(request, knowledge(deps, facts, subject, actors, jkt), now)
+    const known = knowledge(deps, facts, subject, actors, jkt)
+    const decision = decide(request, known, now)
     if (!decision.granted) {
-      if (decision.policy && (await madeByPolicy(deps, agent, subject, decision, progress)))
-        continue
+      if (decision.policy) {
+        const then = decide(request, asIfMade(known, decision), now)
+        if (await madeByPolicy(deps, agent, subject, decision, then, progress)) continue
+      }
       throw await refusalOf(deps, agent, subject, decision, now, progress)
     }
 

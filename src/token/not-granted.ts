@@ -1,31 +1,56 @@
 import type { AuthenticatedAgent } from '../agents/authenticate.ts'
 import type { Reason } from '../audit/reason.ts'
 import { openInteraction } from '../delegations/interaction.ts'
-import { grantByPolicy } from '../delegations/policy-grant.ts'
-import { findLatestEnded } from '../delegations/policy-queries.ts'
+import { grantByPolicy, policyRights } from '../delegations/policy-grant.ts'
+import { findLatestEnded, isPolicyStoppedUnder } from '../delegations/policy-queries.ts'
 import type { Deps } from '../deps.ts'
 import { numericDate } from '../oauth/numeric-date.ts'
-import type { Decision } from '../policy/decide.ts'
+import type { Decision, Knowledge } from '../policy/decide.ts'
 import { type Progress, spendPresented } from './progress.ts'
 import { Refusal } from './refusals.ts'
 import type { Subject } from './subject.ts'
 
-type NotGranted = Exclude<Decision, { granted: true }>
+export type NotGranted = Exclude<Decision, { granted: true }>
+type ByPolicy = NotGranted & { policy: object }
 
-/** True when there is a delegation now: the decision is then made anew, with it. */
+/** What the policy would be told after the first mint had made the delegation. */
+export const asIfMade = (known: Knowledge, { policy, audience }: ByPolicy): Knowledge => ({
+  ...known,
+  delegation: {
+    id: '',
+    version: '',
+    sub_asserted: '',
+    offline: false,
+    ...policyRights(policy, audience),
+  },
+})
+
+/**
+ * True when there is a delegation now: the decision is then made anew, with it. None is made for a request
+ * that would be refused all the same.
+ * @param then the decision as it would be with that delegation
+ * @throws {Refusal} the one of `then`
+ */
 export async function madeByPolicy(
   deps: Deps,
-  { agent }: AuthenticatedAgent,
-  { user }: Subject,
-  { audience }: NotGranted & { policy: object },
+  authenticated: AuthenticatedAgent,
+  subject: Subject,
+  { audience, policy }: ByPolicy,
+  then: Decision,
   progress: Progress,
 ): Promise<boolean> {
+  const { agent } = authenticated
+  const { user } = subject
   await spendPresented(deps, progress)
   const of = {
     tenant_id: agent.tenant_id,
     user_id: user.id,
     agent_id: agent.id,
     audience_id: audience.id,
+  }
+  if (!then.granted) {
+    if (await isPolicyStoppedUnder(deps.db, of, policy.id)) return false
+    throw await refusalOf(deps, authenticated, subject, then, deps.now(), progress)
   }
   const by = { kind: 'agent', id: agent.id, request_id: progress.request_id } as const
   return (await grantByPolicy(deps, of, by)) !== 'stopped'
@@ -49,7 +74,7 @@ export async function refusalOf(
   const interaction = await openInteraction(deps, { tenant_id: agent.tenant_id, ...of, ...asked })
   const interaction_uri = `${deps.config.issuer}/consent/${interaction.id}`
   return new Refusal(
-    reason === 'no_delegation' ? await howItEnded(deps, of) : reason,
+    await trueReason(deps, of, reason),
     {
       members: {
         interaction_uri,
@@ -61,7 +86,10 @@ export async function refusalOf(
   )
 }
 
-function wantedSignIn(decision: NotGranted): Record<string, string | number> {
+/** What a sign-in would have to be, where a newer or stronger one is all that is missing (TX-50). */
+export function wantedSignIn(
+  decision: NotGranted,
+): { max_age?: number; acr_values?: string } {
   if (decision.policy !== undefined) return {}
   const { max_age, acr_values } = decision
   return {
@@ -70,10 +98,13 @@ function wantedSignIn(decision: NotGranted): Record<string, string | number> {
   }
 }
 
-async function howItEnded(
-  deps: Deps,
+/** Of a delegation that there is none of any more, how the last one ended. */
+export async function trueReason(
+  deps: Pick<Deps, 'db'>,
   of: { user_id: string; agent_id: string; audience_id: string },
+  reason: Reason,
 ): Promise<Reason> {
+  if (reason !== 'no_delegation') return reason
   const latest = await findLatestEnded(deps.db, of)
   if (latest?.status === 'consumed') return 'delegation_consumed'
   if (latest?.status === 'revoked') return 'delegation_revoked'

@@ -150,3 +150,21 @@ test('an audience that takes key-bound assertions alone says so to a request wit
     'scope_not_in_catalogue',
   ])
 })
+
+test('a request that is refused all the same makes no policy delegation (TX-60)', async () => {
+  const story = await newStory({
+    entitlement: { consent: 'admin' },
+    audience: { acr_values: ['phr'] },
+  })
+  const weak = [400, 'insufficient_user_authentication', 'weak_authentication'] as const
+  // assertRefusal sees to it that no delegation is left.
+  await assertRefusal(house, () => story.exchange(), weak)
+  const { id } = await story.delegate()
+  await house.admin('DELETE', `/delegations/${id}`)
+  // Stopped, it is the user who has to be asked, and that comes first.
+  await assertRefusal(house, () => story.exchange(), [
+    400,
+    'interaction_required',
+    'delegation_revoked',
+  ])
+})
