@@ -69,6 +69,7 @@ export const REASONS = [
   'issuer_not_trusted',
   'upstream_client_not_allowed',
   'unknown_upstream_account',
+  'upstream_unavailable',
   'too_many_requests',
   'unverified_contact',
   'denied_by_rule',

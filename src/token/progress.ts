@@ -16,6 +16,8 @@ export type Progress = {
   nonce?: string | undefined
   /** What was presented was spent by a statement of its own, before something else was changed. */
   spent?: boolean
+  /** The same of actor tokens, which are known later. */
+  spentActors?: boolean
   facts?: Facts
   subject?: Subject
 }
@@ -44,10 +46,12 @@ export async function spendPresented(
   more: readonly Presented[] = [],
 ): Promise<void> {
   const { agent } = progress
-  if (progress.spent || agent === undefined) return
+  if (agent === undefined) return
   const { assertion, proof } = toSpend(progress)
-  const all = [assertion, proof, ...more].flatMap((one) => one ?? [])
+  const others = progress.spentActors ? [] : more
+  const all = [assertion, proof, ...others].flatMap((one) => one ?? [])
   progress.spent = true
+  if (more.length > 0) progress.spentActors = true
   const replayed = await spend(deps.db, agent.agent.tenant_id, all)
   if (assertion && replayed.includes(assertion)) throw new Refusal('replayed_assertion')
   if (proof && replayed.includes(proof)) throw new Refusal('replayed_dpop_proof')

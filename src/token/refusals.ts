@@ -149,6 +149,10 @@ const TOLD = {
     'invalid_grant',
     'The subject of this token is not linked to a user here; an administrator can link it',
   ],
+  upstream_unavailable: [
+    'temporarily_unavailable',
+    'The keys of the issuer of this subject token cannot be had now; ask again',
+  ],
   weak_authentication: [
     'insufficient_user_authentication',
     'The user signed in less strongly than this audience asks: send the user through the authorization endpoint with these acr_values, then ask again with the new token',

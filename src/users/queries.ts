@@ -49,6 +49,30 @@ export function insertUser(db: Db, user: Insertable<Tables['users']>): Promise<R
   return db.insertInto('users').values(user).returning(COLUMNS).executeTakeFirstOrThrow()
 }
 
+/** Undefined where another user of the tenant has what may be one user's alone. */
+export function insertUserUnlessTaken(
+  db: Db,
+  user: Insertable<Tables['users']>,
+): Promise<Row<'users'> | undefined> {
+  return db
+    .insertInto('users')
+    .values(user)
+    .onConflict((conflict) => conflict.doNothing())
+    .returning(COLUMNS)
+    .executeTakeFirst()
+}
+
+export function findUserByExternalId(
+  db: Db,
+  of: { tenant_id: string; external_id: string },
+): Promise<Row<'users'> | undefined> {
+  return db
+    .selectFrom('users')
+    .select(COLUMNS)
+    .where((eb) => eb.and(of))
+    .executeTakeFirst()
+}
+
 export function updateUser(
   db: Db,
   id: string,

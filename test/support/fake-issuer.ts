@@ -25,7 +25,7 @@ export type Signing = { header?: object; key?: IssuerKey }
 
 export const CLIENT = 'orbit-web'
 
-export async function newIssuerKey(alg = 'ES256', kid = randomUUID()): Promise<IssuerKey> {
+export async function newIssuerKey(alg = 'ES256', kid: string = randomUUID()): Promise<IssuerKey> {
   const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true })
   return { privateKey, jwk: { ...(await exportJWK(publicKey)), kid, alg } }
 }
