@@ -3,14 +3,14 @@
  * spends its story and a password would cost more than the race. What the races do goes through the doors.
  */
 
-import { generateKeyPairSync, randomUUID, sign } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { Insertable, Kysely } from 'kysely'
 import { DEFAULT_TENANT, newId } from '../../src/db/ids.ts'
 import type { Tables } from '../../src/db/tables.ts'
-import { CLIENT_ASSERTION_TYPE, GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
+import { GRANT } from '../../src/oauth/names.ts'
 import { hashSecret, newSecret } from '../../src/oauth/secret.ts'
-import { authorizeUrl, challengeOf } from './browser.ts'
-import type { Answer, Doors, Form } from './house.ts'
+import { challengeOf } from './browser.ts'
+import { JWK, KID, REDIRECT, VERIFIER } from './contestant-requests.ts'
 
 export type Contestant = {
   tenant_id: string
@@ -40,11 +40,7 @@ export type Kind = {
   delegation?: 'always' | 'once' | null
 }
 
-const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-const KID = 'the key of all contestants'
 const RESOURCE = 'https://api.paperclip.example/'
-const REDIRECT = 'https://agent.example/callback'
-const VERIFIER = 'v'.repeat(43)
 const YEAR = 365 * 24 * 3_600_000
 
 /** So many stories that have nothing to do with one another, but for the tenant perhaps. */
@@ -142,7 +138,7 @@ function rowsOf(of: Contestant, kind: Kind, now: Date): Rows {
         kind: 'jwk',
         slot: 1,
         kid: KID,
-        jwk: JSON.stringify({ ...publicKey.export({ format: 'jwk' }), kid: KID, alg: 'ES256' }),
+        jwk: JSON.stringify(JWK),
         ...born,
       },
     ],
@@ -223,88 +219,4 @@ function rowsOf(of: Contestant, kind: Kind, now: Date): Rows {
       },
     ],
   }
-}
-
-/** A fresh client assertion, as form parameters. */
-export function assertionOf({ agent_id }: Contestant, issuer: string): Form {
-  const now = Math.floor(Date.now() / 1000)
-  const header = { alg: 'ES256', kid: KID }
-  const claims = {
-    iss: agent_id,
-    sub: agent_id,
-    aud: issuer,
-    jti: randomUUID(),
-    iat: now,
-    exp: now + 300,
-  }
-  const text = [header, claims]
-    .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
-    .join('.')
-  const signature = sign('sha256', Buffer.from(text), {
-    key: privateKey,
-    dsaEncoding: 'ieee-p1363',
-  })
-  return {
-    client_assertion_type: CLIENT_ASSERTION_TYPE,
-    client_assertion: `${text}.${signature.toString('base64url')}`,
-  }
-}
-
-/** The exchange of a refresh token, or of an ID token where one is given. */
-export const exchange = (
-  at: Doors,
-  of: Contestant,
-  { id_token, ...overrides }: Form & { id_token?: string | undefined } = {},
-): Promise<Answer> =>
-  at.form('/oauth2/token', {
-    grant_type: GRANT.tokenExchange,
-    requested_token_type: TOKEN_TYPE.idJag,
-    audience: of.issuer,
-    scope: 'docs.read',
-    subject_token: id_token ?? of.refresh_token,
-    subject_token_type: id_token ? TOKEN_TYPE.idToken : TOKEN_TYPE.refreshToken,
-    ...assertionOf(of, at.config.issuer),
-    ...overrides,
-  })
-
-/** Rotates the refresh token that the contestant holds, unless another is named. */
-export const refresh = (
-  at: Doors,
-  of: Contestant,
-  refresh_token = of.refresh_token,
-  proof = assertionOf(of, at.config.issuer),
-): Promise<Answer> =>
-  at.form('/oauth2/token', {
-    grant_type: GRANT.refreshToken,
-    refresh_token,
-    ...proof,
-  })
-
-export const redeem = (
-  at: Doors,
-  of: Contestant,
-  proof = assertionOf(of, at.config.issuer),
-): Promise<Answer> =>
-  at.form('/oauth2/token', {
-    grant_type: GRANT.authorizationCode,
-    code: of.code,
-    redirect_uri: REDIRECT,
-    code_verifier: VERIFIER,
-    ...proof,
-  })
-
-/** Sends the browser that holds the session for a code. */
-export const authorize = (at: Doors, { agent_id, cookie }: Contestant): Promise<Answer> =>
-  at.inject({
-    method: 'GET',
-    url: authorizeUrl({ client_id: agent_id, redirect_uri: REDIRECT }),
-    headers: { cookie: `session=${cookie}` },
-  })
-
-/** Presses the sign-out button in the browser that holds the session. */
-export async function signOut(at: Doors, { cookie }: Contestant): Promise<Answer> {
-  const headers = { cookie: `session=${cookie}` }
-  const page = await at.inject({ method: 'GET', url: '/oauth2/logout', headers })
-  const csrf = /name="csrf" value="([^"]+)"/.exec(page.text)?.[1]
-  return at.form('/oauth2/logout', { csrf }, headers)
 }

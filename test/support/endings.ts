@@ -1,7 +1,8 @@
 /** Everything that ends what a mint rests on, as its caller asks for it, and what the database shows of it. */
 
 import type { Tables } from '../../src/db/tables.ts'
-import { type Contestant, exchange, type Kind, refresh, signOut } from './contestants.ts'
+import { exchange, refresh, signOut } from './contestant-requests.ts'
+import type { Contestant, Kind } from './contestants.ts'
 import type { Answer, Doors } from './house.ts'
 
 export type Ending = {

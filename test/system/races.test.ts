@@ -16,25 +16,21 @@ import { browser, PASSWORD } from '../support/browser.ts'
 import {
   assertionOf,
   authorize,
-  type Contestant,
   exchange,
-  makeContestants,
   redeem,
   refresh,
-} from '../support/contestants.ts'
+} from '../support/contestant-requests.ts'
+import { type Contestant, makeContestants } from '../support/contestants.ts'
 import { ENDINGS, ENDINGS_OF_PARTIES, type Ending } from '../support/endings.ts'
 import type { Answer, Doors } from '../support/house.ts'
 import { createTestDatabase } from '../support/postgres.ts'
+import { assertSound, inLanes, soon, tally } from '../support/race.ts'
 import { startReplicas } from '../support/server-process.ts'
 import { clientAuthentication, newUser, tellStory } from '../support/story.ts'
 
 const RACES_OF_A_KIND = 100
 /** Exchanges that run against one ending, half of them at each replica. */
 const CONTENDERS = 6
-/** Races at a time, so that statements are shared among strangers. */
-const LANES = 10
-/** Milliseconds within which what races is sent. */
-const SPREAD = 25
 
 const database = await createTestDatabase()
 const { pool, db } = openPool(database.connection, () => undefined)
@@ -362,40 +358,4 @@ async function assertNoneActive(contestants: Contestant[]): Promise<void> {
     [contestants.map(({ agent_id }) => agent_id)],
   )
   assert.deepEqual(rows, [], 'still active')
-}
-
-/** How many were granted, and how many refused with which error. */
-function tally(answers: Answer[]): Record<string, number> {
-  const counts: Record<string, number> = {}
-  for (const { status, body, text } of answers) {
-    const what = status === 200 ? 'granted' : (body?.error ?? text)
-    counts[what] = (counts[what] ?? 0) + 1
-  }
-  return counts
-}
-
-/** Granted or refused, but never failed. */
-function assertSound(answers: Answer[]): void {
-  for (const { status, text } of answers) assert.ok(status < 500, `${status} ${text}`)
-}
-
-const soon = async <T>(act: () => Promise<T>): Promise<T> => {
-  await pause(Math.random() * SPREAD)
-  return act()
-}
-
-async function inLanes<Item, Result>(
-  items: Item[],
-  act: (item: Item, index: number) => Promise<Result>,
-): Promise<Result[]> {
-  const results: Result[] = []
-  let next = 0
-  const lane = async () => {
-    while (next < items.length) {
-      const index = next++
-      results[index] = await act(items[index] as Item, index)
-    }
-  }
-  await Promise.all(Array.from({ length: LANES }, lane))
-  return results
 }

@@ -1,0 +1,97 @@
+/** What contestants ask of the servers, through the doors like anybody else. */
+
+import { generateKeyPairSync, randomUUID, sign } from 'node:crypto'
+import { CLIENT_ASSERTION_TYPE, GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
+import { authorizeUrl } from './browser.ts'
+import type { Contestant } from './contestants.ts'
+import type { Answer, Doors, Form } from './house.ts'
+
+const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+export const KID = 'the key of all contestants'
+export const JWK = { ...publicKey.export({ format: 'jwk' }), kid: KID, alg: 'ES256' }
+export const REDIRECT = 'https://agent.example/callback'
+export const VERIFIER = 'v'.repeat(43)
+
+/** A fresh client assertion, as form parameters. */
+export function assertionOf({ agent_id }: Contestant, issuer: string): Form {
+  const now = Math.floor(Date.now() / 1000)
+  const header = { alg: 'ES256', kid: KID }
+  const claims = {
+    iss: agent_id,
+    sub: agent_id,
+    aud: issuer,
+    jti: randomUUID(),
+    iat: now,
+    exp: now + 300,
+  }
+  const text = [header, claims]
+    .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+    .join('.')
+  const signature = sign('sha256', Buffer.from(text), {
+    key: privateKey,
+    dsaEncoding: 'ieee-p1363',
+  })
+  return {
+    client_assertion_type: CLIENT_ASSERTION_TYPE,
+    client_assertion: `${text}.${signature.toString('base64url')}`,
+  }
+}
+
+/** The exchange of a refresh token, or of an ID token where one is given. */
+export const exchange = (
+  at: Doors,
+  of: Contestant,
+  { id_token, ...overrides }: Form & { id_token?: string | undefined } = {},
+): Promise<Answer> =>
+  at.form('/oauth2/token', {
+    grant_type: GRANT.tokenExchange,
+    requested_token_type: TOKEN_TYPE.idJag,
+    audience: of.issuer,
+    scope: 'docs.read',
+    subject_token: id_token ?? of.refresh_token,
+    subject_token_type: id_token ? TOKEN_TYPE.idToken : TOKEN_TYPE.refreshToken,
+    ...assertionOf(of, at.config.issuer),
+    ...overrides,
+  })
+
+/** Rotates the refresh token that the contestant holds, unless another is named. */
+export const refresh = (
+  at: Doors,
+  of: Contestant,
+  refresh_token = of.refresh_token,
+  proof = assertionOf(of, at.config.issuer),
+): Promise<Answer> =>
+  at.form('/oauth2/token', {
+    grant_type: GRANT.refreshToken,
+    refresh_token,
+    ...proof,
+  })
+
+export const redeem = (
+  at: Doors,
+  of: Contestant,
+  proof = assertionOf(of, at.config.issuer),
+): Promise<Answer> =>
+  at.form('/oauth2/token', {
+    grant_type: GRANT.authorizationCode,
+    code: of.code,
+    redirect_uri: REDIRECT,
+    code_verifier: VERIFIER,
+    ...proof,
+  })
+
+/** Sends the browser that holds the session for a code. */
+export const authorize = (at: Doors, { agent_id, cookie }: Contestant): Promise<Answer> =>
+  at.inject({
+    method: 'GET',
+    url: authorizeUrl({ client_id: agent_id, redirect_uri: REDIRECT }),
+    headers: { cookie: `session=${cookie}` },
+  })
+
+/** Presses the sign-out button in the browser that holds the session. */
+export async function signOut(at: Doors, { cookie }: Contestant): Promise<Answer> {
+  const headers = { cookie: `session=${cookie}` }
+  const page = await at.inject({ method: 'GET', url: '/oauth2/logout', headers })
+  const csrf = /name="csrf" value="([^"]+)"/.exec(page.text)?.[1]
+  return at.form('/oauth2/logout', { csrf }, headers)
+}

@@ -1,0 +1,46 @@
+/** How races are run, and what is said of their answers. */
+
+import assert from 'node:assert/strict'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Answer } from './house.ts'
+
+/** Races at a time, so that statements are shared among strangers. */
+const LANES = 10
+/** Milliseconds within which what races is sent. */
+const SPREAD = 25
+
+/** How many were granted, and how many refused with which error. */
+export function tally(answers: Answer[]): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (const { status, body, text } of answers) {
+    const what = status === 200 ? 'granted' : (body?.error ?? text)
+    counts[what] = (counts[what] ?? 0) + 1
+  }
+  return counts
+}
+
+/** Granted or refused, but never failed. */
+export function assertSound(answers: Answer[]): void {
+  for (const { status, text } of answers) assert.ok(status < 500, `${status} ${text}`)
+}
+
+export const soon = async <T>(act: () => Promise<T>): Promise<T> => {
+  await pause(Math.random() * SPREAD)
+  return act()
+}
+
+export async function inLanes<Item, Result>(
+  items: Item[],
+  act: (item: Item, index: number) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = []
+  let next = 0
+  const lane = async () => {
+    while (next < items.length) {
+      const index = next++
+      results[index] = await act(items[index] as Item, index)
+    }
+  }
+  await Promise.all(Array.from({ length: LANES }, lane))
+  return results
+}
