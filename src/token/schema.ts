@@ -68,7 +68,7 @@ export const TokenResponse = Type.Object(
     issued_token_type: Type.Optional(
       Type.String({ examples: ['urn:ietf:params:oauth:token-type:id-jag'] }),
     ),
-    token_type: Type.String({ examples: ['N_A', 'Bearer'] }),
+    token_type: Type.String({ examples: ['N_A', 'Bearer', 'DPoP'] }),
     expires_in: Type.Integer({ description: 'Seconds', examples: [300] }),
     scope: Type.Optional(Type.String({ description: 'What was granted', examples: ['docs.read'] })),
     resource: Type.Optional(Type.Union([Type.String(), Type.Array(Type.String())])),
