@@ -32,11 +32,15 @@ export const NO_STORE = { 'cache-control': 'no-store', pragma: 'no-cache' } as c
 
 const FORM_WANTED = 'Send the request as application/x-www-form-urlencoded'
 
-function asOAuthError(error: FastifyError): OAuthError {
+/**
+ * What the caller is told of an error that is not one of ours.
+ * @param wanted what a body should be here
+ */
+export function asOAuthError(error: FastifyError, wanted = FORM_WANTED): OAuthError {
   if (error.validation) {
     const [fault] = error.validation
     if (fault?.keyword === 'type' && fault.instancePath === '') {
-      return new OAuthError('invalid_request', FORM_WANTED)
+      return new OAuthError('invalid_request', wanted)
     }
     const name = fault?.params.missingProperty ?? fault?.instancePath.split('/')[1] ?? 'a parameter'
     return new OAuthError(
@@ -45,7 +49,7 @@ function asOAuthError(error: FastifyError): OAuthError {
     )
   }
   if (error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
-    return new OAuthError('invalid_request', FORM_WANTED)
+    return new OAuthError('invalid_request', wanted)
   }
   if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
     return new OAuthError('invalid_request', 'The request body is larger than this server reads')

@@ -1,5 +1,3 @@
-import { authenticateAgent } from '../agents/authenticate.ts'
-import type { ClientCredentials } from '../agents/client-credentials.ts'
 import { newTimeOrderedId } from '../db/ids.ts'
 import type { Deps } from '../deps.ts'
 import type { SigningAlg } from '../keys/key-ring.ts'
@@ -8,8 +6,9 @@ import { decide } from '../policy/decide.ts'
 import { endReusedFamily } from '../sessions/reuse.ts'
 import { type VerifiedActor, verifyActors } from './actors.ts'
 import { faultOfClient } from './client.ts'
+import { authenticateCaller, type Caller } from './delegate-token.ts'
 import type { Facts, GatherFacts } from './facts.ts'
-import { idJagClaims, LARGEST_ID_JAG } from './id-jag.ts'
+import { idJagClaims, LARGEST_ID_JAG, tooLarge } from './id-jag.ts'
 import { issuanceOf, tokenResponse } from './issuance.ts'
 import { knowledge } from './knowledge.ts'
 import { countClient, countUser } from './limits.ts'
@@ -30,9 +29,6 @@ export type Steps = {
   recordIssuance: RecordIssuance
 }
 
-/** Who asks, as the request says. */
-export type Caller = { credentials: ClientCredentials; dpop: string | string[] | undefined }
-
 /** Times that a decision is made anew because something changed while it was being recorded. */
 const MOST_ATTEMPTS = 5
 
@@ -43,10 +39,11 @@ const MOST_ATTEMPTS = 5
 export async function exchangeToken(
   deps: Deps,
   { gatherFacts, proveKey, recordIssuance }: Steps,
-  { credentials, dpop }: Caller,
+  caller: Caller,
   request: ExchangeRequest,
   progress: Progress,
 ): Promise<TokenResponse> {
+  const { credentials, dpop } = caller
   for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt += 1) {
     const now = deps.now()
     const upstream =
@@ -56,13 +53,13 @@ export async function exchangeToken(
     const facts = await gatherFacts(namesOf(credentials, request, upstream?.user_id))
     progress.facts = facts
 
-    const agent = await authenticateAgent(deps, credentials, facts.agent)
+    const agent = await authenticateCaller(deps, proveKey, caller, facts, progress)
     if ('refused' in agent) throw new Refusal(agent.refused)
     progress.agent = agent
     if (attempt === 0) countClient(deps, agent.agent)
     const fault = faultOfClient(agent.agent, GRANT.tokenExchange, now)
     if (fault !== undefined) throw new Refusal(fault)
-    if (credentials.method === 'none') throw new Refusal('public_client')
+    if (agent.agent.token_endpoint_auth_method === 'none') throw new Refusal('public_client')
 
     const jkt = keepProof(progress, proveKey(dpop, agent.agent))?.jkt
 
@@ -104,7 +101,7 @@ export async function exchangeToken(
     const alg = decision.audience.id_jag_signing_alg as SigningAlg
     const { jws, kid } = await deps.keys.sign('id_jag', alg, TYP.idJag, claims)
     if (jws.length > LARGEST_ID_JAG) {
-      throw new Refusal(decision.details.length > 0 ? 'details_too_large' : 'id_jag_too_large')
+      throw new Refusal(tooLarge(decision))
     }
 
     const minted = { jti, kid, now }
@@ -148,7 +145,7 @@ async function endFamily(deps: Deps, facts: Facts, progress: Progress): Promise<
 }
 
 function namesOf(
-  { clientId }: ClientCredentials,
+  { clientId }: Caller['credentials'],
   { audiences, audience_other, subject }: ExchangeRequest,
   user_id: string | null | undefined,
 ) {

@@ -2,7 +2,12 @@ import type { AgentFacts } from '../agents/authenticate.ts'
 import type { Reason } from '../audit/reason.ts'
 import type { Deps } from '../deps.ts'
 import type { DpopProof } from '../oauth/dpop.ts'
-import { dpopEndpoint, judgeProof } from '../oauth/dpop-endpoint.ts'
+import {
+  type DpopEndpoint,
+  type DpopRequest,
+  dpopEndpoint,
+  judgeProof,
+} from '../oauth/dpop-endpoint.ts'
 
 /** Of the key whose holder sent the request; `digest` is spent with the outcome (DP-05). */
 export type Proof = Pick<DpopProof, 'jkt' | 'digest' | 'expires_at'>
@@ -21,13 +26,20 @@ export type ProveKey = (
  */
 export function createProveKey(deps: Pick<Deps, 'config' | 'now'>): ProveKey {
   const endpoint = dpopEndpoint(deps.config, '/oauth2/token')
-  return (header, agent) => {
-    const judged = judgeProof(endpoint, { header, method: 'POST', now: deps.now() })
-    if (judged === undefined) {
-      return agent.dpop_bound_access_tokens ? { refused: 'no_dpop_proof' } : { proof: undefined }
-    }
-    if ('proof' in judged) return judged
-    if (judged.refused === 'invalid_dpop_proof') return { refused: 'bad_dpop_proof' }
-    return { refused: 'dpop_nonce_needed', nonce: judged.nonce }
+  return (header, agent) => judgeKey(endpoint, { header, method: 'POST', now: deps.now() }, agent)
+}
+
+/** The same of a request to any endpoint; an access token that comes along is named by the proof (DP-11). */
+export function judgeKey(
+  endpoint: DpopEndpoint,
+  request: DpopRequest,
+  agent: Pick<AgentFacts, 'dpop_bound_access_tokens'>,
+): Proved {
+  const judged = judgeProof(endpoint, request)
+  if (judged === undefined) {
+    return agent.dpop_bound_access_tokens ? { refused: 'no_dpop_proof' } : { proof: undefined }
   }
+  if ('proof' in judged) return judged
+  if (judged.refused === 'invalid_dpop_proof') return { refused: 'bad_dpop_proof' }
+  return { refused: 'dpop_nonce_needed', nonce: judged.nonce }
 }

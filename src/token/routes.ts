@@ -1,14 +1,15 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { authenticateAgent } from '../agents/authenticate.ts'
-import { readClientCredentials } from '../agents/client-credentials.ts'
+import { type ClientCredentials, readClientCredentials } from '../agents/client-credentials.ts'
 import type { Deps } from '../deps.ts'
 import { NO_STORE } from '../http/client-door.ts'
 import type { FormFields } from '../http/form.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { GRANT } from '../oauth/names.ts'
 import { faultOfClient } from './client.ts'
-import { type Caller, exchangeToken } from './exchange.ts'
+import type { Caller } from './delegate-token.ts'
+import { exchangeToken } from './exchange.ts'
 import { countClient, createFailureLimits } from './limits.ts'
 import { keepProof, type Progress } from './progress.ts'
 import { createProveKey } from './prove-key.ts'
@@ -90,7 +91,7 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
   /** The grants of the OpenID Provider, which settle their own refusals once the client is known. */
   async function openIdGrant(
     grant: typeof redeemCode,
-    { credentials, dpop }: Caller,
+    { credentials, dpop }: Caller<ClientCredentials>,
     fields: TokenRequest,
     progress: Progress,
   ) {
