@@ -39,6 +39,7 @@ import { revokeRoutes } from './revoke/routes.ts'
 import { ruleRoutes } from './rules/routes.ts'
 import { signInRoutes } from './sign-in/routes.ts'
 import { tenantRoutes } from './tenants/routes.ts'
+import { explainRoutes } from './token/explain-routes.ts'
 import { revocationRoutes } from './token/revoke-routes.ts'
 import { tokenRoutes } from './token/routes.ts'
 import { userRoutes } from './users/routes.ts'
@@ -137,6 +138,7 @@ async function adminsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
   await app.register(audienceRoutes, deps)
   await app.register(entitlementRoutes, deps)
   await app.register(delegationRoutes, deps)
+  await app.register(explainRoutes, deps)
   await app.register(ruleRoutes, deps)
   await app.register(revokeRoutes, deps)
   await app.register(keyRoutes, deps)

@@ -1,4 +1,6 @@
 import type { AgentFacts } from '../agents/authenticate.ts'
+import type { SigningAlg } from '../keys/key-ring.ts'
+import { TYP } from '../oauth/names.ts'
 import { numericDate } from '../oauth/numeric-date.ts'
 import { type ClaimName, isAuthMd } from '../oauth/profile.ts'
 import { joinScope } from '../oauth/scope.ts'
@@ -26,6 +28,25 @@ export type Proved = {
 
 /** Bytes that a compact ID-JAG may have at the most (IJ-17). */
 export const LARGEST_ID_JAG = 8 * 1024
+
+/** Whether it is the details, which are the agent's to choose, that made an ID-JAG too large. */
+export const tooLarge = ({ details }: Pick<Granted, 'details'>) =>
+  details.length > 0 ? 'details_too_large' : 'id_jag_too_large'
+
+/** Bytes of the compact ID-JAG of these claims, which nobody has to sign for it. */
+export function sizeOfIdJag(alg: SigningAlg, claims: object): number {
+  const header = { typ: TYP.idJag, kid: 'x'.repeat(KID_LENGTH), alg }
+  const parts = [header, claims].map((part) => Buffer.byteLength(JSON.stringify(part)))
+  return [...parts, SIGNATURE_BYTES[alg]].reduce(
+    (size, bytes) => size + 1 + Math.ceil((bytes * 4) / 3),
+    -1,
+  )
+}
+
+/** Characters of a thumbprint. */
+const KID_LENGTH = 43
+/** Of the keys that this server makes. */
+const SIGNATURE_BYTES: Record<SigningAlg, number> = { ES256: 64, RS256: 256 }
 
 /**
  * The claims of one ID-JAG: granted values only (TX-14), registered strings only, read from the database
