@@ -183,6 +183,23 @@ export function listDelegations(db: Db, filter: DelegationFilter, list: ListRequ
 export const lastMintedAt = sql<Date | null>`(
   select max(at) from issuances where delegation_id = delegations.id)`.as('last_minted_at')
 
+/** A live delegation that carries this agent on while its user is signed out, wherever it leads. */
+export const findOfflineDelegation = (
+  db: Db,
+  of: { user_id: string; agent_id: string },
+  now: Date,
+) =>
+  db
+    .selectFrom('delegations')
+    .select('id')
+    .where('user_id', '=', of.user_id)
+    .where('agent_id', '=', of.agent_id)
+    .where('status', '=', 'active')
+    .where('offline', '=', true)
+    .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now)]))
+    .limit(1)
+    .executeTakeFirst()
+
 /** Which tenant a user is of, whatever the user's state. It never changes. */
 export const findTenantOfUser = (db: Db, id: string) =>
   db.selectFrom('users').select('tenant_id').where('id', '=', id).executeTakeFirst()

@@ -15,13 +15,16 @@ export type LiveParties = NonNullable<Awaited<ReturnType<typeof shareUser>>> & {
   grant_types: string[]
   auth_time: Date
   amr: string[]
+  /** False: the session has ended, which a refresh token outlives. */
+  live: boolean
 }
 
 /**
  * Everything a code or a refresh token rests on, shared until the transaction ends, in the one order
  * (design §2, rule 3): tenant, user, agent, owner, credential, session; code and family come after.
  * Whoever ends one of them takes it `for update` first, so commit order alone decides who was earlier.
- * @returns the reason, if one of them is not live.
+ * Whether the session is live is told, for a refresh token outlives it.
+ * @returns the reason, if one of the others is not live.
  */
 export async function shareParties(
   db: Db,
@@ -43,9 +46,10 @@ export async function shareParties(
     return { refused: 'credential_ended' }
   }
   const session = await shareSession(db, session_id)
-  if (!session || session.ended_at || session.expires_at <= now) return { refused: 'session_ended' }
+  if (!session) return { refused: 'session_ended' }
   const { auth_time, amr } = session
-  return { ...user, grant_types: agent.grant_types, auth_time, amr }
+  const live = !session.ended_at && session.expires_at > now
+  return { ...user, grant_types: agent.grant_types, auth_time, amr, live }
 }
 
 /**

@@ -1,3 +1,4 @@
+import { type AgentFacts, clientIdOf } from '../agents/authenticate.ts'
 import type { Deps } from '../deps.ts'
 import type { SigningAlg } from '../keys/key-ring.ts'
 import { DELEGATE_SCOPE, TYP } from '../oauth/names.ts'
@@ -20,18 +21,18 @@ export type TokenAnswer = {
   refresh_token?: string
 }
 
-/** Signs the tokens of a grant. An ID token comes only with `openid` in the scope. */
+/** Signs the tokens of a grant. An ID token comes only with `openid` in the scope, and while the user is signed in. */
 export async function issueTokens(
   deps: Pick<Deps, 'config' | 'keys' | 'now'>,
-  agent: { id: string; id_token_signed_response_alg: string },
-  of: Omit<Grant, 'issuer' | 'client_id'>,
+  agent: Pick<AgentFacts, 'id' | 'client_metadata_url' | 'id_token_signed_response_alg'>,
+  { signedIn = true, ...of }: Omit<Grant, 'issuer' | 'client_id'> & { signedIn?: boolean },
 ): Promise<TokenAnswer> {
   const now = deps.now()
   // A grant may be older than the setting.
   const scope = deps.config.delegateTokens
     ? of.scope
     : of.scope.filter((name) => name !== DELEGATE_SCOPE)
-  const grant: Grant = { issuer: deps.config.issuer, client_id: agent.id, ...of, scope }
+  const grant: Grant = { issuer: deps.config.issuer, client_id: clientIdOf(agent), ...of, scope }
   const access = await deps.keys.sign(
     'id_token',
     'ES256',
@@ -44,7 +45,7 @@ export async function issueTokens(
     expires_in: ACCESS_TOKEN_LIFETIME,
     scope: joinScope(grant.scope),
   }
-  if (!grant.scope.includes('openid')) return answer
+  if (!signedIn || !grant.scope.includes('openid')) return answer
   const alg = agent.id_token_signed_response_alg as SigningAlg
   const claims = idTokenClaims(grant, {
     now,

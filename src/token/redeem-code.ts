@@ -7,12 +7,12 @@ import { matchesChallenge } from '../oauth/pkce.ts'
 import { hashSecret } from '../oauth/secret.ts'
 import { type Code, consumeCode, findCode, lockCode } from '../sessions/code-queries.ts'
 import { endFamilies } from '../sessions/family-queries.ts'
-import { shareParties } from '../sessions/lock.ts'
 import { beginFamily } from '../sessions/rotate.ts'
 import type { GrantRefusal } from './grant-error.ts'
 import { issueTokens, type TokenAnswer } from './issue-tokens.ts'
 import { countUser } from './limits.ts'
 import { type Client, type Context, settle } from './settle.ts'
+import { shareClientParties } from './share-client.ts'
 
 /**
  * The authorization_code grant (RFC 6749 §4.1.3, RFC 7636 §4.6, OIDC Core §3.1.3). A code works once;
@@ -40,11 +40,12 @@ export function redeemCode(
 
     const now = deps.now()
     const { credential_id } = client
-    const parties = await shareParties(tx, { ...found, credential_id }, now)
+    const parties = await shareClientParties(tx, client.agent, { ...found, credential_id }, now)
     const held = await lockCode(tx, hash)
     if (!held) return { refused: 'unknown_code', user_id }
     if (held.consumed_at) return { ...(await endFirstUse(deps, tx, held, context)), user_id }
     if ('refused' in parties) return { ...parties, user_id }
+    if (!parties.live) return { refused: 'session_ended', user_id }
     if (!parties.grant_types.includes(GRANT.authorizationCode)) {
       return { refused: 'grant_not_allowed', user_id }
     }

@@ -1,4 +1,5 @@
 import { recordEvent } from '../audit/record.ts'
+import { findOfflineDelegation } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
 import type { FormFields } from '../http/form.ts'
 import { GRANT } from '../oauth/names.ts'
@@ -10,18 +11,19 @@ import {
   findTokenState,
   lockFamily,
 } from '../sessions/family-queries.ts'
-import { shareParties } from '../sessions/lock.ts'
 import { endReusedFamily } from '../sessions/reuse.ts'
 import { rotate } from '../sessions/rotate.ts'
 import type { GrantRefusal } from './grant-error.ts'
 import { issueTokens, type TokenAnswer } from './issue-tokens.ts'
 import { countUser } from './limits.ts'
 import { type Client, type Context, settle } from './settle.ts'
+import { shareClientParties } from './share-client.ts'
 
 /**
  * The refresh_token grant (RFC 6749 §6, OIDC Core §12). Every use gives a new token; a spent one that
  * comes back ends the family, for one of its two holders is a thief (OP-22, TV-62). A grant that is bound to
  * a key is for who proves to hold it; without that nothing is spent (DP-12).
+ * Once the session is over it goes on for the sake of an `offline` delegation alone, without an ID token.
  * @throws {OAuthError}
  */
 export function refreshTokens(
@@ -43,7 +45,7 @@ export function refreshTokens(
 
     const now = deps.now()
     const { credential_id } = client
-    const parties = await shareParties(tx, { ...found, credential_id }, now)
+    const parties = await shareClientParties(tx, client.agent, { ...found, credential_id }, now)
     const family = await lockFamily(tx, found.family_id)
     const token = await findTokenState(tx, hash)
     if (!family || !token) return { refused: 'unknown_refresh_token', user_id }
@@ -53,6 +55,10 @@ export function refreshTokens(
       return { refused: 'spent_refresh_token', user_id }
     }
     if ('refused' in parties) return { ...parties, user_id }
+    const { live } = parties
+    if (!live && !(await findOfflineDelegation(tx, { user_id, agent_id }, now))) {
+      return { refused: 'session_ended', user_id }
+    }
     if (!parties.grant_types.includes(GRANT.refreshToken)) {
       return { refused: 'grant_not_allowed', user_id }
     }
@@ -76,6 +82,7 @@ export function refreshTokens(
       family_id: family.id,
       scope: asked.scope,
       jkt,
+      signedIn: live,
     })
     if (jkt !== undefined && isPublic(client)) {
       await bindFamily(tx, { id: family.id, dpop_jkt: jkt })

@@ -79,11 +79,29 @@ describe('an agent that may go on while its user is signed out', () => {
       assert.equal(sub, story.user.id)
       assert.equal(auth_time, claimsOf(tokens.id_token).auth_time)
       if (days === 0) await assertRefusal(house, byIdToken, SESSION_ENDED)
-      const getsOthers = () => refresh(story, tokens.refresh_token)
-      await assertRefusal(house, getsOthers, SESSION_ENDED)
     }
     house.wait(2 * DAY)
     await assertRefusal(house, byRefreshToken, SESSION_ENDED)
+    await assertRefusal(house, () => refresh(story, tokens.refresh_token), SESSION_ENDED)
+  })
+
+  test('renews its refresh token meanwhile, and gets no ID token with it (OP-23, TX-24)', async () => {
+    const { story, tokens } = await allowed({ offline: 'on', expires_at: dayIn(25) })
+    await signOut(story)
+    let { refresh_token } = tokens
+    for (const days of [13, 11]) {
+      house.wait(days * DAY)
+      const renewed = await refresh(story, refresh_token)
+      assert.equal(renewed.status, 200, renewed.text)
+      assert.equal('id_token' in renewed.body, false)
+      refresh_token = renewed.body.refresh_token
+      const subject = { subject_token: refresh_token, subject_token_type: TOKEN_TYPE.refreshToken }
+      assert.equal((await story.exchange(subject)).status, 200)
+    }
+    const query = `user_id=${story.user.id}&status=active`
+    const { body } = await house.admin('GET', `/delegations?${query}`)
+    await house.admin('DELETE', `/delegations/${body.data[0].id}`)
+    await assertRefusal(house, () => refresh(story, refresh_token), SESSION_ENDED)
   })
 
   test('goes on likewise after a session that ran out, and 30 days when no date was chosen', async () => {
