@@ -1,7 +1,7 @@
 /** What contestants ask of the servers, through the doors like anybody else. */
 
 import { generateKeyPairSync, randomUUID, sign } from 'node:crypto'
-import { CLIENT_ASSERTION_TYPE, GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
+import { CLIENT_ASSERTION_TYPE, GRANT, TOKEN_TYPE, TYP } from '../../src/oauth/names.ts'
 import { authorizeUrl } from './browser.ts'
 import type { Contestant } from './contestants.ts'
 import type { Answer, Doors, Form } from './house.ts'
@@ -13,46 +13,46 @@ export const REDIRECT = 'https://agent.example/callback'
 export const VERIFIER = 'v'.repeat(43)
 
 /** A fresh client assertion, as form parameters. */
-export function assertionOf({ agent_id }: Contestant, issuer: string): Form {
-  const now = Math.floor(Date.now() / 1000)
-  const header = { alg: 'ES256', kid: KID }
-  const claims = {
-    iss: agent_id,
-    sub: agent_id,
-    aud: issuer,
-    jti: randomUUID(),
-    iat: now,
-    exp: now + 300,
-  }
-  const text = [header, claims]
-    .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
-    .join('.')
-  const signature = sign('sha256', Buffer.from(text), {
-    key: privateKey,
-    dsaEncoding: 'ieee-p1363',
-  })
+export const assertionOf = ({ agent_id }: Contestant, issuer: string): Form => ({
+  client_assertion_type: CLIENT_ASSERTION_TYPE,
+  client_assertion: signed({ iss: agent_id, sub: agent_id, aud: issuer }),
+})
+
+/** What its actor gives a contestant to present. */
+export function actorTokenOf({ agent_id, actor }: Contestant, issuer: string): Form {
+  if (actor === undefined) return {}
+  const claims = { iss: actor.agent_id, sub: actor.agent_id, aud: issuer, client_id: agent_id }
   return {
-    client_assertion_type: CLIENT_ASSERTION_TYPE,
-    client_assertion: `${text}.${signature.toString('base64url')}`,
+    actor_token: signed(claims, { typ: TYP.actorToken }),
+    actor_token_type: TOKEN_TYPE.jwt,
   }
 }
 
-/** The exchange of a refresh token, or of an ID token where one is given. */
-export const exchange = (
+/** The exchange of a refresh token, or of an ID token where one is given or a trusted issuer makes one. */
+export function exchange(
   at: Doors,
   of: Contestant,
   { id_token, ...overrides }: Form & { id_token?: string | undefined } = {},
-): Promise<Answer> =>
-  at.form('/oauth2/token', {
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  const { upstream } = of
+  const idToken = upstream
+    ? signed({ iss: upstream.issuer, sub: upstream.subject, aud: 'racer' })
+    : id_token
+  const fields = {
     grant_type: GRANT.tokenExchange,
     requested_token_type: TOKEN_TYPE.idJag,
-    audience: of.issuer,
+    audience: of.alias ?? of.issuer,
     scope: 'docs.read',
-    subject_token: id_token ?? of.refresh_token,
-    subject_token_type: id_token ? TOKEN_TYPE.idToken : TOKEN_TYPE.refreshToken,
+    subject_token: idToken ?? of.refresh_token,
+    subject_token_type: idToken ? TOKEN_TYPE.idToken : TOKEN_TYPE.refreshToken,
+    ...of.asks,
+    ...actorTokenOf(of, at.config.issuer),
     ...assertionOf(of, at.config.issuer),
     ...overrides,
-  })
+  }
+  return at.form('/oauth2/token', fields, headers)
+}
 
 /** Rotates the refresh token that the contestant holds, unless another is named. */
 export const refresh = (
@@ -60,25 +60,27 @@ export const refresh = (
   of: Contestant,
   refresh_token = of.refresh_token,
   proof = assertionOf(of, at.config.issuer),
+  headers: Record<string, string> = {},
 ): Promise<Answer> =>
-  at.form('/oauth2/token', {
-    grant_type: GRANT.refreshToken,
-    refresh_token,
-    ...proof,
-  })
+  at.form('/oauth2/token', { grant_type: GRANT.refreshToken, refresh_token, ...proof }, headers)
 
 export const redeem = (
   at: Doors,
   of: Contestant,
   proof = assertionOf(of, at.config.issuer),
+  headers: Record<string, string> = {},
 ): Promise<Answer> =>
-  at.form('/oauth2/token', {
-    grant_type: GRANT.authorizationCode,
-    code: of.code,
-    redirect_uri: REDIRECT,
-    code_verifier: VERIFIER,
-    ...proof,
-  })
+  at.form(
+    '/oauth2/token',
+    {
+      grant_type: GRANT.authorizationCode,
+      code: of.code,
+      redirect_uri: REDIRECT,
+      code_verifier: VERIFIER,
+      ...proof,
+    },
+    headers,
+  )
 
 /** Sends the browser that holds the session for a code. */
 export const authorize = (at: Doors, { agent_id, cookie }: Contestant): Promise<Answer> =>
@@ -94,4 +96,20 @@ export async function signOut(at: Doors, { cookie }: Contestant): Promise<Answer
   const page = await at.inject({ method: 'GET', url: '/oauth2/logout', headers })
   const csrf = /name="csrf" value="([^"]+)"/.exec(page.text)?.[1]
   return at.form('/oauth2/logout', { csrf }, headers)
+}
+
+/** A JWT of five minutes by the key of all. */
+function signed(claims: object, header: object = {}): string {
+  const now = Math.floor(Date.now() / 1000)
+  const text = [
+    { alg: 'ES256', kid: KID, ...header },
+    { jti: randomUUID(), iat: now, exp: now + 300, ...claims },
+  ]
+    .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+    .join('.')
+  const signature = sign('sha256', Buffer.from(text), {
+    key: privateKey,
+    dsaEncoding: 'ieee-p1363',
+  })
+  return `${text}.${signature.toString('base64url')}`
 }

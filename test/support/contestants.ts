@@ -7,10 +7,9 @@ import { randomUUID } from 'node:crypto'
 import type { Insertable, Kysely } from 'kysely'
 import { DEFAULT_TENANT, newId } from '../../src/db/ids.ts'
 import type { Tables } from '../../src/db/tables.ts'
-import { GRANT } from '../../src/oauth/names.ts'
-import { hashSecret, newSecret } from '../../src/oauth/secret.ts'
-import { challengeOf } from './browser.ts'
-import { JWK, KID, REDIRECT, VERIFIER } from './contestant-requests.ts'
+import { newSecret } from '../../src/oauth/secret.ts'
+import { rowsOf, TABLES } from './contestant-rows.ts'
+import type { Form } from './house.ts'
 
 export type Contestant = {
   tenant_id: string
@@ -30,7 +29,33 @@ export type Contestant = {
   /** One that the family had before. */
   spent_token: string
   code: string
+  /** What its exchanges ask for beside the usual. */
+  asks: Form
+  /** By which its exchanges name the audience. */
+  alias: string | undefined
+  /** Who acts for it, in each of its exchanges. */
+  actor: Actor | undefined
+  /** Another audience where everything is allowed too. */
+  elsewhere: Elsewhere | undefined
+  /** Who vouches for the user instead of a session here. */
+  upstream: Upstream | undefined
 }
+export type Actor = {
+  agent_id: string
+  owner_id: string
+  credential_id: string
+  /** To act with every scope. */
+  permission_id: string
+  /** To act with `docs.read`. */
+  narrow_permission_id: string | undefined
+}
+export type Elsewhere = {
+  audience_id: string
+  issuer: string
+  entitlement_id: string
+  delegation_id: string
+}
+export type Upstream = { id: string; issuer: string; jwks_uri: string; subject: string }
 
 export type Kind = {
   /** Each in a tenant of its own. */
@@ -38,10 +63,21 @@ export type Kind = {
   consent?: 'user' | 'admin'
   /** No delegation: `null`. */
   delegation?: 'always' | 'once' | null
+  /** Columns in which the audience, or the delegation, is unlike the usual. */
+  audience?: Partial<Insertable<Tables['audiences']>>
+  granted?: Partial<Insertable<Tables['delegations']>>
+  /** The user has an account at the audience. */
+  account?: boolean
+  alias?: boolean
+  /** `narrowed`: by two permissions, of which one is for fewer scopes. */
+  actor?: boolean | 'narrowed'
+  elsewhere?: boolean
+  /** The session is over. */
+  signedOut?: boolean
+  /** Where a trusted issuer publishes its keys. */
+  upstream?: string
+  asks?: Form
 }
-
-const RESOURCE = 'https://api.paperclip.example/'
-const YEAR = 365 * 24 * 3_600_000
 
 /** So many stories that have nothing to do with one another, but for the tenant perhaps. */
 export async function makeContestants(
@@ -65,158 +101,49 @@ export async function makeContestants(
   return made
 }
 
-const newContestant = ({ ownTenant = false, delegation }: Kind): Contestant => ({
-  tenant_id: ownTenant ? newId('ten') : DEFAULT_TENANT,
+const newContestant = (kind: Kind): Contestant => ({
+  tenant_id: kind.ownTenant ? newId('ten') : DEFAULT_TENANT,
   user_id: newId('usr'),
   owner_id: newId('usr'),
   agent_id: newId('agt'),
   credential_id: newId('crd'),
   audience_id: newId('aud'),
-  issuer: `https://${randomUUID()}.paperclip.example`,
+  issuer: newIssuer(),
   entitlement_id: newId('ent'),
-  delegation_id: delegation === null ? undefined : newId('dlg'),
+  delegation_id: kind.delegation === null ? undefined : newId('dlg'),
   session_id: newId('ses'),
   cookie: newSecret(),
   family_id: newId('rtf'),
   refresh_token: newSecret(),
   spent_token: newSecret(),
   code: newSecret(),
+  asks: kind.asks ?? {},
+  alias: kind.alias ? newIssuer() : undefined,
+  actor: kind.actor ? newActor(kind.actor === 'narrowed') : undefined,
+  elsewhere: kind.elsewhere ? newElsewhere() : undefined,
+  upstream: kind.upstream === undefined ? undefined : newUpstream(kind.upstream),
 })
 
-/** In the order in which they refer to one another. */
-const TABLES = [
-  'tenants',
-  'users',
-  'agents',
-  'credentials',
-  'audiences',
-  'entitlements',
-  'delegations',
-  'sessions',
-  'refresh_token_families',
-  'refresh_tokens',
-  'authorization_codes',
-] as const
-type Rows = { [Name in (typeof TABLES)[number]]: Insertable<Tables[Name]>[] }
+const newActor = (narrowed: boolean): Actor => ({
+  agent_id: newId('agt'),
+  owner_id: newId('usr'),
+  credential_id: newId('crd'),
+  permission_id: newId('apm'),
+  narrow_permission_id: narrowed ? newId('apm') : undefined,
+})
 
-function rowsOf(of: Contestant, kind: Kind, now: Date): Rows {
-  const { consent = 'user', delegation: mode = 'always' } = kind
-  const { tenant_id, user_id, owner_id, agent_id, audience_id, session_id, family_id } = of
-  const born = { tenant_id, created_at: now }
-  const changed = { ...born, updated_at: now }
-  const expires_at = new Date(now.getTime() + YEAR)
-  const scopes = ['docs.read', 'docs.write']
-  const scope = ['openid', 'offline_access']
-  return {
-    tenants: kind.ownTenant ? [{ id: tenant_id, name: 'Contest' }] : [],
-    users: [user_id, owner_id].map((id) => ({
-      id,
-      email: `${id.toLowerCase()}@orbit.example`,
-      email_verified_at: now,
-      email_verified_by: 'environment',
-      ...changed,
-    })),
-    agents: [
-      {
-        id: agent_id,
-        owner_id,
-        name: 'Racer',
-        purpose: 'races',
-        expires_at,
-        token_endpoint_auth_method: 'private_key_jwt',
-        redirect_uris: [REDIRECT],
-        grant_types: Object.values(GRANT),
-        id_token_signed_response_alg: 'ES256',
-        status: 'active',
-        ...changed,
-      },
-    ],
-    credentials: [
-      {
-        id: of.credential_id,
-        agent_id,
-        kind: 'jwk',
-        slot: 1,
-        kid: KID,
-        jwk: JSON.stringify(JWK),
-        ...born,
-      },
-    ],
-    audiences: [
-      {
-        id: audience_id,
-        issuer: of.issuer,
-        name: 'Paperclip',
-        profile: 'idjag',
-        resources: JSON.stringify([
-          { identifier: RESOURCE, scopes: scopes.map((name) => ({ name })) },
-        ]),
-        default_scopes: [],
-        default_resources: [],
-        claims: [],
-        subject_type: 'public',
-        id_jag_signing_alg: 'ES256',
-        ...changed,
-      },
-    ],
-    entitlements: [
-      {
-        id: of.entitlement_id,
-        agent_id,
-        audience_id,
-        client_id: 'racer',
-        scopes,
-        consent,
-        ...changed,
-      },
-    ],
-    delegations:
-      of.delegation_id === undefined || mode === null
-        ? []
-        : [
-            {
-              id: of.delegation_id,
-              user_id,
-              agent_id,
-              audience_id,
-              scopes,
-              claims: [],
-              mode,
-              source: consent === 'admin' ? 'policy' : 'user',
-              sub_asserted: user_id,
-              ...born,
-            },
-          ],
-    sessions: [
-      {
-        id: session_id,
-        user_id,
-        token_hash: hashSecret(of.cookie),
-        auth_time: now,
-        amr: ['pwd'],
-        expires_at,
-        ...born,
-      },
-    ],
-    refresh_token_families: [
-      { id: family_id, agent_id, user_id, session_id, scope, expires_at, ...born },
-    ],
-    refresh_tokens: [
-      { hash: hashSecret(of.refresh_token), family_id, expires_at, ...born },
-      { hash: hashSecret(of.spent_token), family_id, expires_at, spent_at: now, ...born },
-    ],
-    authorization_codes: [
-      {
-        hash: hashSecret(of.code),
-        agent_id,
-        user_id,
-        session_id,
-        redirect_uri: REDIRECT,
-        code_challenge: challengeOf(VERIFIER),
-        scope,
-        expires_at,
-        ...born,
-      },
-    ],
-  }
-}
+const newElsewhere = (): Elsewhere => ({
+  audience_id: newId('aud'),
+  issuer: newIssuer(),
+  entitlement_id: newId('ent'),
+  delegation_id: newId('dlg'),
+})
+
+const newUpstream = (jwks_uri: string): Upstream => ({
+  id: newId('tis'),
+  issuer: `https://${randomUUID()}.login.example`,
+  jwks_uri,
+  subject: randomUUID(),
+})
+
+const newIssuer = () => `https://${randomUUID()}.paperclip.example`

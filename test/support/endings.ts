@@ -3,6 +3,7 @@
 import type { Tables } from '../../src/db/tables.ts'
 import { exchange, refresh, signOut } from './contestant-requests.ts'
 import type { Contestant, Kind } from './contestants.ts'
+import { ENDINGS_BY_RULE } from './endings-by-rule.ts'
 import type { Answer, Doors } from './house.ts'
 
 export type Ending = {
@@ -97,6 +98,8 @@ export const ENDINGS: Ending[] = [
     refusals: ['interaction_required'],
     delegationsEnd: true,
   },
+
+  ...ENDINGS_BY_RULE,
 ]
 
 /** What ends a user's question while an administrator answers it in the user's stead. */

@@ -9,7 +9,7 @@ import { createMetrics } from '../../src/http/metrics.ts'
 import { createOutbound, parseAllowList } from '../../src/http/outbound.ts'
 import { createTally } from '../../src/http/tally.ts'
 import { openKeyRing } from '../../src/keys/open-key-ring.ts'
-import { createTestDatabase } from './postgres.ts'
+import { createTestDatabase, type TestDatabase } from './postgres.ts'
 
 export const ADMIN_KEY = 'test-admin-key-0123456789-0123456789'
 export const ISSUER = 'http://localhost:4000'
@@ -50,11 +50,31 @@ export type House = Doors & {
 }
 export type Form = Record<string, string | string[] | undefined>
 
+type Surroundings = { after(end: () => Promise<void>): void }
+
 export async function openHouse(
-  t: { after(end: () => Promise<void>): void },
+  t: Surroundings,
   environment: NodeJS.ProcessEnv = {},
 ): Promise<House> {
+  return openHouseOn(await createTestDatabase(), t, environment)
+}
+
+/** Two servers on one database and of one issuer, as replicas are; each has a clock of its own. */
+export async function openHouses(
+  t: Surroundings,
+  environment: NodeJS.ProcessEnv = {},
+): Promise<[House, House]> {
   const database = await createTestDatabase()
+  const shared = { KEY_ENCRYPTION_KEY: randomBytes(32).toString('base64'), ...environment }
+  const one = await openHouseOn(database, t, shared)
+  return [one, await openHouseOn(database, t, shared)]
+}
+
+async function openHouseOn(
+  database: TestDatabase,
+  t: Surroundings,
+  environment: NodeJS.ProcessEnv,
+): Promise<House> {
   const config = loadConfig({
     ISSUER,
     DATABASE_URL: 'postgres://unused',
