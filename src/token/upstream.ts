@@ -24,7 +24,12 @@ import { authenticationOf, faultOfClaims, isIdTokenType } from './upstream-claim
 import { findUpstreamKeys } from './upstream-keys.ts'
 
 export type UpstreamToken = Extract<SubjectToken, { kind: 'upstream' }>
-export type Upstream = { registration: Registration; user_id: string | null }
+export type Upstream = {
+  registration: Registration
+  user_id: string | null
+  /** Of the user, when the link was read. */
+  user_version: string | null
+}
 
 /** What is registered of the issuer that a subject token names, and whose account its subject is. Nothing is believed yet. */
 export async function findUpstream(
@@ -38,7 +43,8 @@ export async function findUpstream(
 }
 
 /**
- * Judges an ID token of a trusted issuer. `provisioned`: there is a user now, so that all is to be read anew.
+ * Judges an ID token of a trusted issuer. `provisioned`: there is a user now, or the one of before has
+ * changed since the link was read, so that all is to be read anew.
  * @returns the reason when it does not hold: every one of them is `invalid_grant` to the caller.
  * @throws {Refusal} `upstream_unavailable` while the keys of the issuer cannot be had
  */
@@ -54,7 +60,7 @@ export async function verifyUpstream(
   if (upstream === undefined || hasEnded(upstream.registration, now)) {
     return { refused: 'issuer_not_trusted' }
   }
-  const { registration, user_id } = upstream
+  const { registration, user_id, user_version } = upstream
   if (!isIdTokenType(jws)) return { refused: 'bad_subject_token' }
   const keys = await findUpstreamKeys(deps, registration, jws.header)
   if (!keys.some(({ alg, key }) => verifyJws(jws, alg, key))) {
@@ -75,6 +81,9 @@ export async function verifyUpstream(
     return { refused: 'wrong_subject_audience' }
   }
   if (user.status !== 'active') return { refused: 'user_inactive' }
+  // The link was read before the user was. Had it been taken away in between, the version to be recorded
+  // would be that of after, and would not tell.
+  if (user.version !== user_version) return { provisioned: true }
   return {
     user,
     ...authenticationOf(jws.payload, registration, now),
