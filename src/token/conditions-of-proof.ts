@@ -22,6 +22,17 @@ export const CLIENT_CONDITIONS = {
     here: () => 'A live key or secret of the agent: POST /agents/{id}/credentials adds one',
     record: agent,
   },
+  client_metadata_not_allowed: {
+    rule: 'DS-40',
+    missing: 'A rule that lets this client metadata URL come: POST /client-metadata-rules',
+    record: agent,
+  },
+  client_metadata_unreadable: {
+    rule: 'DS-43',
+    missing:
+      'A client metadata document that can be had now, and that says of the client what it has to',
+    record: agent,
+  },
   credential_ended: {
     rule: 'CA-02',
     missing: 'A key or secret that has not been ended: POST /agents/{id}/credentials adds one',
@@ -53,10 +64,8 @@ export const CLIENT_CONDITIONS = {
   owner_inactive: {
     rule: 'CA-06',
     missing: 'An owner of the agent who is active: PATCH /agents/{id} with another owner_id',
-    here: ({ facts }) =>
-      facts.agent?.owner_id
-        ? `The owner, ${facts.agent.owner_id}, is ${facts.agent.owner_status}: PATCH /agents/{id} with another owner_id`
-        : 'The agent has no owner: PATCH /agents/{id} with an owner_id',
+    here: ({ facts: { agent } }) =>
+      `The owner, ${agent?.owner_id}, is ${agent?.owner_status}: PATCH /agents/{id} with another owner_id`,
     record: agent,
   },
   tenant_suspended: {

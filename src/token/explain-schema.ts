@@ -64,6 +64,23 @@ export const ExplainRequest = Type.Object(
         examples: [TOKEN_TYPE.idToken, TOKEN_TYPE.refreshToken],
       }),
     ),
+    subject_issuer: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 512,
+        description: 'Issuer of an ID token that this server did not make. Left out: this server',
+        examples: ['https://login.orbit.example'],
+      }),
+    ),
+    subject_client_id: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 255,
+        description:
+          'The client of `subject_issuer` that its token is for. Left out: the right one',
+        examples: ['orbit-web'],
+      }),
+    ),
     dpop: Type.Optional(
       Type.Boolean({
         description:

@@ -9,6 +9,7 @@
 import type { AgentFacts } from '../agents/authenticate.ts'
 import type { Reason } from '../audit/reason.ts'
 import { newTimeOrderedId } from '../db/ids.ts'
+import { isPolicyStoppedUnder } from '../delegations/policy-queries.ts'
 import type { Deps } from '../deps.ts'
 import type { SigningAlg } from '../keys/key-ring.ts'
 import { OAuthError } from '../oauth/errors.ts'
@@ -21,15 +22,11 @@ import type { ExplainRequest, Explanation } from './explain-schema.ts'
 import { idJagClaims, LARGEST_ID_JAG, sizeOfIdJag, tooLarge } from './id-jag.ts'
 import { knowledge } from './knowledge.ts'
 import { missingFor } from './missing.ts'
-import { type NotGranted, trueReason, wantedSignIn } from './not-granted.ts'
+import { asIfMade, type NotGranted, trueReason, wantedSignIn } from './not-granted.ts'
 import { isTold, Refusal } from './refusals.ts'
 import { type ExchangeRequest, readExchangeRequest } from './request.ts'
-import {
-  faultOfSupposedClient,
-  supposedActors,
-  supposedDelegation,
-  supposedSubject,
-} from './supposed.ts'
+import { faultOfSupposedClient, supposedActors, supposedSubject } from './supposed.ts'
+import { supposedUpstream } from './supposed-upstream.ts'
 
 type Granted = Extract<Decision, { granted: true }>
 
@@ -56,7 +53,11 @@ export async function explain(
   if ('refused' in proved) return refused(proved.refused, of)
   const jkt = proved.proof?.jkt
 
-  const subject = supposedSubject(asked, auth_time, request, facts, agent)
+  const { subject_issuer: issuer = deps.config.issuer } = asked
+  const subject =
+    issuer === deps.config.issuer || request.subject.kind !== 'id_token'
+      ? supposedSubject(asked, auth_time, request, facts, agent)
+      : await supposedUpstream(deps, asked, issuer, auth_time, facts, agent)
   if ('refused' in subject) return refused(subject.refused, of)
   const actors = await supposedActors(deps, asked, agent, subject, facts)
   if ('refused' in actors) return refused(actors.refused, of)
@@ -129,8 +130,9 @@ async function decideOrGrant(
 ): Promise<Decision> {
   const decision = decide(request, known, now)
   if (decision.granted || decision.policy === undefined) return decision
-  const delegation = await supposedDelegation(deps, known, agent)
-  return delegation === undefined ? decision : decide(request, { ...known, delegation }, now)
+  const of = { user_id: known.user.id, agent_id: agent.id, audience_id: decision.audience.id }
+  const stopped = await isPolicyStoppedUnder(deps.db, of, decision.policy.id)
+  return stopped ? decision : decide(request, asIfMade(known, decision), now)
 }
 
 async function reasonOf(

@@ -19,7 +19,8 @@ export const asIfMade = (known: Knowledge, { policy, audience }: ByPolicy): Know
   delegation: {
     id: '',
     version: '',
-    sub_asserted: '',
+    // As long as any: an explanation reckons with its length.
+    sub_asserted: known.user.id,
     offline: false,
     ...policyRights(policy, audience),
   },
@@ -87,9 +88,7 @@ export async function refusalOf(
 }
 
 /** What a sign-in would have to be, where a newer or stronger one is all that is missing (TX-50). */
-export function wantedSignIn(
-  decision: NotGranted,
-): { max_age?: number; acr_values?: string } {
+export function wantedSignIn(decision: NotGranted): { max_age?: number; acr_values?: string } {
   if (decision.policy !== undefined) return {}
   const { max_age, acr_values } = decision
   return {

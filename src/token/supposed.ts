@@ -4,13 +4,8 @@
  */
 import type { AgentFacts } from '../agents/authenticate.ts'
 import type { Reason } from '../audit/reason.ts'
-import { policyRights } from '../delegations/policy-grant.ts'
-import { isPolicyStopped } from '../delegations/policy-queries.ts'
 import type { Deps } from '../deps.ts'
-import { findEntitlement } from '../entitlements/queries.ts'
 import { GRANT } from '../oauth/names.ts'
-import type { Knowledge } from '../policy/decide.ts'
-import type { DelegationFacts } from '../policy/facts.ts'
 import { judgeActors, type VerifiedActor } from './actors.ts'
 import { faultOfClient } from './client.ts'
 import type { ExplainRequest } from './explain-schema.ts'
@@ -75,21 +70,4 @@ export async function supposedActors(
   return judgeActors(deps, [actor_id], agent, of, async (row) =>
     hasKey(row) ? { credential_id: null } : undefined,
   )
-}
-
-/** The delegation that the first mint would make under an entitlement that asks nobody; undefined where it may not. */
-export async function supposedDelegation(
-  deps: Pick<Deps, 'db'>,
-  { audience, entitlement, user }: Pick<Knowledge, 'audience' | 'entitlement' | 'user'>,
-  agent: AgentFacts,
-): Promise<DelegationFacts | undefined> {
-  if (audience === undefined || entitlement === undefined) return undefined
-  const of = { user_id: user.id, agent_id: agent.id, audience_id: audience.id }
-  const { agent_id, audience_id } = of
-  const found = await findEntitlement(deps.db, { agent_id, audience_id })
-  if (found === undefined || (await isPolicyStopped(deps.db, of, found.created_at))) {
-    return undefined
-  }
-  const rights = policyRights(entitlement, audience)
-  return { ...rights, id: '', offline: false, sub_asserted: user.id, version: '' }
 }
