@@ -7,7 +7,8 @@ import { TYP } from '../oauth/names.ts'
 import { fromNumericDate, numericDate } from '../oauth/numeric-date.ts'
 import { hashSecret, sameDigest } from '../oauth/secret.ts'
 import type { ClientCredentials } from './client-credentials.ts'
-import { type ClientKey, publishedKeys, registeredKey } from './client-keys.ts'
+import type { ClientDocument } from './client-documents.ts'
+import { type ClientKey, documentKeys, publishedKeys, registeredKey } from './client-keys.ts'
 
 /** What the database says of the client that a request names. Read anew for every request. */
 export type AgentFacts = {
@@ -27,11 +28,16 @@ export type AgentFacts = {
   dpop_bound_access_tokens: boolean
   /** Of an agent that is known by its client metadata document: its `client_id`. */
   client_metadata_url: string | null
+  /** Until when a rule lets such an agent come; null where none does. */
+  client_metadata_allowed_until: Date | null
+  /** What it publishes there, once it has been read. */
+  document?: ClientDocument | undefined
   /** Changes with every change of the row. */
   version: string
   /** The live ones. */
   credentials: LiveCredential[]
 }
+
 /** What an agent is called as a client: its id, or the address of its client metadata document. */
 export const clientIdOf = ({
   id,
@@ -72,6 +78,8 @@ export async function authenticateAgent(
 ): Promise<AuthenticatedAgent | { refused: Reason }> {
   if (agent === undefined) return { refused: 'unknown_client' }
   if (agent.status === 'retired') return { refused: 'agent_retired' }
+  // Who is known by a URL is nobody's client by the id of its record.
+  if (credentials.clientId !== clientIdOf(agent)) return { refused: 'unknown_client' }
   switch (credentials.method) {
     case 'secret':
       return bySecret(agent, credentials.secret)
@@ -99,11 +107,8 @@ async function byAssertion(
   assertion: DecodedJws,
 ): Promise<AuthenticatedAgent | { refused: Reason }> {
   if (agent.token_endpoint_auth_method !== 'private_key_jwt') return { refused: 'bad_credentials' }
-  const refused = { refused: 'bad_credentials' } as const
-  if (!isClientAssertion(assertion, agent.id, deps.config.issuer, deps.now())) return refused
-  const keys = await assertionKeys(deps, agent, assertion)
-  const key = keys.find((candidate) => verifyJws(assertion, candidate.alg, candidate.key))
-  if (key === undefined) return refused
+  const key = await findAssertionKey(deps, clientIdOf(agent), agent, assertion)
+  if (key === undefined) return { refused: 'bad_credentials' }
   const { jti, exp } = assertion.payload as { jti: string; exp: number }
   return {
     agent,
@@ -114,6 +119,18 @@ async function byAssertion(
       expires_at: fromNumericDate(Math.ceil(exp) + 2 * SKEW),
     },
   }
+}
+
+/** The key of the client by which this is its assertion to us; undefined when it is none (CA-03, CA-05). */
+export async function findAssertionKey(
+  deps: Deps,
+  clientId: string,
+  agent: WithKeys,
+  assertion: DecodedJws,
+): Promise<ClientKey | undefined> {
+  if (!isClientAssertion(assertion, clientId, deps.config.issuer, deps.now())) return undefined
+  const keys = await assertionKeys(deps, agent, assertion)
+  return keys.find(({ alg, key }) => verifyJws(assertion, alg, key))
 }
 
 /** The `typ` of CA-05 and the claims of CA-03. */
@@ -146,12 +163,15 @@ export function hasAssertionClaims(
   return typeof jti === 'string' && jti.length > 0 && jti.length <= 512
 }
 
+type WithKeys = Pick<AgentFacts, 'jwks_uri' | 'credentials' | 'document'>
+
 /** The keys it may be signed with: one, or without a `kid` every live one. */
 export async function assertionKeys(
   deps: Deps,
-  agent: Pick<AgentFacts, 'jwks_uri' | 'credentials'>,
+  agent: WithKeys,
   { header }: DecodedJws,
 ): Promise<ClientKey[]> {
+  if (agent.document !== undefined) return documentKeys(deps, agent.document, header)
   if (agent.jwks_uri !== null) return publishedKeys.find(deps, agent.jwks_uri, header)
   return agent.credentials
     .filter(

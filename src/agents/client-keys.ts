@@ -1,6 +1,7 @@
-import { findPublishedKeys, importKey, type PublicKey } from '../http/published-keys.ts'
+import { findPublishedKeys, importKey, keysFor, type PublicKey } from '../http/published-keys.ts'
 import type { DecodedJws } from '../oauth/jws.ts'
 import type { LiveCredential } from './authenticate.ts'
+import type { ClientDocument } from './client-documents.ts'
 
 /** A client's public key; null where the client publishes it itself. */
 export type ClientKey = PublicKey & { credential_id: string | null }
@@ -31,4 +32,14 @@ export const publishedKeys = {
     const { keys } = await findPublishedKeys(deps, uri, header)
     return keys.map((key) => ({ ...key, credential_id: null }))
   },
+}
+
+/** Keys of a client metadata document, which holds them or says where they are published. */
+export async function documentKeys(
+  deps: Parameters<typeof findPublishedKeys>[0],
+  { keys, metadata: { jwks_uri } }: ClientDocument,
+  header: DecodedJws['header'],
+): Promise<ClientKey[]> {
+  if (jwks_uri !== undefined) return publishedKeys.find(deps, jwks_uri, header)
+  return keysFor(header, keys).map((key) => ({ ...key, credential_id: null }))
 }

@@ -4,6 +4,8 @@ export const REASONS = [
   'unknown_client',
   'agent_retired',
   'bad_credentials',
+  'client_metadata_not_allowed',
+  'client_metadata_unreadable',
   'unknown_account',
   'wrong_password',
   'credential_ended',

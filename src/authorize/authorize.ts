@@ -1,21 +1,19 @@
+import { clientIdOf } from '../agents/authenticate.ts'
 import type { Deps } from '../deps.ts'
 import type { FormFields } from '../http/form.ts'
-import { PageError } from '../http/page-error.ts'
+import { hostOfMetadataUrl } from '../oauth/client-metadata.ts'
 import { DELEGATE_SCOPE, GRANT, OPENID_SCOPES } from '../oauth/names.ts'
 import { numericDate } from '../oauth/numeric-date.ts'
-import { isRegisteredRedirect } from '../oauth/redirect-uri.ts'
 import { readIdTokenHint } from '../sessions/id-token-hint.ts'
 import type { LiveSession } from '../sessions/recognise.ts'
 import { issueCode } from './issue-code.ts'
-import { findClient } from './queries.ts'
 import {
   type AuthorizationError,
   type AuthorizationRequest,
   readAuthorizationRequest,
 } from './request.ts'
+import { type Client, requireClient, requireRedirectUri } from './require-client.ts'
 import { responseUri } from './response.ts'
-
-type Client = NonNullable<Awaited<ReturnType<typeof findClient>>>
 
 /** What the browser does next. */
 export type Next =
@@ -28,6 +26,8 @@ type Asked = {
   fields: FormFields
   session: LiveSession | undefined
   request_id: string
+  /** Where it came from. */
+  address: string
   /** What the user answered to a confirmation, if one was shown. */
   decision?: 'allow' | 'deny' | undefined
 }
@@ -39,7 +39,7 @@ type Asked = {
  */
 export async function authorize(deps: Deps, asked: Asked): Promise<Next> {
   const { fields, session } = asked
-  const client = await requireClient(deps, fields)
+  const client = await requireClient(deps, fields, asked)
   const redirect_uri = requireRedirectUri(fields, client)
   const state = typeof fields.state === 'string' ? fields.state : undefined
   const respond = (answer: { code: string } | AuthorizationError): Next => ({
@@ -53,7 +53,7 @@ export async function authorize(deps: Deps, asked: Asked): Promise<Next> {
   if (fault !== undefined) return respond({ error: 'unauthorized_client', description: fault })
 
   const hint = request.id_token_hint && readIdTokenHint(deps, request.id_token_hint)
-  if (request.id_token_hint && (!hint || hint.aud !== client.id)) {
+  if (request.id_token_hint && (!hint || hint.aud !== clientIdOf(client))) {
     return respond({
       error: 'invalid_request',
       description: 'id_token_hint is not an ID token that this provider issued to this client',
@@ -79,7 +79,7 @@ export async function authorize(deps: Deps, asked: Asked): Promise<Next> {
     if (asked.decision === 'deny') {
       return respond({ error: 'access_denied', description: 'The user refused' })
     }
-    return { step: 'confirm', client, scope: request.scope }
+    return { step: 'confirm', client: { name: shownName(client) }, scope: request.scope }
   }
   const code = await issueCode(deps, {
     agent_id: client.id,
@@ -91,29 +91,10 @@ export async function authorize(deps: Deps, asked: Asked): Promise<Next> {
   return respond({ code })
 }
 
-async function requireClient(deps: Deps, { client_id }: FormFields): Promise<Client> {
-  const known = typeof client_id === 'string' && /^agt_[A-Za-z0-9_-]{22}$/.test(client_id)
-  const client = known ? await findClient(deps.db, client_id) : undefined
-  if (client) return client
-  throw new PageError(
-    400,
-    'Unknown application',
-    'The application that sent you here is not known. Tell those who run it that its client_id is wrong.',
-  )
-}
-
-function requireRedirectUri({ redirect_uri }: FormFields, client: Client): string {
-  if (
-    typeof redirect_uri === 'string' &&
-    isRegisteredRedirect(client.redirect_uris, redirect_uri)
-  ) {
-    return redirect_uri
-  }
-  throw new PageError(
-    400,
-    'Wrong return address',
-    'The application wants you sent to an address that is not registered for it, so you stay here. Tell those who run it that its redirect_uri is missing or wrong.',
-  )
+/** The name is the client's own word: whose word it is stands beside it (DS-45). */
+const shownName = ({ name, client_metadata_url: url }: Client): string => {
+  const host = url === null ? name : hostOfMetadataUrl(url)
+  return name === host ? name : `${name} (${host})`
 }
 
 function faultOf(client: Client, now: Date): string | undefined {

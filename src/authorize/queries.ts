@@ -1,3 +1,5 @@
+import { sql } from 'kysely'
+import { allowedUntil } from '../agents/metadata-queries.ts'
 import type { Db } from '../db/tables.ts'
 
 /** The client that a request names, with what decides whether it may ask; a retired one is as unknown as none. */
@@ -15,6 +17,8 @@ export function findClient(db: Db, id: string) {
       'agents.redirect_uris',
       'agents.grant_types',
       'agents.token_endpoint_auth_method',
+      'agents.client_metadata_url',
+      sql<Date | null>`${sql.raw(allowedUntil('agents'))}`.as('allowed_until'),
       'owner.status as owner_status',
       'tenants.status as tenant_status',
     ])
@@ -22,6 +26,8 @@ export function findClient(db: Db, id: string) {
     .where('agents.status', '<>', 'retired')
     .executeTakeFirst()
 }
+
+export type GrantedUser = NonNullable<Awaited<ReturnType<typeof findGrantedUser>>>
 
 /** The user behind an access token, if the grant and all that it rests on are live. */
 export function findGrantedUser(db: Db, family_id: string, now: Date) {
@@ -35,6 +41,8 @@ export function findGrantedUser(db: Db, family_id: string, now: Date) {
     .select([
       'users.id',
       'family.agent_id',
+      'agents.client_metadata_url',
+      sql<Date | null>`${sql.raw(allowedUntil('agents'))}`.as('allowed_until'),
       'family.tenant_id',
       'users.name',
       'users.email',

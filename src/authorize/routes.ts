@@ -28,7 +28,13 @@ export const authorizeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
     decision?: 'allow' | 'deny',
   ) => {
     const session = await recogniseSession(deps, request)
-    const next = await authorize(deps, { fields, session, decision, request_id: request.id })
+    const next = await authorize(deps, {
+      fields,
+      session,
+      decision,
+      request_id: request.id,
+      address: request.ip,
+    })
     switch (next.step) {
       case 'redirect':
         return reply.redirect(next.uri, 303)

@@ -1,9 +1,10 @@
+import { clientIdOf } from '../agents/authenticate.ts'
 import { spend } from '../agents/spend.ts'
 import type { Deps } from '../deps.ts'
 import { type DpopEndpoint, judgeProof } from '../oauth/dpop-endpoint.ts'
 import { openIdClaims } from '../users/openid-claims.ts'
 import { verifyAccessToken } from './access-token.ts'
-import { findGrantedUser } from './queries.ts'
+import { findGrantedUser, type GrantedUser } from './queries.ts'
 
 /** An access token as it was sent. The scheme says what it is meant to be: `DPoP`, a token bound to a key. */
 export type Presented = {
@@ -45,7 +46,7 @@ export async function userinfo(
   if (proved?.proof.jkt !== token.jkt) return { refused: 'wrong_key' }
 
   const user = await findGrantedUser(deps.db, token.family_id, now)
-  if (user?.id !== token.sub || user.agent_id !== token.client_id) {
+  if (user?.id !== token.sub || !isOf(user, token.client_id, now)) {
     return { refused: 'invalid_token' }
   }
   const replayed = proved && (await spend(deps.db, user.tenant_id, [proved.proof]))
@@ -53,6 +54,16 @@ export async function userinfo(
   const nonce = proved?.nonce
   if (!token.scope.includes('openid')) return { refused: 'insufficient_scope', nonce }
   return { claims: { sub: user.id, ...openIdClaims(user, token.scope) }, nonce }
+}
+
+/** Whether the grant is of this client, which may still come by the name that the token says. */
+function isOf(
+  { agent_id, client_metadata_url: url, allowed_until }: GrantedUser,
+  clientId: string,
+  now: Date,
+): boolean {
+  if (clientId !== clientIdOf({ id: agent_id, client_metadata_url: url })) return false
+  return url === null || (allowed_until !== null && allowed_until > now)
 }
 
 const NO_PROOF = { refused: 'invalid_dpop_proof' } as const

@@ -41,14 +41,24 @@ export async function findPublishedKeys(
   uri: string,
   header: DecodedJws['header'],
 ): Promise<{ keys: PublicKey[]; current: boolean }> {
-  const fits = ({ alg, kid }: PublicKey) =>
-    alg === header.alg && (header.kid === undefined || kid === header.kid)
-  const { value = [], current } = await documents(deps, uri, (keys) => keys.some(fits))
-  return { keys: value.filter(fits).slice(0, MOST_TRIED), current }
+  const serves = (keys: PublicKey[]) => keysFor(header, keys).length > 0
+  const { value = [], current } = await documents(deps, uri, serves)
+  return { keys: keysFor(header, value), current }
 }
 
-/** @throws {TypeError} when it is not a JWKS at all */
-function keysOf(document: Record<string, unknown>): PublicKey[] {
+/** Those that a token with this header may be signed with. */
+export const keysFor = <Key extends PublicKey>(
+  header: DecodedJws['header'],
+  keys: readonly Key[],
+): Key[] =>
+  keys
+    .filter(
+      ({ alg, kid }) => alg === header.alg && (header.kid === undefined || kid === header.kid),
+    )
+    .slice(0, MOST_TRIED)
+
+/** The keys of a set that can be used. @throws {TypeError} when it is not a JWKS at all */
+export function keysOf(document: Record<string, unknown>): PublicKey[] {
   if (!Array.isArray(document.keys)) throw new TypeError('The document has no list of keys')
   return document.keys.slice(0, MOST_KEYS).flatMap((jwk) => {
     if (typeof jwk !== 'object' || jwk === null) return []

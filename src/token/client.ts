@@ -6,6 +6,10 @@ import type { Reason } from '../audit/reason.ts'
  * stands (design: which refusal).
  */
 export function faultOfClient(agent: AgentFacts, grantType: string, now: Date): Reason | undefined {
+  const { client_metadata_url, client_metadata_allowed_until: until } = agent
+  if (client_metadata_url !== null && (until === null || until <= now)) {
+    return 'client_metadata_not_allowed'
+  }
   const fault = faultOfAgent(agent, now)
   if (fault !== undefined) return fault
   return agent.grant_types.includes(grantType) ? undefined : 'grant_not_allowed'

@@ -1,3 +1,4 @@
+import type { NamedClient } from '../agents/recognise.ts'
 import { newTimeOrderedId } from '../db/ids.ts'
 import type { Deps } from '../deps.ts'
 import type { SigningAlg } from '../keys/key-ring.ts'
@@ -15,6 +16,7 @@ import { countClient, countUser } from './limits.ts'
 import { asIfMade, madeByPolicy, refusalOf } from './not-granted.ts'
 import { keepProof, type Progress, spendPresented } from './progress.ts'
 import type { ProveKey } from './prove-key.ts'
+import { recogniseCaller, withDocument } from './recognise-caller.ts'
 import { Refusal } from './refusals.ts'
 import type { ExchangeRequest } from './request.ts'
 import type { TokenResponse } from './schema.ts'
@@ -46,11 +48,13 @@ export async function exchangeToken(
   const { credentials, dpop } = caller
   for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt += 1) {
     const now = deps.now()
+    const client = await recogniseCaller(deps, credentials, progress)
     const upstream =
       request.subject.kind === 'upstream'
-        ? await findUpstream(deps, credentials.clientId, request.subject)
+        ? await findUpstream(deps, client.id, request.subject)
         : undefined
-    const facts = await gatherFacts(namesOf(credentials, request, upstream?.user_id))
+    const names = namesOf(client, request, upstream?.user_id)
+    const facts = withDocument(await gatherFacts(names), client)
     progress.facts = facts
 
     const agent = await authenticateCaller(deps, proveKey, caller, facts, progress)
@@ -145,12 +149,12 @@ async function endFamily(deps: Deps, facts: Facts, progress: Progress): Promise<
 }
 
 function namesOf(
-  { clientId }: Caller['credentials'],
+  { id }: NamedClient,
   { audiences, audience_other, subject }: ExchangeRequest,
   user_id: string | null | undefined,
 ) {
   return {
-    client_id: clientId,
+    client_id: id,
     audience: audiences[0] ?? null,
     audience_other: audience_other ?? null,
     family_id: 'family_id' in subject ? subject.family_id : null,

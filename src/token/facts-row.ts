@@ -24,7 +24,7 @@ type Count = 'au_max_auth_age' | 'au_lifetime'
 type Text =
   | 'n'
   | `a_${'id' | 'tenant' | 'name' | 'status' | 'expires' | 'owner' | 'method' | 'jwks_uri' | 'grants' | 'alg'}`
-  | `a_${'url' | 'version' | 'credentials'}`
+  | `a_${'url' | 'allowed_until' | 'version' | 'credentials'}`
   | 't_status'
   | 'o_status'
   | `f_${'id' | 'agent' | 'user' | 'session' | 'jkt' | 'expires'}`
@@ -69,6 +69,7 @@ const agentOf = (row: FactsRow): AgentFacts => ({
   id_token_signed_response_alg: row.a_alg as string,
   dpop_bound_access_tokens: row.a_dpop,
   client_metadata_url: row.a_url,
+  client_metadata_allowed_until: instant(row.a_allowed_until),
   version: row.a_version as string,
   credentials: credentialsOf(row.a_credentials),
 })

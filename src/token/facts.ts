@@ -1,5 +1,6 @@
 import type pg from 'pg'
 import type { AgentFacts } from '../agents/authenticate.ts'
+import { allowedUntil } from '../agents/metadata-queries.ts'
 import { columns, createBatch } from '../db/batch.ts'
 import type {
   AccountFacts,
@@ -24,6 +25,16 @@ export type Names = {
   /** Where no session of ours says who the user is: a subject of a trusted issuer, or a dry run. */
   user_id: string | null
 }
+
+/** Of a request that names nothing else. */
+export const clientAlone = (client_id: string): Names => ({
+  client_id,
+  audience: null,
+  audience_other: null,
+  family_id: null,
+  refresh_hash: null,
+  user_id: null,
+})
 
 export type Facts = {
   agent: AgentFacts | undefined
@@ -101,7 +112,7 @@ select asked.n,
   ${milliseconds('a.expires_at')} as a_expires, a.owner_id as a_owner, o.status as o_status,
   a.token_endpoint_auth_method as a_method, a.jwks_uri as a_jwks_uri, ${words('a.grant_types')} as a_grants,
   a.id_token_signed_response_alg as a_alg, a.dpop_bound_access_tokens as a_dpop,
-  a.client_metadata_url as a_url, a.xmin::text as a_version,
+  a.client_metadata_url as a_url, ${milliseconds(allowedUntil('a'))} as a_allowed_until, a.xmin::text as a_version,
   (select json_agg(json_build_array(c.id, c.kid, c.jwk::text, encode(c.secret_hash, 'hex')))::text
     from credentials c where c.agent_id = a.id and c.ended_at is null) as a_credentials,
   f.id as f_id, f.agent_id as f_agent, f.user_id as f_user, f.session_id as f_session,

@@ -9,6 +9,8 @@ import type { Subject } from './subject.ts'
 /** What is known of a request so far: filled step by step, for the audit event if it ends in a refusal. */
 export type Progress = {
   request_id: string
+  /** Where it came from. */
+  address?: string
   agent?: AuthenticatedAgent
   /** Of the key that the request proved to hold. */
   proof?: Proof | undefined

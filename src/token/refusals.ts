@@ -55,6 +55,14 @@ const TOLD = {
   unknown_client: ['invalid_client', CLIENT],
   agent_retired: ['invalid_client', CLIENT],
   bad_credentials: ['invalid_client', CLIENT],
+  client_metadata_not_allowed: [
+    'invalid_client',
+    'No client may come by this URL: an administrator has to allow the URL, or its host',
+  ],
+  client_metadata_unreadable: [
+    'invalid_client',
+    'The client metadata document could not be read, or does not count: check that its URL answers 200 with a JSON object of at most 5 KiB, with this URL as client_id and nothing secret',
+  ],
   credential_ended: ['invalid_client', CLIENT],
   replayed_assertion: ['invalid_client', CLIENT],
   agent_requested: ['unauthorized_client', 'This agent waits for the approval of an administrator'],

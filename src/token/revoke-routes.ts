@@ -6,8 +6,9 @@ import type { Deps } from '../deps.ts'
 import { NO_STORE } from '../http/client-door.ts'
 import type { FormFields } from '../http/form.ts'
 import { OAuthError } from '../oauth/errors.ts'
-import { createGatherFacts } from './facts.ts'
+import { clientAlone, createGatherFacts } from './facts.ts'
 import { createFailureLimits } from './limits.ts'
+import { recogniseCaller, withDocument } from './recognise-caller.ts'
 import { Refusal } from './refusals.ts'
 import { revokeToken } from './revoke-token.ts'
 import { OAuthErrorResponse, TokenRequest } from './schema.ts'
@@ -50,23 +51,24 @@ export const revocationRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, dep
       const fields = request.body as FormFields
       const { authorization } = request.headers
       const credentials = readClientCredentials(authorization, fields)
-      const { agent } = await gatherFacts({
-        client_id: credentials.clientId,
-        audience: null,
-        audience_other: null,
-        family_id: null,
-        refresh_hash: null,
-        user_id: null,
-      })
-      const client = await authenticateAgent(deps, credentials, agent)
-      if ('refused' in client) {
-        const { code, message } = new Refusal(client.refused).toOAuthError()
-        deps.metrics.refused(code, client.refused)
-        const told = new OAuthError(code, message, { basicChallenge: authorization !== undefined })
-        throw await limits.told(told, { address: request.ip, agent_id: agent?.id })
+      const from = { request_id: request.id, address: request.ip }
+      let agent_id: string | undefined
+      try {
+        const named = await recogniseCaller(deps, credentials, from)
+        const { agent } = withDocument(await gatherFacts(clientAlone(named.id)), named)
+        agent_id = agent?.id
+        const client = await authenticateAgent(deps, credentials, agent)
+        if ('refused' in client) throw new Refusal(client.refused)
+        await revokeToken(deps, client, fields, { request_id: request.id })
+        return reply.send(undefined)
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error
+        const { code, message, details } = error.toOAuthError()
+        deps.metrics.refused(code, error.reason)
+        const basicChallenge = code === 'invalid_client' && authorization !== undefined
+        const told = new OAuthError(code, message, { ...details, basicChallenge })
+        throw await limits.told(told, { address: request.ip, agent_id })
       }
-      await revokeToken(deps, client, fields, { request_id: request.id })
-      return reply.send(undefined)
     },
   )
 }

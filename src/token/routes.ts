@@ -10,9 +10,11 @@ import { GRANT } from '../oauth/names.ts'
 import { faultOfClient } from './client.ts'
 import type { Caller } from './delegate-token.ts'
 import { exchangeToken } from './exchange.ts'
+import { clientAlone } from './facts.ts'
 import { countClient, createFailureLimits } from './limits.ts'
 import { keepProof, type Progress } from './progress.ts'
 import { createProveKey } from './prove-key.ts'
+import { recogniseCaller, withDocument } from './recognise-caller.ts'
 import { redeemCode } from './redeem-code.ts'
 import { refreshTokens } from './refresh.ts'
 import { Refusal } from './refusals.ts'
@@ -42,7 +44,7 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     async (request, reply) => {
       reply.headers(NO_STORE)
       const fields = request.body
-      const progress: Progress = { request_id: request.id }
+      const progress: Progress = { request_id: request.id, address: request.ip }
       try {
         const answered = await answer(fields, request.headers, progress)
         if (progress.nonce !== undefined) reply.header('dpop-nonce', progress.nonce)
@@ -51,10 +53,11 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
         if (!(error instanceof Refusal)) throw error
         const { told, unauthenticated } = await settle(error, progress)
         if (!unauthenticated) throw told.toOAuthError()
-        const { code, message } = told.toOAuthError()
-        const basicChallenge = request.headers.authorization !== undefined
+        const { code, message, details } = told.toOAuthError()
+        const basicChallenge =
+          code === 'invalid_client' && request.headers.authorization !== undefined
         const agent_id = progress.facts?.agent?.id
-        throw await limits.told(new OAuthError(code, message, { basicChallenge }), {
+        throw await limits.told(new OAuthError(code, message, { ...details, basicChallenge }), {
           address: request.ip,
           agent_id,
         })
@@ -95,14 +98,8 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     fields: TokenRequest,
     progress: Progress,
   ) {
-    const facts = await steps.gatherFacts({
-      client_id: credentials.clientId,
-      audience: null,
-      audience_other: null,
-      family_id: null,
-      refresh_hash: null,
-      user_id: null,
-    })
+    const client = await recogniseCaller(deps, credentials, progress)
+    const facts = withDocument(await steps.gatherFacts(clientAlone(client.id)), client)
     progress.facts = facts
     const agent = await authenticateAgent(deps, credentials, facts.agent)
     if ('refused' in agent) throw new Refusal(agent.refused)
@@ -113,7 +110,7 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     const proof = keepProof(progress, steps.proveKey(dpop, agent.agent))
     // From here on the grant spends what was presented.
     progress.spent = true
-    const client = { ...agent, proof }
-    return grant(deps, client, fields as FormFields, { request_id: progress.request_id })
+    const { request_id } = progress
+    return grant(deps, { ...agent, proof }, fields as FormFields, { request_id })
   }
 }
