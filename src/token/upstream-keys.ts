@@ -21,20 +21,19 @@ export async function findUpstreamKeys(
   header: DecodedJws['header'],
 ): Promise<PublicKey[]> {
   const uri = jwks_uri ?? (await discoverKeys(deps, issuer))
-  if (uri === undefined) throw unavailable()
   const { keys, current } = await findPublishedKeys(deps, uri, header)
   if (keys.length === 0 && !current) throw unavailable()
   return keys
 }
 
-async function discoverKeys(deps: Deps, issuer: string): Promise<string | undefined> {
+async function discoverKeys(deps: Deps, issuer: string): Promise<string> {
   const read = (provider: Provider) => jwksUriOf(provider, issuer, deps.config.allowLoopbackHttp)
   const { value } = await providers(deps, discoveryUrl(issuer), (one) => 'uri' in read(one))
-  if (value === undefined) return undefined
+  if (value === undefined) throw unavailable()
   const found = read(value)
   if ('uri' in found) return found.uri
   deps.log.warn({ issuer }, `a trusted issuer cannot be discovered: ${found.fault}`)
-  return undefined
+  throw unavailable()
 }
 
 const unavailable = () => new Refusal('upstream_unavailable', { retryAfter: ASK_AGAIN })

@@ -22,6 +22,8 @@ const TABLE: { of: string; tests: string[] }[] = [
   { of: 'src/policy/*.ts', tests: ['policy/*', 'token/*details*', 'token/refusals'] },
   { of: 'src/token/id-jag.ts', tests: ['token/claims', 'token/exchange'] },
   { of: 'src/token/subject.ts', tests: ['token/confusion', 'token/exchange', 'token/refusals'] },
+  { of: 'src/token/upstream*.ts', tests: ['token/upstream*'] },
+  { of: 'src/token/provision.ts', tests: ['token/upstream'] },
   { of: 'src/token/client.ts', tests: ['token/refusals', 'token/refresh'] },
   { of: 'src/token/request.ts', tests: ['token/exchange', 'token/refusals'] },
   {

@@ -5,8 +5,12 @@ import { createHmac, randomUUID } from 'node:crypto'
 import { after, test } from 'node:test'
 import { decodeJwt, exportSPKI, importJWK } from 'jose'
 import { sql } from 'kysely'
+import type { AgentFacts } from '../../src/agents/authenticate.ts'
 import type { Db } from '../../src/db/tables.ts'
 import { TOKEN_TYPE } from '../../src/oauth/names.ts'
+import type { UserFacts } from '../../src/policy/facts.ts'
+import { readSubjectToken, type Subject } from '../../src/token/subject.ts'
+import { findUpstream, verifyUpstream } from '../../src/token/upstream.ts'
 import { browser, signIn } from '../support/browser.ts'
 import {
   CLIENT,
@@ -286,7 +290,8 @@ for (const sub of [undefined, '', null, 7, 'x'.repeat(256), 'kim\u0000', 'kim\n'
 }
 
 test('a token whose issuer is no text that could be registered is refused', async () => {
-  for (const iss of ['https://a.example/\u0000', 'https://ü.example', '', 'x'.repeat(9000)]) {
+  const odd = ['\u0000https://a.example', 'https://a.example/\u0000', 'https://ü.example']
+  for (const iss of [...odd, '', 'x'.repeat(9000)]) {
     const token = await kimsToken({ iss })
     await assertRefusal(house, () => ask(token), [400, 'invalid_grant', 'issuer_not_trusted'])
   }
@@ -302,6 +307,43 @@ test('it is a subject token of type id_token and of no other', async () => {
     const answer = await ask(token, { subject_token_type: type })
     assert.equal(answer.body.error, error, answer.text)
   }
+})
+
+test('a client of a name that no record has is told what strangers are told (TX-61)', async () => {
+  const by = { client_assertion: undefined, client_assertion_type: undefined, client_secret: 'x' }
+  const subject_token = await kimsToken()
+  const answer = await ask(subject_token, { ...by, client_id: `${agent.id}\u0000` })
+  assert.equal(`${answer.status} ${answer.body.error}`, '401 invalid_client')
+})
+
+test('a user of another tenant is refused, however they came to be linked', async () => {
+  const subject = readSubjectToken('id_token', await kimsToken(), house.config.issuer)
+  assert.ok(subject.kind === 'upstream')
+  const upstream = await findUpstream(house.deps, agent.id, subject)
+  assert.equal(upstream?.user_id, user.id)
+  const of = { id: agent.id, tenant_id: upstream.registration.tenant_id } as AgentFacts
+  const judged = async (changes: object | undefined) => {
+    const version = upstream.user_version
+    const user = { id: upstream.user_id, status: 'active', tenant_id: of.tenant_id, version }
+    const facts = { user: changes && ({ ...user, ...changes } as UserFacts) }
+    return verifyUpstream(house.deps, subject, of, upstream, facts, { request_id: 'x' })
+  }
+  const refused = { refused: 'wrong_subject_audience' }
+  assert.deepEqual(await judged({ tenant_id: 'ten_other' }), refused)
+  assert.deepEqual(await judged(undefined), refused)
+  assert.deepEqual(await judged({ status: 'deleted' }), { refused: 'user_inactive' })
+  assert.deepEqual(await judged({ version: 'another' }), { provisioned: true })
+  const { user: found, ...rest } = (await judged({})) as Subject
+  assert.equal(found.id, user.id)
+  assert.deepEqual(rest, {
+    auth_time: null,
+    acr: null,
+    amr: [],
+    live: true,
+    session_id: null,
+    family_id: null,
+    trusted_issuer_id: kim.id,
+  })
 })
 
 test('each client has its agents: what one may present is another’s refusal', async () => {
@@ -405,9 +447,13 @@ test('without a jwks_uri the keys are discovered, once', async () => {
   const { site, ...trusted } = await trustKim({ jwks_uri: undefined })
   const token = () => trusted.idToken({ sub: 'kim' })
   await granted(ask(await token()))
+  house.wait(60)
   await granted(ask(await token()))
   assert.equal(site.discovery.asked, 2, 'at registration, and for the first token')
   assert.equal(site.jwks.asked, 1)
+  house.wait(240)
+  await granted(ask(await token()))
+  assert.equal(site.discovery.asked, 3)
 })
 
 const UNAVAILABLE: [number, string, string] = [
@@ -469,8 +515,11 @@ for (const [what, fault] of DISCOVERY_FAULTS) {
     const { body } = discovery
     Object.assign(discovery, fault(trusted))
     const token = await trusted.idToken({ sub: 'kim' })
+    house.logs.length = 0
     await assertRefusal(house, () => ask(token), UNAVAILABLE)
     assert.equal(jwks.asked, 0)
+    const said = /a trusted issuer cannot be discovered|of a trusted issuer could not be read/
+    assert.ok(house.logs.some((line) => said.test(line) && line.includes(trusted.issuer)))
     Object.assign(discovery, { status: 200, body })
     house.wait(30)
     await granted(ask(await trusted.idToken({ sub: 'kim' })))
