@@ -38,10 +38,11 @@ const FLOORS: Record<string, string[]> = {
     [...GROUND, 'audit', 'events'],
   ),
 
-  // Rules name users, agents and audiences, which know nothing of them.
+  // Rules name users, agents and audiences, which know nothing of them. One kind lets agents in.
   rules: [
     ...[...GROUND, 'audit', 'events'],
     ...['users/queries.ts', 'agents/queries.ts', 'audiences/queries.ts'],
+    ...['agents/admit.ts', 'agents/client-documents.ts', 'agents/gate.ts'],
   ],
 
   revoke: [...RECORDS, 'policy', ...GROUND],

@@ -50,6 +50,9 @@ function checkKind(agent: Row<'agents'>, isKey: boolean): void {
     if (isKey) throw invalid('/jwk', 'is not for an agent with secrets: send {}')
     return
   }
+  if (agent.client_metadata_url !== null) {
+    throw invalid('/jwk', 'is not for an agent that publishes its keys by its metadata document')
+  }
   if (agent.jwks_uri !== null) {
     throw invalid('/jwk', 'is not for an agent that publishes its keys at its jwks_uri')
   }

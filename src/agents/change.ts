@@ -34,6 +34,7 @@ export async function changeAgent(
   if (before.status === 'retired') {
     throw new ProblemError('invalid_transition', 'This agent is retired, which is final')
   }
+  if (before.client_metadata_url !== null) refuseDocumented(patch)
   const now = deps.now()
   const next = patchedColumns(before, patch, now)
   if (patch.grant_types) checkGrantTypes(before.token_endpoint_auth_method, patch.grant_types)
@@ -85,6 +86,25 @@ function patchedColumns(before: Row<'agents'>, patch: AgentPatch, now: Date) {
     dpop_bound_access_tokens: dpop_bound_access_tokens ?? false,
   }
 }
+
+/** What an agent's own document says would be undone by the next change of it. */
+function refuseDocumented(patch: AgentPatch): void {
+  const member = DOCUMENTED.find((name) => patch[name] !== undefined)
+  if (member === undefined) return
+  throw invalid(
+    `/${member}`,
+    'comes from the client metadata document of this agent: change it there',
+  )
+}
+
+const DOCUMENTED = [
+  'name',
+  'jwks_uri',
+  'redirect_uris',
+  'grant_types',
+  'id_token_signed_response_alg',
+  'dpop_bound_access_tokens',
+] as const satisfies (keyof AgentPatch)[]
 
 async function checkNewJwksUri(
   tx: Db,

@@ -2,6 +2,7 @@ import { type Insertable, sql, type Updateable } from 'kysely'
 import { newestFirst } from '../db/newest-first.ts'
 import type { Db, Row, Tables } from '../db/tables.ts'
 import type { ListRequest } from '../http/list.ts'
+import { looksLikeMetadataUrl } from '../oauth/client-metadata.ts'
 import type { AgentQuery } from './schema.ts'
 
 export type AgentWithUse = Row<'agents'> & { last_used_at: Date | null }
@@ -54,7 +55,13 @@ export function listAgents(db: Db, filter: AgentQuery, list: ListRequest): Promi
     const value = filter[name]
     if (value !== undefined) query = query.where(name, '=', value)
   }
-  return query.execute()
+  if (filter.client_id === undefined) return query.execute()
+  const byUrl = looksLikeMetadataUrl(filter.client_id)
+  return (
+    byUrl
+      ? query.where('client_metadata_url', '=', filter.client_id)
+      : query.where('id', '=', filter.client_id).where('client_metadata_url', 'is', null)
+  ).execute()
 }
 
 export function insertAgent(db: Db, agent: Insertable<Tables['agents']>): Promise<Row<'agents'>> {

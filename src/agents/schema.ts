@@ -14,7 +14,10 @@ const ID_TOKEN_ALGS = ['RS256', 'ES256'] as const
 
 const shown = {
   id: Type.String({ examples: ['agt_3kTMd0a1uQ4jZP5cYb7rxw'] }),
-  client_id: Type.String({ description: 'The same as `id`' }),
+  client_id: Type.String({
+    description: 'The same as `id`, or the URL of its client metadata document',
+    examples: ['agt_3kTMd0a1uQ4jZP5cYb7rxw'],
+  }),
   tenant_id: Type.String(),
   name: Type.String({ examples: ['Travel planner'] }),
   purpose: Nullable(Type.String()),
@@ -162,6 +165,7 @@ export const AgentQuery = Type.Object(
     status: Type.Optional(OneOf(STATUSES)),
     owner_id: Type.Optional(Type.String({ maxLength: 64 })),
     environment: Type.Optional(Type.String({ maxLength: 64 })),
+    client_id: Type.Optional(Type.String({ maxLength: 1024 })),
     tenant_id: Type.Optional(Type.String({ maxLength: 64 })),
   },
   { additionalProperties: false },

@@ -18,6 +18,7 @@ export type IdPrefix =
   | 'rev'
   | 'apm'
   | 'blk'
+  | 'cmr'
   | 'tis'
 
 /** A prefix and 128 random bits. */

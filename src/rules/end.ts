@@ -12,10 +12,10 @@ import type { RuleTable } from './rule.ts'
  * that permits it `for share`: it is recorded before this commit or not at all.
  * @throws {ProblemError} `not_found`
  */
-export async function endRule<Table extends RuleTable, Given>(
+export async function endRule<Table extends RuleTable, Given, Found>(
   tx: Db,
   deps: Deps,
-  kind: RuleKind<Table, Given>,
+  kind: RuleKind<Table, Given, Found>,
   { id, admin }: { id: string; admin: Admin },
 ): Promise<void> {
   const rule = await lockRule(tx, kind.table, id)
@@ -23,5 +23,6 @@ export async function endRule<Table extends RuleTable, Given>(
   if (rule.ended_at !== null) return
   const at = deps.now()
   await endRuleRow(tx, kind.table, id, at)
+  await kind.ended?.(tx, rule)
   await recordRuleEvent(tx, kind, rule, { what: 'ended', at, admin })
 }

@@ -20,10 +20,10 @@ export type Own<Table extends RuleTable> = Omit<
  * Writes a rule that its kind has checked, and says so in the audit log.
  * @throws {ProblemError} `validation_failed` for an end that has passed
  */
-export async function makeRule<Table extends RuleTable, Given extends GivenRule>(
+export async function makeRule<Table extends RuleTable, Given extends GivenRule, Found>(
   tx: Db,
   deps: Deps,
-  kind: RuleKind<Table, Given>,
+  kind: RuleKind<Table, Given, Found>,
   { own, given, admin }: { own: Own<Table>; given: Given; admin: Admin },
 ): Promise<Rule<Table>> {
   const now = deps.now()
@@ -42,9 +42,9 @@ export async function makeRule<Table extends RuleTable, Given extends GivenRule>
 }
 
 /** `<record>.created` or `<record>.ended`, with the id of the rule and of what it names. */
-export async function recordRuleEvent<Table extends RuleTable, Given>(
+export async function recordRuleEvent<Table extends RuleTable, Given, Found>(
   tx: Db,
-  { event, about }: RuleKind<Table, Given>,
+  { event, about }: RuleKind<Table, Given, Found>,
   rule: Rule<Table>,
   { what, at, admin }: { what: 'created' | 'ended'; at: Date; admin: Admin },
 ): Promise<void> {

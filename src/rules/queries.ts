@@ -16,6 +16,10 @@ const EVERY = [
 const COLUMNS = {
   actor_permissions: [...EVERY, 'agent_id', 'actor_id', 'user_id', 'audience_id', 'scopes'],
   blocks: [...EVERY, 'user_id', 'agent_id', 'audience_id'],
+  client_metadata_rules: [
+    ...EVERY,
+    ...(['url', 'host', 'owner_id', 'purpose', 'environment', 'agent_expires_at'] as const),
+  ],
   trusted_issuers: [
     ...EVERY,
     ...(['issuer', 'jwks_uri', 'clients', 'claim_mapping', 'provisioning'] as const),

@@ -8,6 +8,7 @@ import { Problem } from '../http/problem-schema.ts'
 import { IdParam } from '../http/shapes.ts'
 import { ACTOR_PERMISSIONS } from './actor-permission.ts'
 import { BLOCKS } from './block.ts'
+import { CLIENT_METADATA_RULES } from './client-metadata-rule.ts'
 import { endRule } from './end.ts'
 import type { RuleKind } from './kind.ts'
 import { listRules } from './queries.ts'
@@ -23,13 +24,14 @@ export const ruleRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => 
   declareKind(app, deps, BLOCKS)
   declareKind(app, deps, ACTOR_PERMISSIONS)
   declareKind(app, deps, TRUSTED_ISSUERS)
+  declareKind(app, deps, CLIENT_METADATA_RULES)
   await app.register(upstreamAccountRoutes, deps)
 }
 
-function declareKind<Table extends RuleTable, Given>(
+function declareKind<Table extends RuleTable, Given, Found>(
   app: FastifyInstance,
   deps: Deps,
-  kind: RuleKind<Table, Given>,
+  kind: RuleKind<Table, Given, Found>,
 ): void {
   const { path, schema, summaries, description } = kind
 
@@ -47,9 +49,9 @@ function declareKind<Table extends RuleTable, Given>(
     },
     async (request, reply) => {
       const given = request.body as Given
-      await kind.check?.(deps, given)
+      const found = (await kind.check?.(deps, given)) as Found
       return createOnce(deps, request, reply, [], async (tx) =>
-        describeRule(await kind.make(tx, deps, given, request.admin), deps.now()),
+        describeRule(await kind.make(tx, deps, given, request.admin, found), deps.now()),
       )
     },
   )

@@ -16,7 +16,7 @@
  */
 import type { Row } from '../db/tables.ts'
 
-export type RuleTable = 'actor_permissions' | 'blocks' | 'trusted_issuers'
+export type RuleTable = 'actor_permissions' | 'blocks' | 'client_metadata_rules' | 'trusted_issuers'
 
 /** A row of one of these tables, and what all of them have. */
 export type Rule<Table extends RuleTable> = Row<Table> & RuleColumns
