@@ -22,6 +22,7 @@ import { discoveryRoutes } from './discovery/routes.ts'
 import { entitlementRoutes } from './entitlements/routes.ts'
 import { guardClientsDoor, guardUsersDoor } from './http/address-guard.ts'
 import { problemErrorHandler, readJson } from './http/admin-door.ts'
+import { bearerErrorHandler, readJsonObjects } from './http/bearer-door.ts'
 import { oauthErrorHandler } from './http/client-door.ts'
 import { readForms } from './http/form.ts'
 import { observeRequests } from './http/logging.ts'
@@ -39,6 +40,7 @@ import { revokeRoutes } from './revoke/routes.ts'
 import { ruleRoutes } from './rules/routes.ts'
 import { signInRoutes } from './sign-in/routes.ts'
 import { tenantRoutes } from './tenants/routes.ts'
+import { delegateRoutes } from './token/delegate-routes.ts'
 import { explainRoutes } from './token/explain-routes.ts'
 import { revocationRoutes } from './token/revoke-routes.ts'
 import { tokenRoutes } from './token/routes.ts'
@@ -78,6 +80,7 @@ export async function createApp(deps: Deps): Promise<FastifyInstance> {
   app.setNotFoundHandler(answerUnknownPath)
   await app.register(cookie)
   await app.register(clientsDoor, deps)
+  if (deps.config.delegateTokens) await app.register(delegatesDoor, deps)
   await app.register(usersDoor, deps)
   await app.register((admins) => adminsDoor(admins, deps), { prefix: '/admin/v1' })
   await app.register(operatorsDoor, deps)
@@ -92,13 +95,23 @@ async function clientsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
   app.addHook('onRequest', guardClientsDoor(deps))
   readForms(app)
   app.setErrorHandler(oauthErrorHandler)
-  const close = refuseOtherMethods(
-    app,
-    () => new OAuthError('invalid_request', 'This method is not allowed here', { status: 405 }),
-  )
+  const close = refuseOtherMethods(app, methodNotAllowed)
   await app.register(tokenRoutes, deps)
   await app.register(revocationRoutes, deps)
   await app.register(userinfoRoutes, deps)
+  close()
+}
+
+const methodNotAllowed = () =>
+  new OAuthError('invalid_request', 'This method is not allowed here', { status: 405 })
+
+/** Agents that carry a token issued for this: JSON, the words of the auth.md provider guide. */
+async function delegatesDoor(app: FastifyInstance, deps: Deps): Promise<void> {
+  app.addHook('onRequest', guardClientsDoor(deps))
+  readJsonObjects(app)
+  app.setErrorHandler(bearerErrorHandler)
+  const close = refuseOtherMethods(app, methodNotAllowed)
+  await app.register(delegateRoutes, deps)
   close()
 }
 

@@ -113,9 +113,11 @@ function ending(one: ActingAgent, now: Date): Html {
   const who =
     one.end_reason === 'user'
       ? 'stopped by you'
-      : one.end_reason === 'replaced'
-        ? 'replaced by a newer decision'
-        : 'ended by an administrator'
+      : one.end_reason === 'agent'
+        ? 'given up by the agent'
+        : one.end_reason === 'replaced'
+          ? 'replaced by a newer decision'
+          : 'ended by an administrator'
   return html`${who}${one.revoked_at !== null && html` ${instant(one.revoked_at)}`}`
 }
 

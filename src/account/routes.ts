@@ -62,7 +62,8 @@ export const accountRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
       const { id } = request.params
       if (!/^dlg_[A-Za-z0-9_-]{22}$/.test(id)) throw pageNotFound()
       const by = { kind: 'user', id: session.user_id, request_id: request.id } as const
-      const found = await deps.db.transaction().execute((tx) => endDelegation(tx, deps, id, by))
+      const of = { user_id: session.user_id }
+      const found = await deps.db.transaction().execute((tx) => endDelegation(tx, deps, id, by, of))
       if (!found) throw pageNotFound()
       return reply.redirect('/account?notice=stopped', 303)
     },

@@ -34,6 +34,7 @@ export async function appRoutes(): Promise<Route[]> {
 function absentDeps(): Deps {
   const config = loadConfig({
     RATE_LIMITS: 'off',
+    DELEGATE_TOKENS: 'on',
     ADMIN_API_KEY: 'x'.repeat(32),
     KEY_ENCRYPTION_KEY: Buffer.alloc(32).toString('base64'),
   })

@@ -5,7 +5,7 @@ import type { Row } from '../db/tables.ts'
  *
  *   active ──spent──▶ consumed          (mode `once`, by the mint that spends it)
  *      ├────time────▶ expired           (told from `expires_at`; the row follows when somebody touches it)
- *      └────ended───▶ revoked           (`end_reason`: user, admin, a revocation's id, or replaced)
+ *      └────ended───▶ revoked           (`end_reason`: user, admin, agent, a revocation's id, or replaced)
  *
  * No state leads back: a delegation that ended stays ended, and a new consent is a new row.
  */

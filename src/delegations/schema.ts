@@ -61,7 +61,7 @@ export const Delegation = Type.Object(
     end_reason: Nullable(
       Type.String({
         description:
-          'Why it was revoked: `user`, `admin`, `entitlement_ended`, the id of a revocation, or `replaced` by a newer one',
+          'Why it was revoked: `user`, `admin`, `agent` (it gave it up), `entitlement_ended`, the id of a revocation, or `replaced` by a newer one',
         examples: ['user'],
       }),
     ),

@@ -57,9 +57,12 @@ export const EITHER_WAY = `${ASKING.Bearer}, ${ASKING.DPoP}`
 
 /** What is wrong with the token that was sent (RFC 6750 §3, RFC 9470 §3). */
 export const challenge = (scheme: Scheme, parameters: Record<string, string | number>): string =>
-  [ASKING[scheme], ...Object.entries(parameters).map(([name, value]) => `${name}="${value}"`)].join(
-    ', ',
-  )
+  [
+    ASKING[scheme],
+    ...Object.entries(parameters).map(([name, value]) => `${name}="${quoted(value)}"`),
+  ].join(', ')
+
+const quoted = (value: string | number) => String(value).replace(/["\\]/g, '\\$&')
 
 const JSON_WANTED = 'Send the request as a JSON object (application/json)'
 

@@ -113,17 +113,21 @@ export async function revoke(
 }
 
 /**
- * Ends one delegation by the user's click or an administrator's call. One that had ended stays as it was.
- * Returns whether there is such a delegation; to a user, only their own exist.
+ * Ends one delegation: by the user's click, an administrator's call, or the agent that gives it up. One that
+ * had ended stays as it was. Returns whether there is such a delegation among those that exist for the caller:
+ * to a user only their own do, to an agent only what that user allowed it.
  */
 export async function endDelegation(
   tx: Transaction<Tables>,
   deps: Deps,
   id: string,
-  by: Actor & { kind: 'user' | 'admin' },
+  by: Actor & { kind: 'user' | 'admin' | 'agent' },
+  of: { user_id?: string; agent_id?: string },
 ): Promise<boolean> {
   const delegation = await lockDelegation(tx, id)
-  if (!delegation || (by.kind === 'user' && delegation.user_id !== by.id)) return false
+  if (!delegation) return false
+  const { user_id = delegation.user_id, agent_id = delegation.agent_id } = of
+  if (delegation.user_id !== user_id || delegation.agent_id !== agent_id) return false
   const at = deps.now()
   const ended = await endOne(tx, id, by.kind, at)
   // The outbox row for the audience joins this transaction here.

@@ -90,7 +90,7 @@ export const revokeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       const by = byAdmin(admin)
       const found = await deps.db
         .transaction()
-        .execute((tx) => endDelegation(tx, deps, params.id, by))
+        .execute((tx) => endDelegation(tx, deps, params.id, by, {}))
       if (!found) throw notFound('delegation')
       return reply.code(204).send(null)
     },
