@@ -10,7 +10,8 @@ export type PublicKey = { kid: string | undefined; alg: VerificationAlg; key: Ke
 export function importKey(jwk: JsonWebKey, kid: string | undefined): PublicKey | undefined {
   const alg = algorithmOf(jwk)
   if (alg === undefined || jwk.d !== undefined) return undefined
-  if (jwk.alg !== undefined && jwk.alg !== alg) return undefined
+  const named = jwk.alg === 'Ed25519' ? 'EdDSA' : jwk.alg
+  if (named !== undefined && named !== alg) return undefined
   if (jwk.use !== undefined && jwk.use !== 'sig') return undefined
   try {
     const key = createPublicKey({ key: jwk, format: 'jwk' })

@@ -31,8 +31,16 @@ export function decodeJws(token: string): DecodedJws | undefined {
   const payload = decodeObject(body)
   const signature = decodeBase64url(tail)
   if (!payload || !signature) return undefined
-  return { header, payload, signingInput: `${head}.${body}`, signature }
+  return {
+    header: { ...header, alg: algOf(header.alg) },
+    payload,
+    signingInput: `${head}.${body}`,
+    signature,
+  }
 }
+
+/** RFC 9864 gives EdDSA with this curve, the only one here, a name of its own: newer clients write that. */
+const algOf = (alg: string): string => (alg === 'Ed25519' ? 'EdDSA' : alg)
 
 /**
  * True when the signature is this key's. `alg` comes from the key's own record and the header has to

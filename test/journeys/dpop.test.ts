@@ -16,7 +16,7 @@ import {
   verifyIdJag,
 } from '../../src/relying-app/verify-id-jag.ts'
 import { authorizeUrl, newVerifier, PASSWORD } from '../support/browser.ts'
-import { loopback, openDpopClient, proverOf, type Seen } from '../support/dpop-client.ts'
+import { loopback, openDpopClient, type Seen } from '../support/dpop-client.ts'
 import { claimsOf } from '../support/enrol.ts'
 import { openHttpHouse } from '../support/http-house.ts'
 import { RESOURCE, type Story, tellStory } from '../support/story.ts'
@@ -75,7 +75,7 @@ for (const alg of ['ES256', 'RS256', 'Ed25519']) {
       await redeemAtRelyingApp(story, agent, answer.access_token)
     }
 
-    const thief = proverOf(agent.client, await oauth.generateKeyPair(alg))
+    const thief = oauth.DPoP(agent.client, await oauth.generateKeyPair(alg))
     await assert.rejects(agent.exchange(refreshToken, TOKEN_TYPE.refreshToken, thief), {
       error: 'invalid_grant',
     })
@@ -184,7 +184,7 @@ async function redeemAtRelyingApp(
     )
     return answered.json() as Promise<{ scopes?: string[]; error?: string }>
   }
-  const stolen = await redeem(proverOf(client, await oauth.generateKeyPair('ES256')))
+  const stolen = await redeem(oauth.DPoP(client, await oauth.generateKeyPair('ES256')))
   assert.equal(stolen.error, 'invalid_grant')
   assert.deepEqual(await redeem(handle), { scopes: ['docs.read'] })
 }

@@ -390,3 +390,21 @@ test('changed signature bytes never verify, whatever the algorithm', async () =>
 
 /** Decoded part by part, as loosely as can be. */
 const bytesOf = (token: string) => token.split('.').map((part) => Buffer.from(part, 'base64url'))
+
+test('EdDSA has a second name since RFC 9864, for the one curve there is here', () => {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  for (const [alg, verifies] of [
+    ['EdDSA', true],
+    ['Ed25519', true],
+    ['Ed448', false],
+    ['ed25519', false],
+  ] as const) {
+    const input = `${part({ alg })}.${part({ sub: 'x' })}`
+    const signature = sign(null, Buffer.from(input), privateKey).toString('base64url')
+    const jws = decodeJws(`${input}.${signature}`)
+    assert.ok(jws)
+    assert.equal(verifyJws(jws, 'EdDSA', publicKey), verifies, alg)
+    assert.equal(verifyJws(jws, 'ES256', publicKey), false)
+  }
+})

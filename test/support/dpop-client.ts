@@ -20,7 +20,7 @@ export async function openDpopClient(server: oauth.AuthorizationServer, story: S
     kid: String(agent.jwk?.kid),
   })
   const keyPair = await oauth.generateKeyPair(alg)
-  const handle = proverOf(client, keyPair)
+  const handle = oauth.DPoP(client, keyPair)
   const jkt = await handle.calculateThumbprint()
 
   const seen: Seen[] = []
@@ -54,7 +54,7 @@ export async function openDpopClient(server: oauth.AuthorizationServer, story: S
     handle,
     jkt,
     /** As it is after a restart: its key is old, what it has heard of nonces is nothing. */
-    anew: () => proverOf(client, keyPair),
+    anew: () => oauth.DPoP(client, keyPair),
 
     redeem: (callback: URL, verifier: string) =>
       withNonce(async (given) =>
@@ -118,11 +118,3 @@ export async function openDpopClient(server: oauth.AuthorizationServer, story: S
       }, by),
   }
 }
-
-/** The registered name of that algorithm is newer than EdDSA, which our metadata say. */
-export const proverOf = (client: oauth.Client, keyPair: oauth.CryptoKeyPair): oauth.DPoPHandle =>
-  oauth.DPoP(client, keyPair, {
-    [oauth.modifyAssertion](header) {
-      if (header.alg === 'Ed25519') header.alg = 'EdDSA'
-    },
-  })
