@@ -45,17 +45,18 @@ export function tagOf(path: string): string {
     return path.slice(PATH_OF_ADMINS.length).split('/', 1)[0]?.replaceAll('-', ' ') ?? ''
   }
   if (path.endsWith('.json') || path.startsWith('/.well-known/')) return 'discovery'
-  return BY_CLIENTS.test(path) || path === '/oauth2/userinfo' ? 'clients' : 'pages'
+  return BY_CLIENTS.test(path) || WITH_TOKEN.test(path) ? 'clients' : 'pages'
 }
 
 const BY_CLIENTS = /^\/oauth2\/(token|par|device_authorization|introspect|revoke)$/
+const WITH_TOKEN = /^\/(oauth2\/userinfo|id-jag|grants(\/.*)?)$/
 const IN_SESSION = /^\/(account|consent|device)(\/|$)/
 
 export function securityOf(path: string, scope: string | undefined): SecurityRequirement[] {
   if (scope !== undefined) return [{ adminKey: [scope] }]
   // An empty requirement: the client authenticates within the form, or has no secret.
   if (BY_CLIENTS.test(path)) return [{ clientBasic: [] }, {}]
-  if (path === '/oauth2/userinfo') return [{ accessToken: [] }]
+  if (WITH_TOKEN.test(path)) return [{ accessToken: [] }]
   return IN_SESSION.test(path) ? [{ session: [] }] : []
 }
 
@@ -75,7 +76,8 @@ export const SECURITY_SCHEMES = {
   accessToken: {
     type: 'http',
     scheme: 'bearer',
-    description: 'An access token that the token endpoint issued with the scope `openid`.',
+    description:
+      'An access token that the token endpoint issued with the scope `openid`; `/id-jag` and `/grants` want `delegate` beside it. One that is bound to a key is sent with the scheme `DPoP` and a proof.',
   },
   session: {
     type: 'apiKey',

@@ -130,5 +130,6 @@ const MEANINGS: Record<string, string> = {
   201: 'Made',
   202: 'Accepted; what follows is on its way',
   204: 'Done, or done before',
+  '4xx': 'Refused: why, and what to do',
   503: 'Not now',
 }

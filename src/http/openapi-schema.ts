@@ -27,10 +27,10 @@ const PROBLEM = JSON.stringify(Problem)
 
 export const isProblem = (schema: unknown): boolean => JSON.stringify(schema) === PROBLEM
 
-/** By what it says: the schema belongs to the rooms that answer so. */
+/** By what it says: the schema belongs to the rooms that answer so. One with a `message` is of another dialect. */
 export function isOAuthError(schema: unknown): boolean {
   const { properties = {} } = schema as JsonSchema
-  return 'error' in properties && 'error_description' in properties
+  return 'error' in properties && 'error_description' in properties && !('message' in properties)
 }
 
 /**
