@@ -28,21 +28,23 @@ type Kept = { jwksUri: string; staleAt: number; find: ReturnType<typeof createLo
  */
 export function cacheKeys(load: () => Promise<KeySet>) {
   let kept: Kept | undefined
-  let asking: Promise<Kept> | undefined
-  let mayAskAt = Number.NEGATIVE_INFINITY
+  let last: { outcome: Promise<Kept>; until: number } | undefined
 
   /** The outcome of one request, good or bad, is everybody's until another is due. */
   const ask = (now: number): Promise<Kept> => {
-    if (asking && now < mayAskAt) return asking
-    mayAskAt = now + COOL_DOWN
-    asking = load().then((loaded) => {
-      kept = keep(loaded, now)
-      return kept
+    if (last && now < last.until) return last.outcome
+    const asking = {
+      outcome: load().then((loaded) => {
+        kept = keep(loaded, now)
+        return kept
+      }),
+      until: now + COOL_DOWN,
+    }
+    asking.outcome.catch(() => {
+      asking.until = now + COOL_DOWN_AFTER_FAILURE
     })
-    asking.catch(() => {
-      mayAskAt = now + COOL_DOWN_AFTER_FAILURE
-    })
-    return asking
+    last = asking
+    return asking.outcome
   }
 
   return async (header: { alg: string; kid: string }, now: number) => {

@@ -150,6 +150,10 @@ test('what is no key set is no answer', async () => {
     const { net, issuer } = open()
     net[JWKS] = document
     assert.equal((await refused(TV_05, ras({ issuers: [issuer] }))).status, 503)
+    await assert.rejects(issuer.findKey(signs.known, CLOCK), ({ message, cause }: Error) => {
+      assert.equal(message, `${JWKS} is not a key set`)
+      return cause instanceof Error
+    })
   }
 })
 

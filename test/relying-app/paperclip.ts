@@ -1,6 +1,6 @@
 /**
  * Paperclip, the relying app of the protocol reference, and Orbit, its identity provider: the static values
- * TV-01 to TV-05, ID-JAGs with one thing changed, and both of Paperclip's endpoints. Nothing goes over a wire.
+ * TV-01 to TV-06, ID-JAGs with one thing changed, and both of Paperclip's endpoints. Nothing goes over a wire.
  */
 import assert from 'node:assert/strict'
 import { createPrivateKey, type KeyObject, sign } from 'node:crypto'
@@ -38,6 +38,10 @@ const PRIVATE_KEY = { ...KEY, d: 'jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI' }
 /** TV-05, letter by letter. */
 export const TV_05 =
   'eyJhbGciOiJFUzI1NiIsInR5cCI6Im9hdXRoLWlkLWphZytqd3QiLCJraWQiOiJvS0l5d3ZHVXBUVlR5eE1RM2J3SUllUVV1ZGZyX0NrTE1qQ0UxOUVDRC1VIn0.eyJpc3MiOiJodHRwczovL2lkLm9yYml0LmV4YW1wbGUiLCJzdWIiOiJwXzRrRDkiLCJhdWQiOiJodHRwczovL2F1dGgucGFwZXJjbGlwLmV4YW1wbGUiLCJjbGllbnRfaWQiOiJodHRwczovL2lkLm9yYml0LmV4YW1wbGUvYWdlbnQtcHJvdmlkZXIuanNvbiIsImp0aSI6ImIyWnQwbTNuSjh5UXg2dTFyQzVhR1EiLCJpYXQiOjE3OTUyNzY4MDAsImV4cCI6MTc5NTI3NzEwMCwiYXV0aF90aW1lIjoxNzk1Mjc1MDAwLCJhbXIiOlsicHdkIiwib3RwIl0sImVtYWlsIjoia2ltQG9yYml0LmV4YW1wbGUiLCJlbWFpbF92ZXJpZmllZCI6dHJ1ZX0.SLdBIEPnMur6B4y2_dITZzgr7WdpveB8yZ5qD7fgb1_WtkR81PFLysqTRZ927NpTLSqhyIh843kp3hmmRVpU8Q'
+
+/** TV-06, a revocation of the same key, for the same user and app: a security event token. */
+export const TV_06 =
+  'eyJhbGciOiJFUzI1NiIsInR5cCI6InNlY2V2ZW50K2p3dCIsImtpZCI6Im9LSXl3dkdVcFRWVHl4TVEzYndJSWVRVXVkZnJfQ2tMTWpDRTE5RUNELVUifQ.eyJpc3MiOiJodHRwczovL2lkLm9yYml0LmV4YW1wbGUiLCJzdWIiOiJwXzRrRDkiLCJhdWQiOiJodHRwczovL2F1dGgucGFwZXJjbGlwLmV4YW1wbGUiLCJqdGkiOiI4bUNxMlQ1dlgwYUtmN0x3WnIxeTNBIiwiaWF0IjoxNzk1Mjc3MDAwLCJldmVudHMiOnsiaHR0cHM6Ly9zY2hlbWFzLndvcmtvcy5jb20vZXZlbnRzL2FnZW50L2F1dGgvaWRlbnRpdHkvYXNzZXJ0aW9uL3Jldm9rZWQiOnt9fX0.LgsCYCH0z-r4AMVWhKA018sYcpfbVD8MBpAEMQG3CFBRll5mCm56_uYBsoLszrvTz40GECeJhl6xZzSLhc3b4g'
 
 export const HEADER = { alg: 'ES256', typ: 'oauth-id-jag+jwt', kid: KEY.kid }
 export const CLAIMS = {

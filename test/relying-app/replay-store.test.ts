@@ -30,6 +30,12 @@ test('forgets what can be presented no more, and nothing else', async () => {
   assert.equal(await use('long', 2_000, 1_059), true)
 })
 
+test('is over at the very second that was named', async () => {
+  const { firstUse } = createReplayStore()
+  const use = (now: number) => firstUse({ iss: 'a', jti: '1' }, { until: 100, now })
+  assert.deepEqual([await use(0), await use(100)], [true, true])
+})
+
 test('whatever is presented whenever, no token that is still good counts twice', async () => {
   const uses = fc.array(fc.record({ jti: fc.constantFrom('1', '2', '3'), wait: fc.nat(200) }))
   await fc.assert(

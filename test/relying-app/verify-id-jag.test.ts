@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict'
 import { createHmac, createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { test } from 'node:test'
+import fc from 'fast-check'
+import { compactVerify, decodeJwt, importJWK } from 'jose'
 import type {
   IdentityEndpointContext,
   TokenEndpointContext,
@@ -30,6 +32,7 @@ import {
   refused,
   type Signer,
   TV_05,
+  TV_06,
 } from './paperclip.ts'
 
 const STRANGER = 'https://id.stranger.example'
@@ -490,6 +493,51 @@ test('TV-42: nothing that a header points at is asked for, and a right signature
     assert.deepEqual(new Set(asked), new Set(Object.keys(ORBIT_NET)))
   }
   await redeemed(idJag({}, { jku, jwk: strangersKey }))
+})
+
+test('TV-06: a revocation, rightly signed and for this app, is no ID-JAG', async () => {
+  await compactVerify(TV_06, await importJWK(KEY, 'ES256'))
+  const { jti, ...revocation } = decodeJwt(TV_06)
+  const now = () => new Date((CLOCK + 200) * 1000)
+  assert.equal(
+    (await refused(TV_06, ras({ now }))).error_description,
+    'The assertion is not typed as an ID-JAG',
+  )
+  assert.equal((await refused(TV_06, authMd({ now }))).error, 'invalid_request')
+  // Nor is one that says so of itself: it has no end.
+  const dressed = jwsOf(JSON.stringify(HEADER), JSON.stringify({ ...revocation, jti }))
+  assert.equal((await refused(dressed, ras({ now }))).error, 'invalid_grant')
+  assert.equal((await refused(dressed, authMd({ now }))).error, 'expired')
+})
+
+const { act } = fc.letrec<{ act: { sub: string; act?: unknown } }>((tie) => ({
+  act: fc.record(
+    {
+      sub: fc.constantFrom('agt_1', 'agt_evil', CLAIMS.sub, CLAIMS.client_id),
+      iss: fc.constantFrom(ORBIT, STRANGER),
+      scope: fc.constant('docs.read admin'),
+      client_id: fc.constantFrom(CLAIMS.client_id, 'other'),
+      act: tie('act'),
+    },
+    { requiredKeys: ['sub'] },
+  ),
+}))
+
+test('whoever acts, and for whomever, an ID-JAG is good for the same (IJ-13)', async () => {
+  const rights = async (claims: object) => {
+    const { scopes, resources } = await redeemed(idJag({ scope: 'docs.read', ...claims }))
+    return { scopes, resources }
+  }
+  const without = await rights({})
+  await fc.assert(
+    fc.asyncProperty(act, async (actor) => {
+      assert.deepEqual(await rights({ act: actor }), without)
+      await recognised(idJag({ act: actor }))
+      const expired = { act: actor, iat: CLOCK - 500, exp: CLOCK - 200 }
+      assert.equal((await refused(idJag(expired), ras())).error, 'invalid_grant')
+    }),
+    { numRuns: 30 },
+  )
 })
 
 test('a claim or header that can be read in two ways is refused, however well signed', async () => {
