@@ -16,7 +16,7 @@ const REFUSED: [what: string, settings: Record<string, string | undefined>, word
   ['an issuer with a path', { ISSUER: 'https://orbit.example/id' }, /ISSUER must be an origin/],
   ['an issuer with a slash', { ISSUER: 'https://orbit.example/' }, /ISSUER must be an origin/],
   ['an issuer in capitals', { ISSUER: 'https://Orbit.example' }, /ISSUER must be an origin/],
-  ['an http issuer', { ISSUER: 'http://orbit.example' }, /ISSUER must be https/],
+  ['an http issuer (FL-01)', { ISSUER: 'http://orbit.example' }, /ISSUER must be https/],
   ['a port that is none', { PORT: '70000' }, /PORT must be a number/],
   [
     'a database of another kind',
@@ -47,7 +47,8 @@ const REFUSED: [what: string, settings: Record<string, string | undefined>, word
   ['http for a public issuer', { ...PUBLIC, ALLOW_LOOPBACK_HTTP: 'on' }, /ALLOW_LOOPBACK_HTTP=on/],
   ['no limits for a public issuer', { ...PUBLIC, RATE_LIMITS: 'off' }, /RATE_LIMITS=off is acc/],
   ['limits that are neither', { RATE_LIMITS: 'some' }, /RATE_LIMITS must be one of on, off/],
-  ['an endless ID-JAG', { ID_JAG_LIFETIME: '301' }, /ID_JAG_LIFETIME must be .* from 60 to 300/],
+  ['an endless ID-JAG (IJ-04)', { ID_JAG_LIFETIME: '301' }, /ID_JAG_LIFETIME must .* 60 to 300/],
+  ['an ID-JAG of no time (IJ-04)', { ID_JAG_LIFETIME: '59' }, /ID_JAG_LIFETIME must .* 60 to 300/],
   ['an ID token of no time', { ID_TOKEN_LIFETIME: '0' }, /ID_TOKEN_LIFETIME must be a whole/],
   ['half a session', { SESSION_LIFETIME: '1.5' }, /SESSION_LIFETIME must be a whole number/],
   ['a refresh token for days', { REFRESH_TOKEN_LIFETIME: '30d' }, /REFRESH_TOKEN_LIFETIME must/],

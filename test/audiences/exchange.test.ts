@@ -67,7 +67,7 @@ test('one alias in two tenants means an audience in each', async () => {
   assert.equal(claimsOf(await story.exchange({ audience: alias })).aud, story.audience.issuer)
 })
 
-test('the account there is told to an audience that asks for it, and no other (IJ-36)', async () => {
+test('the account there is told to an audience that asks for it, and no other (IJ-36, IJ-10)', async () => {
   const story = await tellStory(house, { audience: { claims: ['aud_sub', 'aud_tenant'] } })
   const told = async () => {
     const { aud_sub, aud_tenant } = claimsOf(await story.exchange())

@@ -53,7 +53,7 @@ const pathOf = ({ agent_id, audience_id }: Pair) =>
 const put = (of: Pair, body: object = {}) =>
   house.admin('PUT', pathOf(of), { scopes: ['chat.read'], consent: 'user', ...body })
 
-test('the first PUT makes an entitlement, the next one replaces what it says', async () => {
+test('the first PUT makes an entitlement, the next one replaces what it says, and the log has it (IJ-43)', async () => {
   const of = await newPair()
   const made = await put(of, {
     client_id: 'orbit-planner',
@@ -107,6 +107,58 @@ test('the first PUT makes an entitlement, the next one replaces what it says', a
     {
       type: 'entitlement.updated',
       detail: { entitlement_id, changed: ['client_id', 'scopes', 'resources', 'expires_at'] },
+    },
+  ])
+})
+
+test('nobody but an administrator says what an agent is called there, and the log says who did (IJ-43)', async () => {
+  const { body: agent } = await house.admin('POST', '/agents', {
+    name: 'Planner',
+    purpose: 'Plans',
+    owner_id: owner.id,
+    expires_at: new Date(house.clock.now.getTime() + 86_400_000).toISOString(),
+    token_endpoint_auth_method: 'client_secret_basic',
+  })
+  const of = { agent_id: agent.id, audience_id: await newAudience() }
+  const { body: before } = await put(of, { client_id: 'orbit-planner' })
+  const { body: reader } = await house.admin('POST', '/admin-keys', {
+    name: 'reader',
+    scopes: ['agents:read', 'audiences:read', 'audiences:write'],
+    expires_at: new Date(house.clock.now.getTime() + 86_400_000).toISOString(),
+  })
+  const basic = Buffer.from(`${agent.client_id}:${agent.client_secret}`).toString('base64')
+  for (const [authorization, status] of [
+    [`Basic ${basic}`, 401],
+    [`Bearer ${agent.client_secret}`, 401],
+    [`Bearer ${reader.key}`, 403],
+  ] as const) {
+    const body = { scopes: ['chat.read'], consent: 'user', client_id: 'orbit-administrator' }
+    const answer = await house.admin('PUT', pathOf(of), body, { authorization })
+    assert.equal(answer.status, status, answer.text)
+  }
+  assert.deepEqual((await house.admin('GET', pathOf(of))).body, before)
+  house.wait(1)
+  await put(of, { client_id: 'orbit-scribe' })
+  const written = await db
+    .selectFrom('audit_events')
+    .select(['type', 'actor_kind', 'actor_id', 'detail'])
+    .where('agent_id', '=', agent.id)
+    .where('type', 'like', 'entitlement.%')
+    .orderBy('at', 'desc')
+    .execute()
+  const { id: entitlement_id } = before
+  assert.deepEqual(written, [
+    {
+      type: 'entitlement.updated',
+      actor_kind: 'admin',
+      actor_id: 'environment',
+      detail: { entitlement_id, changed: ['client_id'] },
+    },
+    {
+      type: 'entitlement.granted',
+      actor_kind: 'admin',
+      actor_id: 'environment',
+      detail: { entitlement_id },
     },
   ])
 })

@@ -214,7 +214,7 @@ test('a replica that could not look for too long looks before it signs', async (
   late.mock.restore()
 })
 
-test('TV-86: through all steps of a rotation every token verifies, also against old copies', async (t) => {
+test('TV-86: through all steps of a rotation every token verifies, also against old copies (IJ-03)', async (t) => {
   const house = await openRings(t)
   const [here, there] = [await house.open(), await house.open()]
   type Copy = { at: Date; set: JSONWebKeySet }

@@ -14,7 +14,7 @@ const idJagOf = (answer: { status: number; text: string; body: { access_token: s
   return decodeJwt(answer.body.access_token) as Record<string, unknown>
 }
 
-test('an ID token goes in and an ID-JAG comes out (TV-50)', async () => {
+test('an ID token goes in and an ID-JAG comes out (TV-50, TX-40, TX-41, TX-43, IJ-01, IJ-03, IJ-08)', async () => {
   const answer = await story.exchange({ resource: RESOURCE })
   assert.equal(answer.status, 200, answer.text)
   const { access_token, ...others } = answer.body
@@ -38,6 +38,7 @@ test('an ID token goes in and an ID-JAG comes out (TV-50)', async () => {
     currentDate: house.clock.now,
   })
   assert.equal(protectedHeader.typ, 'oauth-id-jag+jwt')
+  assert.ok(jwks.keys.some(({ kid }: { kid: string }) => kid === protectedHeader.kid))
   const now = Math.floor(house.clock.now.getTime() / 1000)
   const { jti, auth_time, ...claims } = payload
   assert.deepEqual(claims, {
@@ -51,11 +52,12 @@ test('an ID token goes in and an ID-JAG comes out (TV-50)', async () => {
     resource: RESOURCE,
     scope: 'docs.read',
   })
-  assert.ok(String(jti).length >= 22)
-  assert.equal(typeof auth_time, 'number')
+  // Twelve digits of the time, then 128 random bits.
+  assert.match(String(jti), /^[0-9a-f]{12}[A-Za-z0-9_-]{22}$/)
+  assert.ok(Number.isInteger(auth_time) && Number(auth_time) <= now)
 })
 
-test('two successes in a row have different jti (TV-84, FL-04)', async () => {
+test('two successes in a row have different jti (TV-84, FL-04, IJ-06)', async () => {
   const [first, second] = [idJagOf(await story.exchange()), idJagOf(await story.exchange())]
   assert.notEqual(first.jti, second.jti)
 })
@@ -87,7 +89,7 @@ test('an audience registered with its slash is found without it', async () => {
   assert.equal(claims.aud, 'https://slash.paperclip.example/')
 })
 
-test('an audience with a path is found by exactly its own name', async () => {
+test('an audience with a path is found by exactly its own name (IJ-05)', async () => {
   const other = await tellStory(house, {
     audience: { issuer: 'https://path.paperclip.example/as' },
   })
@@ -97,7 +99,7 @@ test('an audience with a path is found by exactly its own name', async () => {
   assert.equal(slash.body.error, 'invalid_target')
 })
 
-test('two resources of one relying app are carried as a list (TV-56)', async () => {
+test('two resources of one relying app are carried as a list (TV-56, TX-43)', async () => {
   const resources = ['https://one.paperclip.example/', 'https://two.paperclip.example/']
   const other = await tellStory(house, {
     audience: {
@@ -186,7 +188,17 @@ test('a plain audience gets the claims it asks for and no other (IJ-09)', async 
   assert.equal(claims.name, undefined)
 })
 
-test('the signing algorithm and the lifetime are those of the audience', async () => {
+test('a plain audience that knows users by their address is told it, and nothing of a flag (IJ-10)', async () => {
+  const other = await tellStory(house, { audience: { claims: ['email'] } })
+  await other.delegate()
+  const claims = idJagOf(await other.exchange())
+  assert.equal(claims.email, other.user.email)
+  for (const name of ['email_verified', 'phone_number', 'name']) {
+    assert.equal(claims[name], undefined)
+  }
+})
+
+test('the signing algorithm and the lifetime are those of the audience (IJ-02, IJ-04)', async () => {
   const other = await tellStory(house, {
     audience: { id_jag_signing_alg: 'RS256', id_jag_lifetime: 60 },
   })

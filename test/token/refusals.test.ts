@@ -128,7 +128,7 @@ test('a repeated audience that is one and the same is one audience (TX-03, TX-04
   assert.equal((await common.exchange({ audience: [audience, audience] })).status, 200)
 })
 
-test('refuses a body that is JSON, another type or none (TV-83, TX-01)', async () => {
+test('refuses a body that is JSON, another type or none (TV-83, TX-01, TX-40)', async () => {
   const post = (headers: Record<string, string>, payload?: string) =>
     house.inject({ method: 'POST', url: '/oauth2/token', headers, ...(payload && { payload }) })
   const json = JSON.stringify({ grant_type: GRANT.tokenExchange })
@@ -277,7 +277,7 @@ test('a grant taken away later is not there any more (CA-06)', async () => {
   await assertRefusal(house, () => story.exchange(), unauthorized('grant_not_allowed'))
 })
 
-test('a public client may not exchange (TV-67)', async () => {
+test('a public client may not exchange (TV-67, FL-05)', async () => {
   const story = await granted({ agent: { token_endpoint_auth_method: 'none' } })
   await assertRefusal(house, () => story.exchange(), unauthorized('grant_not_allowed'))
 })
@@ -693,7 +693,7 @@ function questionOf({ body }: Answer): { uri: string; expires_in: number } {
   return { uri, expires_in }
 }
 
-test('without a delegation the user has to be asked; asking again early asks the same (TV-70)', async () => {
+test('without a delegation the user has to be asked; asking again early asks the same (TV-70, GR-01)', async () => {
   const story = await tellStory(house)
   await story.signIn()
   const ask = async (overrides: Form = {}) =>
@@ -734,7 +734,7 @@ for (const [what, reason, arrange] of [
     },
   ],
   [
-    'for once, and used (GR-03)',
+    'for once, and used (GR-02)',
     'delegation_consumed',
     async (story) => {
       await story.delegate({ mode: 'once' })
@@ -892,7 +892,7 @@ test('a revocation by agent ends the entitlement that asks nobody (rule 4)', asy
 
 // Freshness and contact.
 
-test('a sign-in too old for the audience needs a fresher one, however fresh the token is (TV-68, TX-50, TX-52)', async () => {
+test('a sign-in too old for the audience needs a fresher one, however fresh the token is (TV-68, TX-18, TX-50, TX-52)', async () => {
   const story = await granted({ audience: { profile: 'authmd-0.2' } })
   const first = await story.signIn()
   house.wait(3301)
@@ -1010,7 +1010,7 @@ test('whether the client may use the grant comes after who it is and before ever
   }
 })
 
-test('freshness comes last (TX-60, TX-51)', async () => {
+test('freshness comes last, before minting (TX-60, TX-51, TX-18)', async () => {
   const story = await granted({ audience: { max_auth_age: 600 } })
   house.wait(400)
   for (const [, wrong, refusal] of FAULTS) {
