@@ -86,7 +86,8 @@ export const delegateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
         const wanted = readAsked(request.body, visit.caller.credentials.token)
         const asked = await askForGrant(deps, visit, wanted)
         if ('grant' in asked) return asked.grant
-        return reply.code(202).send({ status: 'pending', ...asked })
+        reply.code(202)
+        return { status: 'pending', ...asked }
       }),
   )
 
@@ -103,8 +104,11 @@ export const delegateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
     },
     (request, reply) =>
       admitted(request, reply, async (visit) => {
-        if (await giveUpGrant(deps, visit, request.params.id)) return reply.code(204).send(null)
-        throw new BearerError(404, 'not_found', 'There is no such grant of this user to this agent')
+        const known = await giveUpGrant(deps, visit, request.params.id)
+        if (!known)
+          throw new BearerError(404, 'not_found', 'This user gave this agent no such grant')
+        reply.code(204)
+        return null
       }),
   )
 

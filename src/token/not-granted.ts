@@ -1,11 +1,10 @@
 import type { AuthenticatedAgent } from '../agents/authenticate.ts'
 import type { Reason } from '../audit/reason.ts'
-import { openInteraction } from '../delegations/interaction.ts'
 import { grantByPolicy, policyRights } from '../delegations/policy-grant.ts'
 import { findLatestEnded, isPolicyStoppedUnder } from '../delegations/policy-queries.ts'
 import type { Deps } from '../deps.ts'
-import { numericDate } from '../oauth/numeric-date.ts'
 import type { Decision, Knowledge } from '../policy/decide.ts'
+import { askUser } from './ask-user.ts'
 import { type Progress, spendPresented } from './progress.ts'
 import { Refusal } from './refusals.ts'
 import type { Subject } from './subject.ts'
@@ -72,16 +71,11 @@ export async function refusalOf(
   }
   await spendPresented(deps, progress)
   const of = { user_id: user.id, agent_id: agent.id, audience_id: audience.id }
-  const interaction = await openInteraction(deps, { tenant_id: agent.tenant_id, ...of, ...asked })
-  const interaction_uri = `${deps.config.issuer}/consent/${interaction.id}`
+  const ask = { tenant_id: agent.tenant_id, ...of, ...asked }
+  const { interaction_uri, expires_in } = await askUser(deps, ask, now)
   return new Refusal(
     await trueReason(deps, of, reason),
-    {
-      members: {
-        interaction_uri,
-        expires_in: Math.max(0, numericDate(interaction.expires_at) - numericDate(now)),
-      },
-    },
+    { members: { interaction_uri, expires_in } },
     // Many a client shows its user the description alone.
     `The user has to allow this first: open ${interaction_uri} in the browser of the user, then ask again`,
   )

@@ -96,20 +96,37 @@ test('an agent that has to bind its tokens is refused without a proof (DP-08)', 
 test('with nonces a proof needs one, and is told which (DP-06, RFC 9449 §9)', async (t) => {
   const strict = await openHouse(t, { DELEGATE_TOKENS: 'on', DPOP_NONCES: 'on' })
   const there = await delegated(strict)
-  const dpop = await proofBy(key, strict, { htu: `${issuer}/id-jag`, ath: athOf(there.token) })
-  const send = (header: string) =>
-    call(strict, 'POST', '/id-jag', { token: there.token, dpop: header }, there.body)
-  const refused = await send(dpop)
+  const access_token = there.token
+  const [{ id }] = (await call(strict, 'GET', '/grants', { token: access_token })).body.grants
+  const send = async (
+    nonce: string | undefined,
+    method: 'POST' | 'DELETE',
+    path: string,
+    body?: object,
+  ) => {
+    const htu = `${issuer}${path}`
+    const of = { htm: method, htu, ath: athOf(access_token), nonce }
+    const dpop = await proofBy(key, strict, of)
+    return call(strict, method, path, { token: access_token, dpop }, body)
+  }
+  const refused = await send(undefined, 'POST', '/id-jag', there.body)
   assertBearerError(refused, 401, 'use_dpop_nonce')
   const nonce = String(refused.headers['dpop-nonce'])
   assert.match(String(refused.headers['www-authenticate']), /^DPoP .*error="use_dpop_nonce"/)
-  const htu = `${issuer}/id-jag`
-  const better = await send(await proofBy(key, strict, { htu, ath: athOf(there.token), nonce }))
+  const better = await send(nonce, 'POST', '/id-jag', there.body)
   assert.equal(better.status, 200, better.text)
+  assert.equal(better.headers['dpop-nonce'], undefined)
+  // The one before is good for a while, and the answer brings the next, whatever it says.
   strict.wait(150)
-  const older = { htu, ath: athOf(there.token), nonce }
-  const late = await send(await proofBy(key, strict, older))
-  assert.equal(late.status, 200, late.text)
-  assert.notEqual(late.headers['dpop-nonce'], undefined)
-  assert.notEqual(late.headers['dpop-nonce'], nonce)
+  const other = { ...there.body, scope: 'docs.write' }
+  for (const [status, answer] of [
+    [200, await send(nonce, 'POST', '/id-jag', there.body)],
+    [403, await send(nonce, 'POST', '/id-jag', other)],
+    [202, await send(nonce, 'POST', '/grants', other)],
+    [404, await send(nonce, 'DELETE', '/grants/dlg_x')],
+    [204, await send(nonce, 'DELETE', `/grants/${id}`)],
+  ] as const) {
+    assert.equal(answer.status, status, answer.text)
+    assert.notEqual(answer.headers['dpop-nonce'] ?? nonce, nonce)
+  }
 })
