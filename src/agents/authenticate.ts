@@ -44,6 +44,15 @@ export const clientIdOf = ({
   client_metadata_url,
 }: Pick<AgentFacts, 'id' | 'client_metadata_url'>) => client_metadata_url ?? id
 
+/** Whether one that is known by a URL may come by it; who is enrolled here needs no such rule. */
+export const mayCome = (
+  {
+    client_metadata_url: url,
+    client_metadata_allowed_until: until,
+  }: Pick<AgentFacts, 'client_metadata_url' | 'client_metadata_allowed_until'>,
+  now: Date,
+): boolean => url === null || (until !== null && until > now)
+
 export type LiveCredential = {
   id: string
   kid: string | null

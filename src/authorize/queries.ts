@@ -2,6 +2,10 @@ import { sql } from 'kysely'
 import { allowedUntil } from '../agents/metadata-queries.ts'
 import type { Db } from '../db/tables.ts'
 
+const allowed = sql<Date | null>`${sql.raw(allowedUntil('agents'))}`.as(
+  'client_metadata_allowed_until',
+)
+
 /** The client that a request names, with what decides whether it may ask; a retired one is as unknown as none. */
 export function findClient(db: Db, id: string) {
   return db
@@ -18,7 +22,7 @@ export function findClient(db: Db, id: string) {
       'agents.grant_types',
       'agents.token_endpoint_auth_method',
       'agents.client_metadata_url',
-      sql<Date | null>`${sql.raw(allowedUntil('agents'))}`.as('allowed_until'),
+      allowed,
       'owner.status as owner_status',
       'tenants.status as tenant_status',
     ])
@@ -42,7 +46,7 @@ export function findGrantedUser(db: Db, family_id: string, now: Date) {
       'users.id',
       'family.agent_id',
       'agents.client_metadata_url',
-      sql<Date | null>`${sql.raw(allowedUntil('agents'))}`.as('allowed_until'),
+      allowed,
       'family.tenant_id',
       'users.name',
       'users.email',

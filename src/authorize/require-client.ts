@@ -1,4 +1,4 @@
-import { clientIdOf } from '../agents/authenticate.ts'
+import { clientIdOf, mayCome } from '../agents/authenticate.ts'
 import type { ClientDocument } from '../agents/client-documents.ts'
 import { type NamedClient, recogniseClient } from '../agents/recognise.ts'
 import type { Deps } from '../deps.ts'
@@ -31,9 +31,6 @@ export async function requireClient(
     'The application that sent you here is not known. Tell those who run it that its client_id is wrong.',
   )
 }
-
-const mayCome = ({ client_metadata_url: url, allowed_until: until }: Client, now: Date): boolean =>
-  url === null || (until !== null && until > now)
 
 /** @throws {PageError} for a redirect URI that is not registered */
 export function requireRedirectUri({ redirect_uri }: FormFields, client: Client): string {

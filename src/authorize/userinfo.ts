@@ -1,4 +1,4 @@
-import { clientIdOf } from '../agents/authenticate.ts'
+import { clientIdOf, mayCome } from '../agents/authenticate.ts'
 import { spend } from '../agents/spend.ts'
 import type { Deps } from '../deps.ts'
 import { type DpopEndpoint, judgeProof } from '../oauth/dpop-endpoint.ts'
@@ -57,13 +57,7 @@ export async function userinfo(
 }
 
 /** Whether the grant is of this client, which may still come by the name that the token says. */
-function isOf(
-  { agent_id, client_metadata_url: url, allowed_until }: GrantedUser,
-  clientId: string,
-  now: Date,
-): boolean {
-  if (clientId !== clientIdOf({ id: agent_id, client_metadata_url: url })) return false
-  return url === null || (allowed_until !== null && allowed_until > now)
-}
+const isOf = (user: GrantedUser, clientId: string, now: Date): boolean =>
+  clientId === clientIdOf({ ...user, id: user.agent_id }) && mayCome(user, now)
 
 const NO_PROOF = { refused: 'invalid_dpop_proof' } as const

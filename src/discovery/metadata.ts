@@ -43,6 +43,7 @@ export const serverMetadata = ({ issuer, delegateTokens }: Settings) => ({
   request_uri_parameter_supported: false,
   authorization_response_iss_parameter_supported: true,
   identity_chaining_requested_token_types_supported: [TOKEN_TYPE.idJag],
+  client_id_metadata_document_supported: true,
 })
 
 const CLAIMS = [

@@ -1,6 +1,8 @@
 import { sql } from 'kysely'
 import type { AgentFacts } from '../agents/authenticate.ts'
+import { allowedUntil } from '../agents/metadata-queries.ts'
 import type { Db } from '../db/tables.ts'
+import { looksLikeMetadataUrl } from '../oauth/client-metadata.ts'
 
 export type ActorRow = Pick<
   AgentFacts,
@@ -13,6 +15,8 @@ export type ActorRow = Pick<
   | 'jwks_uri'
   | 'credentials'
   | 'version'
+  | 'client_metadata_url'
+  | 'client_metadata_allowed_until'
 >
 export type Permission = { id: string; agent_id: string; actor_id: string; scopes: string[] | null }
 
@@ -42,6 +46,8 @@ export async function findActors(
       'owner.status as owner_status',
       'tenants.status as tenant_status',
       'agents.jwks_uri',
+      'agents.client_metadata_url',
+      sql<Date | null>`${sql.raw(allowedUntil('agents'))}`.as('client_metadata_allowed_until'),
       sql<string>`agents.xmin::text`.as('version'),
     ])
     .where('agents.id', 'in', ids)
@@ -61,6 +67,21 @@ export async function findActors(
       .map(({ id, kid, jwk }) => ({ id, kid, jwk, secret_hash: null })),
   }))
   return { enabled: true, actors }
+}
+
+/** The ids of the agents that these client ids name. What names nobody is left as it is, and found nowhere. */
+export async function findActorIds(db: Db, clientIds: readonly string[]): Promise<string[]> {
+  const urls = clientIds.filter(looksLikeMetadataUrl)
+  if (urls.length === 0) return [...clientIds]
+  const known = await db
+    .selectFrom('agents')
+    .select(['id', 'client_metadata_url'])
+    .where('client_metadata_url', 'in', urls)
+    .where('status', '<>', 'retired')
+    .execute()
+  return clientIds.map(
+    (name) => known.find(({ client_metadata_url: url }) => url === name)?.id ?? name,
+  )
 }
 
 /** The live permissions of these actors that reach this user and this audience, whomever they act for. */

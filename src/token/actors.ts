@@ -15,7 +15,9 @@ import {
   assertionKeys,
   clientIdOf,
   hasAssertionClaims,
+  mayCome,
 } from '../agents/authenticate.ts'
+import { recogniseClient } from '../agents/recognise.ts'
 import type { Presented } from '../agents/spend.ts'
 import type { Reason } from '../audit/reason.ts'
 import type { Deps } from '../deps.ts'
@@ -25,12 +27,14 @@ import { fromNumericDate } from '../oauth/numeric-date.ts'
 import type { ActorFacts } from '../policy/facts.ts'
 import {
   type ActorRow,
+  findActorIds,
   findActors,
   findBlockedActors,
   findPermissions,
   type Permission,
 } from './actor-queries.ts'
 import { faultOfAgent } from './client.ts'
+import { hasKeyFor, mayAskFor } from './recognise-caller.ts'
 
 /** As the recording statement holds it once more. */
 export type VerifiedActor = ActorFacts & {
@@ -53,7 +57,8 @@ export async function verifyActors(
   of: About,
 ): Promise<{ actors: VerifiedActor[]; presented: Presented[] } | { refused: Reason }> {
   const chain = readChain(token)
-  const ids = chain?.map(({ payload }) => payload.sub as string)
+  const names = chain?.map(({ payload }) => payload.sub as string)
+  const ids = names && (await findActorIds(deps.db, names))
   const presented: Presented[] = []
   const actors = await judgeActors(deps, ids, client, of, async (row, index) => {
     const jws = chain?.[index] as DecodedJws
@@ -93,7 +98,9 @@ export async function judgeActors(
     const row = rows.find(({ id }) => id === actor_id)
     const credential = row && (await prove(row, index))
     if (row === undefined || credential === undefined) return { refused: 'bad_actor_token' }
-    if (faultOfAgent(row, deps.now()) !== undefined) return { refused: 'actor_inactive' }
+    if (faultOfAgent(row, deps.now()) !== undefined || !mayCome(row, deps.now())) {
+      return { refused: 'actor_inactive' }
+    }
     const agent_id = ids[index + 1] ?? client.id
     actors.push({
       id: row.id,
@@ -126,9 +133,21 @@ function readChain(token: string): DecodedJws[] | undefined {
 async function verifyActor(deps: Deps, jws: DecodedJws, row: ActorRow, presentedBy: string) {
   const { header, payload } = jws
   if (header.typ !== TYP.actorToken || payload.client_id !== presentedBy) return undefined
-  if (!hasAssertionClaims(jws, row.id, deps.config.issuer, deps.now())) return undefined
-  const keys = await assertionKeys(deps, row, jws)
+  if (!hasAssertionClaims(jws, clientIdOf(row), deps.config.issuer, deps.now())) return undefined
+  const keys = await assertionKeys(deps, await withOwnDocument(deps, row, jws), jws)
   return keys.find(({ alg, key }) => verifyJws(jws, alg, key))
+}
+
+/** An actor that is known by a URL has its keys from there. */
+async function withOwnDocument(deps: Deps, row: ActorRow, { header }: DecodedJws) {
+  if (row.client_metadata_url === null) return row
+  const named = await recogniseClient(deps, {
+    client_id: row.client_metadata_url,
+    serves: (document) => hasKeyFor(header, document),
+    holds: () => false,
+    mayAsk: mayAskFor(deps),
+  })
+  return 'refused' in named ? row : { ...row, document: named.document }
 }
 
 /** Several may stand for one pair: together they permit what any of them does. */

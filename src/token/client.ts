@@ -1,4 +1,4 @@
-import type { AgentFacts } from '../agents/authenticate.ts'
+import { type AgentFacts, mayCome } from '../agents/authenticate.ts'
 import type { Reason } from '../audit/reason.ts'
 
 /**
@@ -6,10 +6,7 @@ import type { Reason } from '../audit/reason.ts'
  * stands (design: which refusal).
  */
 export function faultOfClient(agent: AgentFacts, grantType: string, now: Date): Reason | undefined {
-  const { client_metadata_url, client_metadata_allowed_until: until } = agent
-  if (client_metadata_url !== null && (until === null || until <= now)) {
-    return 'client_metadata_not_allowed'
-  }
+  if (!mayCome(agent, now)) return 'client_metadata_not_allowed'
   const fault = faultOfAgent(agent, now)
   if (fault !== undefined) return fault
   return agent.grant_types.includes(grantType) ? undefined : 'grant_not_allowed'

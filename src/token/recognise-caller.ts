@@ -5,6 +5,7 @@ import type { Deps } from '../deps.ts'
 import { countDocument } from '../http/document-limit.ts'
 import { keysFor } from '../http/published-keys.ts'
 import { looksLikeMetadataUrl } from '../oauth/client-metadata.ts'
+import type { DecodedJws } from '../oauth/jws.ts'
 import type { Credentials } from './delegate-token.ts'
 import type { Facts } from './facts.ts'
 import { TooManyRequests } from './limits.ts'
@@ -26,12 +27,10 @@ export async function recogniseCaller(
   const client = await recogniseClient(deps, {
     client_id,
     request_id,
-    serves: (document) => hasKeyFor(credentials, document),
+    serves: (document) =>
+      credentials.method !== 'assertion' || hasKeyFor(credentials.assertion.header, document),
     holds: (document) => provesItself(deps, credentials, document),
-    mayAsk: (url) => {
-      const spent = countDocument(deps, { url, address })
-      if (spent) throw new TooManyRequests(spent.budget, spent.exceeded)
-    },
+    mayAsk: mayAskFor(deps, address),
   })
   if (!('refused' in client)) return client
   throw new Refusal(client.refused, client.refused === 'kept_changing' ? { retryAfter: 1 } : {})
@@ -41,11 +40,19 @@ export async function recogniseCaller(
 export const withDocument = (facts: Facts, { document }: NamedClient): Facts =>
   document && facts.agent ? { ...facts, agent: { ...facts.agent, document } } : facts
 
-/** What a document says of keys elsewhere, or of none, serves every request. */
-const hasKeyFor = (credentials: Credentials, { metadata, keys }: ClientDocument): boolean =>
-  credentials.method !== 'assertion' ||
-  metadata.jwks === undefined ||
-  keysFor(credentials.assertion.header, keys).length > 0
+/** Whether a token with this header may be by a key of this document, or by one that it does not hold itself. */
+export const hasKeyFor = (
+  header: DecodedJws['header'],
+  { metadata, keys }: ClientDocument,
+): boolean => metadata.jwks === undefined || keysFor(header, keys).length > 0
+
+/** Counts the documents that have to be fetched. The function that it gives throws {TooManyRequests}. */
+export const mayAskFor =
+  (deps: Pick<Deps, 'tally'>, address?: string) =>
+  (url: string): void => {
+    const spent = countDocument(deps, { url, address })
+    if (spent) throw new TooManyRequests(spent.budget, spent.exceeded)
+  }
 
 /** A client without an agent has no code and no token either: an assertion is all that it can come with. */
 async function provesItself(

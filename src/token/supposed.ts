@@ -68,6 +68,6 @@ export async function supposedActors(
   if (actor_id === undefined) return []
   const of = { user_id: user.id, audience_id: audience?.id ?? null }
   return judgeActors(deps, [actor_id], agent, of, async (row) =>
-    hasKey(row) ? { credential_id: null } : undefined,
+    hasKey(row) || row.client_metadata_url !== null ? { credential_id: null } : undefined,
   )
 }

@@ -57,7 +57,6 @@ test('advertises no more than there is (DS-06, DS-07, DS-11, DS-12)', async (t) 
     'device_authorization_endpoint',
     'registration_endpoint',
     'authorization_details_types_supported',
-    'client_id_metadata_document_supported',
     'agent_auth',
   ]
   for (const name of notBuilt) assert.equal(body[name], undefined, name)
