@@ -11,6 +11,7 @@ import { decodeJwt } from 'jose'
 import { openPool } from '../../src/db/pool.ts'
 import { exchange } from '../support/contestant-requests.ts'
 import { type Contestant, makeContestants } from '../support/contestants.ts'
+import { newDpopKey, proving } from '../support/dpop.ts'
 import { type Embedded, makeDataDir } from '../support/embedded-process.ts'
 import { ADMIN_KEY, type Answer, type Doors } from '../support/house.ts'
 import { createTestDatabase } from '../support/postgres.ts'
@@ -52,9 +53,16 @@ test('every ID-JAG that a client received is on record after the server is kille
     }
     received.push(...load.received)
     await assertOnRecord(place, received)
+    const proved = load.received.filter(({ once, proof }) => !once && proof).slice(-20)
+    for (const { of, proof } of proved) {
+      const { body } = await exchange(server, of, {}, proof)
+      assert.equal(body.error, 'invalid_dpop_proof')
+    }
   }
   assert.ok(received.length >= 1_000, `${received.length} received`)
-  t.diagnostic(`${received.length} ID-JAGs received`)
+  const bound = received.filter(({ jkt }) => jkt !== undefined).length
+  t.diagnostic(`${received.length} ID-JAGs received, ${bound} of them bound to a key`)
+  assert.ok(bound > 0)
 
   const spent = received.filter(({ once }) => once).slice(-40)
   for (const { of } of spent) {
@@ -115,9 +123,19 @@ test('a server asked to stop answers what it has read, reads nothing more, and e
   }
 })
 
-type Received = { of: Contestant; jti: string; once: boolean }
+type Received = {
+  of: Contestant
+  jti: string
+  jkt: string | undefined
+  once: boolean
+  proof: { dpop: string } | undefined
+}
+const key = await newDpopKey()
 
-/** Exchanges without pause, from many connections, until ended; most spend a `once` delegation each. */
+/**
+ * Exchanges without pause, from many connections, until ended; most spend a `once` delegation each, and half
+ * of them prove a key.
+ */
 async function underLoad(server: Doors, place: Embedded) {
   const { db } = openPool(await place.connection(), () => undefined)
   const often = await makeContestants(db, 8)
@@ -130,11 +148,12 @@ async function underLoad(server: Doors, place: Embedded) {
     while (!over) {
       const single = index % 3 > 0 ? once.pop() : undefined
       const of = single ?? (often[index % often.length] as Contestant)
-      const answer = await exchange(server, of).catch((error) => {
+      const proof = index % 2 ? await proving(key, server) : undefined
+      const answer = await exchange(server, of, {}, proof).catch((error) => {
         last = String(error)
       })
       if (answer) last = `${answer.status} ${answer.status === 200 ? '' : answer.text}`
-      if (answer?.status === 200) received.push({ of, jti: jtiOf(answer), once: !!single })
+      if (answer?.status === 200) received.push({ of, ...saidBy(answer), once: !!single, proof })
       else if (!over) await pause(20)
     }
   })
@@ -151,9 +170,10 @@ async function underLoad(server: Doors, place: Embedded) {
 async function assertOnRecord(place: Embedded, received: Received[]): Promise<void> {
   const { pool, db } = openPool(await place.connection(), () => undefined)
   const { rows: missing } = await pool.query(
-    `select jti from unnest($1::text[]) as received(jti)
-     where jti not in (select jti from issuances)`,
-    [received.map(({ jti }) => jti)],
+    `select jti from unnest($1::text[], $2::text[]) as received(jti, jkt)
+     where not exists (select from issuances where issuances.jti = received.jti
+       and issuances.dpop_jkt is not distinct from received.jkt)`,
+    [received.map(({ jti }) => jti), received.map(({ jkt }) => jkt)],
   )
   const { rows: unspent } = await pool.query(
     `select id from delegations where id = any($1) and status <> 'consumed'`,
@@ -167,7 +187,10 @@ async function assertOnRecord(place: Embedded, received: Received[]): Promise<vo
   assert.deepEqual({ missing, unspent, twice }, { missing: [], unspent: [], twice: [] })
 }
 
-const jtiOf = ({ body }: Answer) => decodeJwt(body.access_token).jti as string
+function saidBy({ body }: Answer): Pick<Received, 'jti' | 'jkt'> {
+  const { jti, cnf } = decodeJwt<{ cnf?: { jkt: string } }>(body.access_token)
+  return { jti: jti as string, jkt: cnf?.jkt }
+}
 
 async function until(
   condition: () => boolean | Promise<boolean>,
