@@ -35,7 +35,7 @@ test('the metadata says which proofs are taken (DS-12)', () => {
 })
 
 for (const alg of ['ES256', 'RS256', 'Ed25519']) {
-  test(`oauth4webapi binds all it gets to its ${alg} key, through nonce challenges (TV-76, TV-78)`, async () => {
+  test(`oauth4webapi binds all it gets to its ${alg} key, through nonce challenges and at the app (TV-76, TV-78, DP-13)`, async () => {
     const story = await tellStory(house, { agent: { dpop_bound_access_tokens: true } })
     await story.delegate()
     const agent = await openDpopClient(server, story, alg)

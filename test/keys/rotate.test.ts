@@ -65,6 +65,14 @@ test('the first start makes an active and a next key of each, and signs at once'
   }
 })
 
+test('nothing is signed with none, a shared secret or any algorithm but the two (IJ-02)', async (t) => {
+  const house = await openRings(t)
+  const ring = await house.open()
+  for (const alg of ['none', 'HS256', 'HS512', 'PS256', 'ES384', 'EdDSA', 'es256', '']) {
+    await assert.rejects(async () => ring.sign('id_jag', alg as 'ES256', TYP, {}), alg)
+  }
+})
+
 test('a key of one purpose verifies nothing of another', async (t) => {
   const house = await openRings(t)
   const ring = await house.open()

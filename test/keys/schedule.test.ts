@@ -58,7 +58,7 @@ const settings = fc.record({
   idJagLifetime: fc.integer({ min: 60, max: 300 }),
 })
 
-test('whatever is rotated whenever, one key signs, one is next, and every token verifies', () => {
+test('whatever is rotated whenever, one key signs, one is next, and every token verifies (DS-21, DS-22, IJ-03)', () => {
   fc.assert(
     fc.property(settings, fc.array(act, { maxLength: 30 }), (times, acts) => {
       const keys = firstKeys()

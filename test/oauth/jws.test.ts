@@ -193,7 +193,7 @@ test('a key of another kind verifies nothing, even where the record says so', ()
   }
 })
 
-test('no signature and a public key used as a secret are refused', async () => {
+test('no signature and a public key used as a secret are refused (IJ-02)', async () => {
   const { publicKey } = keys.RS256
   const secrets = [
     publicKey.export({ type: 'spki', format: 'pem' }),

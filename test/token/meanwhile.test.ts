@@ -122,7 +122,7 @@ test('an exchange under way is refused when its refresh token is rotated, and th
   assert.equal(next.body.error, 'invalid_grant', next.text)
 })
 
-test('an exchange under way is refused when its once delegation is used up', async () => {
+test('an exchange under way is refused when its once delegation is used up (TX-17)', async () => {
   const of = await makeContestant({ delegation: 'once' })
   const [answer, other] = await exchangeWhile(
     () => exchange(two, of),
