@@ -61,14 +61,20 @@ export function assertPlainHeaders({ headers }: Answer): void {
 }
 
 /** Nothing that was sent, and nothing that is kept, comes back or lies in the log; and that tells of no fault of ours. */
-export function assertNoSecret(world: World, answer: Answer, sent: readonly string[] = []): void {
-  const told = `${JSON.stringify(answer.headers)}\n${answer.text}`
+export function assertNoSecret(
+  world: World,
+  answered: Answer | readonly Answer[],
+  sent: readonly string[] = [],
+): void {
+  const answers = [answered].flat()
+  const told = answers.map(({ headers, text }) => `${JSON.stringify(headers)}\n${text}`).join('\n')
+  const isSilent = answers.some(({ status }) => status === 503)
   const secrets = [...world.secrets(), ...sent].filter(({ length }) => length >= 20)
   const isTold = (text: string) => secrets.some((secret) => text.includes(secret))
   assert.ok(!isTold(told), `a secret was told: ${told}`)
   for (const line of world.house.logs.splice(0)) {
     assert.ok(!isTold(line), `a secret was logged: ${line}`)
-    assert.ok(answer.status === 503 || !/"level":(50|60)/.test(line), line)
+    assert.ok(isSilent || !/"level":(50|60)/.test(line), line)
   }
 }
 
