@@ -48,7 +48,7 @@ const FAULTS: [object, string | undefined][] = [
   [{ aud: { 0: 'web' } }, 'upstream_client_not_allowed'],
 ]
 for (const [changes, fault] of FAULTS) {
-  test(`claims with ${JSON.stringify(changes)} are ${fault ?? 'taken'}`, () => {
+  test(`claims with ${JSON.stringify(changes)} are ${fault ?? 'taken'} (TX-21, TX-22)`, () => {
     assert.equal(faultOf(changes), fault)
   })
 }

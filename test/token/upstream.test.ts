@@ -96,7 +96,7 @@ const eventsOf = async ({ id }: Trust) => {
 const kim = await trustKim()
 const kimsToken = (claims: object = {}, by?: Signing) => kim.idToken({ sub: 'kim', ...claims }, by)
 
-test('an ID token of a trusted issuer is exchanged for the user whom its subject is linked to', async () => {
+test('an ID token of a trusted issuer is exchanged for the user whom its subject is linked to (TX-21, TX-22)', async () => {
   const token = await kimsToken({
     email: 'mallory@orbit.example',
     email_verified: true,
@@ -219,7 +219,7 @@ const REFUSED: [what: string, token: () => Promise<string>, reason: string][] = 
     '',
     null,
   ].map((typ): [string, () => Promise<string>, string] => [
-    `of typ ${JSON.stringify(typ)} (TV-60)`,
+    `of typ ${JSON.stringify(typ)} (TX-23, TV-60)`,
     () => kimsToken({}, { header: { typ } }),
     BAD,
   ]),
