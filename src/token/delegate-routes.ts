@@ -6,15 +6,14 @@ import { BearerError, readBearer } from '../http/bearer-door.ts'
 import { NO_STORE } from '../http/client-door.ts'
 import { IdParam } from '../http/shapes.ts'
 import { dpopEndpoint } from '../oauth/dpop-endpoint.ts'
-import { GRANT, TOKEN_TYPE } from '../oauth/names.ts'
 import { bearerErrorOf, codeAtDoor, tokenMissing } from './delegate-refusals.ts'
+import { idJagAnswer, readAsked } from './delegate-request.ts'
 import {
   BearerErrorResponse,
   Grant,
   GrantList,
   GrantPending,
   GrantRequest,
-  type IdJagResponse as IdJagAnswer,
   IdJagRequest,
   IdJagResponse,
 } from './delegate-schema.ts'
@@ -23,8 +22,6 @@ import { exchangeToken } from './exchange.ts'
 import { askForGrant, findGrants, giveUpGrant, type Visit } from './grants.ts'
 import { judgeKey } from './prove-key.ts'
 import { Refusal } from './refusals.ts'
-import { readExchangeRequest } from './request.ts'
-import type { TokenRequest, TokenResponse } from './schema.ts'
 import { createSettleRefusal } from './settle-refusal.ts'
 import { statementsOn } from './statements.ts'
 
@@ -51,7 +48,7 @@ export const delegateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
     },
     (request, reply) =>
       admitted(request, reply, async ({ steps, caller, progress }) => {
-        const exchange = readAsked(request.body, caller.credentials.token)
+        const exchange = readAsked(request.body, caller.credentials.token, deps.config)
         return idJagAnswer(await exchangeToken(deps, steps, caller, exchange, progress))
       }),
   )
@@ -83,7 +80,7 @@ export const delegateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
     },
     (request, reply) =>
       admitted(request, reply, async (visit) => {
-        const wanted = readAsked(request.body, visit.caller.credentials.token)
+        const wanted = readAsked(request.body, visit.caller.credentials.token, deps.config)
         const asked = await askForGrant(deps, visit, wanted)
         if ('grant' in asked) return asked.grant
         reply.code(202)
@@ -147,43 +144,4 @@ export const delegateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
       if (nonce !== undefined) reply.header('dpop-nonce', nonce)
     }
   }
-
-  /** The same request as it would be sent to the token endpoint. An empty member is none there (TX-02). */
-  function readAsked(body: IdJagRequest | GrantRequest, token: string) {
-    const { authorization_details: details } = body
-    const given = Object.entries(body).filter(([, value]) => value !== '')
-    const { audience, resource, scope, ...rest } = Object.fromEntries(given) as IdJagRequest
-    const { actor_token, actor_token_type, agent_platform, agent_context_id } = rest
-    const fields: TokenRequest = {
-      grant_type: GRANT.tokenExchange,
-      requested_token_type: TOKEN_TYPE.idJag,
-      subject_token_type: TOKEN_TYPE.accessToken,
-      subject_token: token,
-      audience,
-      resource,
-      scope,
-      ...(details !== undefined && { authorization_details: JSON.stringify(details) }),
-      actor_token,
-      actor_token_type,
-      agent_platform,
-      agent_context_id,
-    }
-    return readExchangeRequest(fields, deps.config)
-  }
 }
-
-const idJagAnswer = ({
-  issued_token_type,
-  access_token,
-  expires_in,
-  scope,
-  resource,
-  authorization_details,
-}: TokenResponse): IdJagAnswer => ({
-  assertion_type: issued_token_type ?? TOKEN_TYPE.idJag,
-  assertion: access_token,
-  expires_in,
-  ...(scope !== undefined && { scope }),
-  ...(resource !== undefined && { resource }),
-  ...(authorization_details !== undefined && { authorization_details }),
-})

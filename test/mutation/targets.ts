@@ -24,6 +24,10 @@ const TABLE: { of: string; tests: string[] }[] = [
   { of: 'src/token/subject.ts', tests: ['token/confusion', 'token/exchange', 'token/refusals'] },
   { of: 'src/token/upstream*.ts', tests: ['token/upstream*'] },
   { of: 'src/token/provision.ts', tests: ['token/upstream'] },
+  {
+    of: 'src/token/{delegate-token,delegate-refusals,grants}.ts',
+    tests: ['token/delegate-tokens', 'token/delegate-keys', 'token/delegate-door', 'token/grants'],
+  },
   { of: 'src/token/client.ts', tests: ['token/refusals', 'token/refresh'] },
   { of: 'src/token/request.ts', tests: ['token/exchange', 'token/refusals'] },
   {

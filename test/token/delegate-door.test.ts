@@ -99,7 +99,8 @@ async function exchanged({ story, token, body }: World, changes: object) {
     requested_token_type: TOKEN_TYPE.idJag,
     subject_token: token,
     subject_token_type: TOKEN_TYPE.accessToken,
-    ...(details !== undefined && { authorization_details: JSON.stringify(details) }),
+    ...(details !== undefined &&
+      details !== '' && { authorization_details: JSON.stringify(details) }),
     ...fields,
     ...(await clientAuthentication(house, story.agent)),
   })
@@ -149,6 +150,8 @@ const CASES: Case[] = [
   ['a relative resource', { resource: '/x' }, 'resource_not_registered'],
   ['details that are none', { authorization_details: {} }, 'details_malformed'],
   ['no details', { authorization_details: null }, 'details_malformed'],
+  ['an empty list of details', { authorization_details: [] }],
+  ['empty details', { authorization_details: '' }],
   ['unknown details', { authorization_details: [{ type: 'x' }] }, 'details_unknown_type', paying],
   [
     'details that were not allowed',
@@ -322,6 +325,17 @@ for (const [what, options] of MALFORMED) {
     await assertRefusedHere(house, () => send(options), [400, 'invalid_request', null])
   })
 }
+
+test('a number too large to be exact is no part of details, as in a form (TX-15)', async () => {
+  const payload = JSON.stringify({
+    ...common.body,
+    authorization_details: [{ type: 'x', amount: 7 }],
+  })
+  for (const number of ['1e400', '9007199254740993']) {
+    const answer = await send({ payload: payload.replace(':7}', `:${number}}`) })
+    assertBearerError(answer, 400, 'invalid_authorization_details')
+  }
+})
 
 test('unknown members are ignored, also odd ones', async () => {
   const odd = '"__proto__":{"audience":"x"},"constructor":1,"x":null'
