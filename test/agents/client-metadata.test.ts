@@ -90,6 +90,15 @@ describe('a client that a rule lets come by its URL', () => {
       const answer = await exchange(client, token, { subject_token_type })
       assert.equal(answer.status, 200, answer.text)
     }
+    const door = await house.inject({
+      method: 'POST',
+      url: '/id-jag',
+      headers: { authorization: `Bearer ${access_token}`, 'content-type': 'application/json' },
+      payload: JSON.stringify({ audience: audience.issuer, scope: 'docs.read' }),
+    })
+    assert.equal(door.status, 200, door.text)
+    assert.equal(decodeJwt(door.body.assertion).client_id, client.url)
+
     const refreshed = await house.form('/oauth2/token', {
       grant_type: GRANT.refreshToken,
       refresh_token,
@@ -105,7 +114,7 @@ describe('a client that a rule lets come by its URL', () => {
     assert.equal(client.page.asked, 1, 'its document was read when the rule was made')
 
     const issuances = (await house.admin('GET', `/issuances?agent_id=${client.id}`)).body.data
-    assert.equal(issuances.length, 3)
+    assert.equal(issuances.length, 4)
   })
 
   test('may have another name at the audience (IJ-40)', async () => {
@@ -317,6 +326,47 @@ describe('the permission is asked for at every request', () => {
     assert.equal(body.granted, false)
     assert.equal(body.reason, 'client_metadata_not_allowed')
   })
+
+  /** What is answered when a rule ends right before the facts are read, or right after. */
+  async function whileReading(
+    when: 'before' | 'after',
+    rule: { id: string },
+    ask: () => Promise<Answer>,
+  ) {
+    const { hot } = house.deps
+    const { query } = hot
+    hot.query = (async (what: { name: string }) => {
+      hot.query = query
+      assert.equal(what.name, 'gather_facts')
+      if (when === 'before') await end(rule)
+      const read = await (query as (what: { name: string }) => Promise<unknown>).call(hot, what)
+      if (when === 'after') await end(rule)
+      return read
+    }) as typeof query
+    return ask()
+  }
+  for (const when of ['before', 'after'] as const) {
+    test(`no grant is honoured whose rule ends right ${when} the facts are read (design rule 3)`, async () => {
+      const { client } = await enrolled()
+      const { id_token, refresh_token } = await tokensOf(client)
+      const code = await authorize(visitor, client)
+      const token = async (fields: Form) =>
+        house.form('/oauth2/token', { ...fields, ...(await clientAuthentication(house, client)) })
+      const asks: (() => Promise<Answer>)[] = [
+        () => token({ grant_type: GRANT.authorizationCode, ...code }),
+        () => token({ grant_type: GRANT.refreshToken, refresh_token }),
+        () => exchange(client, id_token),
+      ]
+      for (const ask of asks) {
+        const query = new URLSearchParams({ url: client.url, status: 'active' })
+        const { data } = (await house.admin('GET', `/client-metadata-rules?${query}`)).body
+        assert.equal(data.length, 1)
+        assertInvalidClient(await whileReading(when, data[0], ask), NOT_ALLOWED)
+        await allow({ url: client.url })
+        assert.equal((await ask()).status, 200, 'nothing was spent')
+      }
+    })
+  }
 
   test('an exchange under way when the rule ends is not recorded (design rule 3)', async () => {
     const { client, rule } = await enrolled()
