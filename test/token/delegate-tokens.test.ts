@@ -5,17 +5,19 @@ import { after, test } from 'node:test'
 import { decodeJwt } from 'jose'
 import { BUDGETS } from '../../src/http/budgets.ts'
 import { GRANT } from '../../src/oauth/names.ts'
+import { openClientSite } from '../support/client-site.ts'
 import {
   askIdJag as ask,
   assertBearerError,
   assertRefusedHere,
   call,
   delegated,
+  delegateToken,
   markerOf,
   type World,
 } from '../support/delegate.ts'
 import { openHouse } from '../support/house.ts'
-import { clientAssertion, newAgent, RESOURCE, type Story } from '../support/story.ts'
+import { clientAssertion, entitle, newAgent, RESOURCE, type Story } from '../support/story.ts'
 
 const house = await openHouse({ after }, { DELEGATE_TOKENS: 'on' })
 const { keys, db } = house.deps
@@ -227,3 +229,30 @@ async function endSession({ browser: there }: Story): Promise<void> {
   })
   assert.equal(answer.status, 200, answer.text)
 }
+
+test('an agent that is known by its metadata document carries such tokens too (DS-40)', async (t) => {
+  const site = await openClientSite(t)
+  const client = await site.publish()
+  const { story, body } = common
+  const rule = await house.admin('POST', '/client-metadata-rules', {
+    url: client.url,
+    owner_id: story.owner.id,
+    purpose: 'plans',
+    agent_expires_at: new Date(house.clock.now.getTime() + 86_400_000).toISOString(),
+  })
+  assert.equal(rule.status, 201, rule.text)
+  client.id = rule.body.agent_id
+  await entitle(house, client, story.audience, { client_id: undefined })
+  await story.delegate({ agent_id: client.id })
+  const { access_token: token } = await delegateToken(story, { as: client })
+  const world = { story, token, body }
+  const answer = await ask(world)
+  assert.equal(answer.status, 200, answer.text)
+  assert.equal(decodeJwt(answer.body.assertion).client_id, client.url)
+  assert.equal((await call(house, 'GET', '/grants', { token })).body.grants.length, 1)
+  // By a rule that has ended it may not come, whatever it carries.
+  const ended = await house.admin('DELETE', `/client-metadata-rules/${rule.body.id}`)
+  assert.equal(ended.status, 204)
+  assertBearerError(await ask(world), 401, 'unauthorized')
+  assertBearerError(await call(house, 'GET', '/grants', { token }), 401, 'unauthorized')
+})
