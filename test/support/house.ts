@@ -59,21 +59,30 @@ export async function openHouse(
   return openHouseOn(await createTestDatabase(), t, environment)
 }
 
-/** Two servers on one database and of one issuer, as replicas are; each has a clock of its own. */
+/** Two servers on one database and of one issuer, as replicas are, with the clock of the machine. */
 export async function openHouses(
   t: Surroundings,
   environment: NodeJS.ProcessEnv = {},
 ): Promise<[House, House]> {
   const database = await createTestDatabase()
   const shared = { KEY_ENCRYPTION_KEY: randomBytes(32).toString('base64'), ...environment }
-  const one = await openHouseOn(database, t, shared)
-  return [one, await openHouseOn(database, t, shared)]
+  const clock = {
+    get now() {
+      return new Date()
+    },
+    set now(_) {
+      throw new Error('this clock runs by itself')
+    },
+  }
+  const one = await openHouseOn(database, t, shared, clock)
+  return [one, await openHouseOn(database, t, shared, clock)]
 }
 
 async function openHouseOn(
   database: TestDatabase,
   t: Surroundings,
   environment: NodeJS.ProcessEnv,
+  clock = { now: new Date(Math.floor(Date.now() / 1000) * 1000) },
 ): Promise<House> {
   const config = loadConfig({
     ISSUER,
@@ -85,7 +94,6 @@ async function openHouseOn(
   })
   const logs: string[] = []
   const log = createLogger(config, { write: (line: string) => void logs.push(line) })
-  const clock = { now: new Date(Math.floor(Date.now() / 1000) * 1000) }
   const now = () => new Date(clock.now)
   const { pool, db } = openPool(database.connection, () => undefined, 8)
   const hot = openHotPool(database.connection, () => undefined)

@@ -58,7 +58,6 @@ async function exchangeWhile<T>(
 }
 
 async function makeContestant(kind?: Kind): Promise<Contestant> {
-  one.clock.now = two.clock.now = new Date()
   const [of] = await makeContestants(db, 1, kind)
   return of as Contestant
 }

@@ -2,7 +2,7 @@
  * Two servers on one database, within one process. What is held against two processes for longer, and by
  * chance alone, is in test/system.
  */
-import { after, beforeEach, test } from 'node:test'
+import { after, test } from 'node:test'
 import { AMENDMENTS } from '../support/amendments.ts'
 import { JWK } from '../support/contestant-requests.ts'
 import {
@@ -37,10 +37,6 @@ stage = await openStage({ replicas, db: deps.db, pool: deps.pool })
 const arena: Stage = stage
 const { site, jwksUri } = await startIssuer({ after }, replicas[0])
 site.jwks.body = JSON.stringify({ keys: [JWK] })
-
-beforeEach(() => {
-  for (const { clock } of replicas) clock.now = new Date()
-})
 
 for (const ending of [...ENDINGS, ...endingsOfUpstream(jwksUri)]) {
   test(`a mint under way is over before ${ending.name}, or is none`, () =>
