@@ -215,7 +215,7 @@ export const RIGHT_CONDITIONS = {
     record: audience,
   },
   kept_changing: {
-    rule: 'TX-17',
+    rule: 'GR-06',
     missing: 'Records that stand still for as long as an exchange takes: ask again',
   },
 } as const satisfies Record<string, Condition>

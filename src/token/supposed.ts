@@ -2,7 +2,7 @@
  * The parties of an exchange that nobody asks for: what their records say, on the supposition that every
  * token and proof is good.
  */
-import type { AgentFacts } from '../agents/authenticate.ts'
+import { type AgentFacts, mayCome } from '../agents/authenticate.ts'
 import type { Reason } from '../audit/reason.ts'
 import type { Deps } from '../deps.ts'
 import { GRANT } from '../oauth/names.ts'
@@ -15,6 +15,8 @@ import { faultOfUser, type Subject } from './subject.ts'
 
 /** Of a client that does authenticate, if it has what it takes. */
 export function faultOfSupposedClient(agent: AgentFacts, now: Date): Reason | undefined {
+  // Of one that is known by a URL this is asked before anything else.
+  if (!mayCome(agent, now)) return 'client_metadata_not_allowed'
   if (agent.status === 'retired') return 'agent_retired'
   if (!canAuthenticate(agent)) return 'bad_credentials'
   const fault = faultOfClient(agent, GRANT.tokenExchange, now)

@@ -1,12 +1,16 @@
 // For each reason that the token endpoint gives, one exchange: what `POST /explain` says of it beforehand is what the
 // endpoint answers, audit event included. test/token/explain-agrees.test.ts does so for arbitrary ones.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, test } from 'node:test'
 import fc from 'fast-check'
 import { GRANT, TOKEN_TYPE, TYP } from '../../src/oauth/names.ts'
 import { sizeOfIdJag } from '../../src/token/id-jag.ts'
 import { CONDITIONS } from '../../src/token/missing.ts'
+import { Refusal } from '../../src/token/refusals.ts'
 import { authorize, browser, signIn } from '../support/browser.ts'
+import { openClientSite } from '../support/client-site.ts'
 import { newDpopKey, proving } from '../support/dpop.ts'
 import { answered, explained, verdictOf } from '../support/explain.ts'
 import { CLIENT, startIssuer } from '../support/fake-issuer.ts'
@@ -15,6 +19,7 @@ import { assertRefused } from '../support/refused.ts'
 import {
   clientAssertion,
   clientAuthentication,
+  entitle,
   newAgent,
   newUser,
   RESOURCE,
@@ -24,6 +29,7 @@ import {
 } from '../support/story.ts'
 
 const house = await openHouse({ after }, { SESSION_LIFETIME: '1728000' })
+const site = await openClientSite({ after })
 
 /** One exchange: as the agent sends it, and as it is explained. */
 type Case = {
@@ -110,6 +116,22 @@ async function upstream(members: object = {}, linked = true, options: Options = 
   return { story, sent, asked: { subject_issuer: issuer.issuer } }
 }
 
+/** An agent that says what it is at a URL, which a rule lets come. */
+async function published(): Promise<{ rule: string; asked: Case }> {
+  const story = await granted()
+  const as = await site.publish()
+  const { id: rule, agent_id } = await act('POST', '/client-metadata-rules', {
+    url: as.url,
+    owner_id: story.owner.id,
+    purpose: 'plans',
+    agent_expires_at: soon(86_400),
+  })
+  await entitle(house, { id: agent_id }, story.audience, { client_id: undefined })
+  await story.delegate({ agent_id })
+  const { id_token } = await story.signIn(as)
+  return { rule, asked: { story, as, sent: { subject_token: id_token }, asked: { agent_id } } }
+}
+
 const EXAMPLES: [what: string, reason: string | null, arrange: () => Promise<Case>][] = [
   ['everything as it should be', null, async () => ({ story: await granted() })],
   [
@@ -164,6 +186,7 @@ const EXAMPLES: [what: string, reason: string | null, arrange: () => Promise<Cas
     },
   ],
   ['a subject of a trusted issuer', null, () => upstream()],
+  ['a client that is known by a URL', null, async () => (await published()).asked],
   [
     'a subject of a trusted issuer who is linked now',
     null,
@@ -219,6 +242,15 @@ const EXAMPLES: [what: string, reason: string | null, arrange: () => Promise<Cas
         ({ agent }) => act('DELETE', `/agents/${agent.id}/credentials/${agent.credential_id}`),
         { agent: { token_endpoint_auth_method: 'client_secret_basic' } },
       ),
+  ],
+  [
+    'a client that is known by a URL, and that no rule lets come any more',
+    'client_metadata_not_allowed',
+    async () => {
+      const { rule, asked } = await published()
+      await act('DELETE', `/client-metadata-rules/${rule}`)
+      return asked
+    },
   ],
   [
     'an agent that waits for approval',
@@ -693,7 +725,6 @@ const EXAMPLES: [what: string, reason: string | null, arrange: () => Promise<Cas
 const NOT_BY_NAMES = [
   'credential_ended',
   'replayed_assertion',
-  'client_metadata_not_allowed',
   'client_metadata_unreadable',
   'too_many_requests',
   'bad_dpop_proof',
@@ -771,6 +802,24 @@ test('every reason that the endpoint gives has an example here, or shows in toke
     [],
   )
 })
+
+test('docs/refusals.md has every reason, with its code, what is missing, and a rule that is kept', () => {
+  const rows = documented('refusals').filter((line) => line.startsWith('| `'))
+  const expected = Object.entries(CONDITIONS).map(([reason, { missing, rule }]) => {
+    const { code } = new Refusal(reason as keyof typeof CONDITIONS)
+    return `| \`${reason}\` | \`${code}\` | ${missing} | ${rule} |`
+  })
+  assert.deepEqual(rows, expected)
+  const claims = documented('protocol').map((line) => line.split(' | ')[0] ?? '')
+  const rules = new Set(Object.values(CONDITIONS).map(({ rule }) => rule))
+  assert.deepEqual(
+    [...rules].filter((rule) => !claims.some((ids) => new RegExp(`\\b${rule}\\b`).test(ids))),
+    [],
+  )
+})
+
+const documented = (name: string): string[] =>
+  readFileSync(join(import.meta.dirname, `../../docs/${name}.md`), 'utf8').split('\n')
 
 test('a refusal names the record and the values that stand in the way', async () => {
   const story = await granted({
