@@ -1,5 +1,6 @@
 import { KeyObject, type webcrypto } from 'node:crypto'
 import { decodeJwt } from 'jose'
+import { currentNonce, dpopNonceKeys } from '../../src/oauth/dpop-nonce.ts'
 import { TYP } from '../../src/oauth/names.ts'
 import { CLIENT } from './fake-issuer.ts'
 import type { AgentName, Parties } from './hostile-parties.ts'
@@ -37,6 +38,7 @@ function patternsOf(
   const { agents, story, upstream, silent } = parties
   const { issuer } = house.config
   const now = () => secondsNow(house)
+  const nonceKeys = dpopNonceKeys(house.config.keyEncryptionKeys ?? [])
   const times = (seconds = 300) => ({ iat: now(), exp: now() + seconds })
   const self = (name: AgentName) => {
     const { id } = agents[name]
@@ -70,6 +72,7 @@ function patternsOf(
     })),
     'a DPoP proof': pattern(TYP.dpopProof, 'the DPoP key', () => ({
       ...{ htm: 'POST', htu: `${issuer}/oauth2/token`, jti: newJti(), iat: now() },
+      ...(house.config.dpopNonces && { nonce: currentNonce(nonceKeys, house.clock.now) }),
     })),
     'an ID token of the upstream': pattern(undefined, 'upstream', () => ({
       ...{ iss: upstream.issuer, sub: 'kim', aud: CLIENT, ...times() },

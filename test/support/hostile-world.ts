@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { currentNonce, dpopNonceKeys } from '../../src/oauth/dpop-nonce.ts'
 import { CLIENT_ASSERTION_TYPE, GRANT } from '../../src/oauth/names.ts'
 import { authorize, signIn } from './browser.ts'
 import { type Change, watchChanges } from './changes.ts'
@@ -56,11 +55,7 @@ export async function openWorld(
     const [whose = '', kind = ''] = name.split(' ')
     return extra[name] ?? (tokens[whose]?.[kind as keyof Tokens] as string)
   })
-  const nonceKeys = dpopNonceKeys(house.config.keyEncryptionKeys ?? [])
-  const prove = (claims = {}) => {
-    const nonce = house.config.dpopNonces ? currentNonce(nonceKeys, house.clock.now) : undefined
-    return goodToken(mint, 'a DPoP proof', { ...(nonce && { nonce }), ...claims })
-  }
+  const prove = (claims = {}) => goodToken(mint, 'a DPoP proof', claims)
   const changes = await watchChanges(house)
 
   const ask = (draft: Draft): Promise<Answer> => {
