@@ -8,8 +8,7 @@ export function freshness(headers: Record<string, string>, now: Date): number | 
   const told = directives.flatMap(([name, value]) => (name === 'max-age' ? [value] : []))
   if (told.length > 0) {
     // What is said twice, or is no number, is taken to be the least of all it may mean.
-    const [age = 0, ...lifetimes] = [headers.age ?? '0', ...told].map(secondsOf)
-    return Math.min(...lifetimes) - age
+    return Math.min(...told.map(secondsOf)) - secondsOf(headers.age)
   }
   if (headers.expires === undefined) return undefined
   const made = Date.parse(headers.date ?? '')
@@ -23,4 +22,4 @@ const directivesOf = (header: string): [name: string, value: string][] =>
     return [name.trim().toLowerCase(), value.trim().replace(/^"(.*)"$/, '$1')]
   })
 
-const secondsOf = (text: string): number => (/^\d{1,10}$/.test(text) ? Number(text) : 0)
+const secondsOf = (text = ''): number => (/^\d{1,10}$/.test(text) ? Number(text) : 0)

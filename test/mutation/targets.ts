@@ -28,12 +28,24 @@ const TABLE: { of: string; tests: string[] }[] = [
     of: 'src/token/{delegate-token,delegate-refusals,grants}.ts',
     tests: ['token/delegate-tokens', 'token/delegate-keys', 'token/delegate-door', 'token/grants'],
   },
-  { of: 'src/token/client.ts', tests: ['token/refusals', 'token/refresh'] },
+  {
+    of: 'src/token/client.ts',
+    tests: ['token/refusals', 'token/refresh', 'agents/client-metadata'],
+  },
+  { of: 'src/token/{recognise-caller,share-client}.ts', tests: ['agents/client-metadata'] },
   { of: 'src/token/request.ts', tests: ['token/exchange', 'token/refusals'] },
   {
     of: 'src/agents/authenticate.ts',
-    tests: ['agents/authenticate', 'agents/client-keys', 'token/client-assertion'],
+    tests: [
+      ...['agents/authenticate', 'agents/client-keys', 'token/client-assertion'],
+      'agents/client-metadata',
+    ],
   },
+  {
+    of: 'src/agents/{client-documents,recognise,follow-document,admit}.ts',
+    tests: ['agents/client-documents', 'agents/client-metadata', 'rules/client-metadata'],
+  },
+  { of: 'src/{oauth/client-metadata,http/freshness,http/document-limit}.ts', tests: [] },
   { of: 'src/agents/client-credentials.ts', tests: ['agents/authenticate', 'token/refusals'] },
   { of: 'src/oauth/jws.ts', tests: ['oauth/jws', 'token/confusion'] },
   {
