@@ -12,16 +12,23 @@ export const JWK = { ...publicKey.export({ format: 'jwk' }), kid: KID, alg: 'ES2
 export const REDIRECT = 'https://agent.example/callback'
 export const VERIFIER = 'v'.repeat(43)
 
+const clientIdOf = ({ agent_id, document }: Pick<Contestant, 'agent_id' | 'document'>) =>
+  document?.url ?? agent_id
+
 /** A fresh client assertion, as form parameters. */
-export const assertionOf = ({ agent_id }: Contestant, issuer: string): Form => ({
-  client_assertion_type: CLIENT_ASSERTION_TYPE,
-  client_assertion: signed({ iss: agent_id, sub: agent_id, aud: issuer }),
-})
+export function assertionOf(of: Contestant, issuer: string): Form {
+  const client_id = clientIdOf(of)
+  return {
+    client_assertion_type: CLIENT_ASSERTION_TYPE,
+    client_assertion: signed({ iss: client_id, sub: client_id, aud: issuer }),
+  }
+}
 
 /** What its actor gives a contestant to present. */
-export function actorTokenOf({ agent_id, actor }: Contestant, issuer: string): Form {
-  if (actor === undefined) return {}
-  const claims = { iss: actor.agent_id, sub: actor.agent_id, aud: issuer, client_id: agent_id }
+export function actorTokenOf(of: Contestant, issuer: string): Form {
+  if (of.actor === undefined) return {}
+  const actor = clientIdOf(of.actor)
+  const claims = { iss: actor, sub: actor, aud: issuer, client_id: clientIdOf(of) }
   return {
     actor_token: signed(claims, { typ: TYP.actorToken }),
     actor_token_type: TOKEN_TYPE.jwt,
@@ -83,11 +90,11 @@ export const redeem = (
   )
 
 /** Sends the browser that holds the session for a code. */
-export const authorize = (at: Doors, { agent_id, cookie }: Contestant): Promise<Answer> =>
+export const authorize = (at: Doors, of: Contestant): Promise<Answer> =>
   at.inject({
     method: 'GET',
-    url: authorizeUrl({ client_id: agent_id, redirect_uri: REDIRECT }),
-    headers: { cookie: `session=${cookie}` },
+    url: authorizeUrl({ client_id: clientIdOf(of), redirect_uri: REDIRECT }),
+    headers: { cookie: `session=${of.cookie}` },
   })
 
 /** Presses the sign-out button in the browser that holds the session. */

@@ -11,6 +11,7 @@ import type { Actor, Contestant, Elsewhere, Kind } from './contestants.ts'
 export const TABLES = [
   'tenants',
   'users',
+  'client_metadata_rules',
   'agents',
   'credentials',
   'audiences',
@@ -54,16 +55,19 @@ export function rowsOf(of: Contestant, kind: Kind, now: Date): Rows {
       ...born,
       updated_at: now,
     })),
+    client_metadata_rules: agents.flatMap((one) => metadataRuleRow(one, of, now)),
     agents: agents.map((one) => agentRow(one, of, now)),
-    credentials: agents.map((one) => ({
-      id: one.credential_id,
-      agent_id: one.agent_id,
-      kind: 'jwk',
-      slot: 1,
-      kid: KID,
-      jwk: JSON.stringify(JWK),
-      ...born,
-    })),
+    credentials: agents
+      .filter((one) => !one.document)
+      .map((one) => ({
+        id: one.credential_id,
+        agent_id: one.agent_id,
+        kind: 'jwk',
+        slot: 1,
+        kid: KID,
+        jwk: JSON.stringify(JWK),
+        ...born,
+      })),
     audiences: places.map((place) => audienceRow(place, of, kind, now)),
     audience_aliases: of.alias ? [{ tenant_id, alias: of.alias, audience_id: of.audience_id }] : [],
     audience_accounts: kind.account
@@ -87,8 +91,26 @@ export function rowsOf(of: Contestant, kind: Kind, now: Date): Rows {
   }
 }
 
+type Agent = Pick<Actor, 'agent_id' | 'owner_id' | 'document'>
+
+const metadataRuleRow = ({ owner_id, document }: Agent, { tenant_id }: Contestant, now: Date) =>
+  document === undefined
+    ? []
+    : [
+        {
+          id: document.rule_id,
+          tenant_id,
+          url: document.url,
+          owner_id,
+          purpose: 'races',
+          agent_expires_at: new Date(now.getTime() + YEAR),
+          created_at: now,
+          created_by: 'environment',
+        },
+      ]
+
 function agentRow(
-  { agent_id, owner_id }: Pick<Actor, 'agent_id' | 'owner_id'>,
+  { agent_id, owner_id, document }: Agent,
   { tenant_id }: Contestant,
   now: Date,
 ): Insertable<Tables['agents']> {
@@ -100,6 +122,7 @@ function agentRow(
     purpose: 'races',
     expires_at: new Date(now.getTime() + YEAR),
     token_endpoint_auth_method: 'private_key_jwt',
+    client_metadata_url: document?.url ?? null,
     redirect_uris: [REDIRECT],
     grant_types: Object.values(GRANT),
     id_token_signed_response_alg: 'ES256',

@@ -16,6 +16,8 @@ export type Contestant = {
   user_id: string
   owner_id: string
   agent_id: string
+  /** Of an agent that is known by its metadata document. */
+  document: Document | undefined
   credential_id: string
   audience_id: string
   issuer: string
@@ -40,8 +42,11 @@ export type Contestant = {
   /** Who vouches for the user instead of a session here. */
   upstream: Upstream | undefined
 }
+/** `rule_id`: of the rule that lets the client with this URL come. */
+export type Document = { url: string; rule_id: string }
 export type Actor = {
   agent_id: string
+  document: Document | undefined
   owner_id: string
   credential_id: string
   /** To act with every scope. */
@@ -76,6 +81,8 @@ export type Kind = {
   signedOut?: boolean
   /** Where a trusted issuer publishes its keys. */
   upstream?: string
+  /** Where its agents publish their metadata documents, by which they are known. */
+  clients?: string
   asks?: Form
 }
 
@@ -106,6 +113,7 @@ const newContestant = (kind: Kind): Contestant => ({
   user_id: newId('usr'),
   owner_id: newId('usr'),
   agent_id: newId('agt'),
+  document: newDocument(kind),
   credential_id: newId('crd'),
   audience_id: newId('aud'),
   issuer: newIssuer(),
@@ -119,18 +127,22 @@ const newContestant = (kind: Kind): Contestant => ({
   code: newSecret(),
   asks: kind.asks ?? {},
   alias: kind.alias ? newIssuer() : undefined,
-  actor: kind.actor ? newActor(kind.actor === 'narrowed') : undefined,
+  actor: kind.actor ? newActor(kind) : undefined,
   elsewhere: kind.elsewhere ? newElsewhere() : undefined,
   upstream: kind.upstream === undefined ? undefined : newUpstream(kind.upstream),
 })
 
-const newActor = (narrowed: boolean): Actor => ({
+const newActor = (kind: Kind): Actor => ({
   agent_id: newId('agt'),
+  document: newDocument(kind),
   owner_id: newId('usr'),
   credential_id: newId('crd'),
   permission_id: newId('apm'),
-  narrow_permission_id: narrowed ? newId('apm') : undefined,
+  narrow_permission_id: kind.actor === 'narrowed' ? newId('apm') : undefined,
 })
+
+const newDocument = ({ clients }: Kind): Document | undefined =>
+  clients === undefined ? undefined : { url: `${clients}/${randomUUID()}`, rule_id: newId('cmr') }
 
 const newElsewhere = (): Elsewhere => ({
   audience_id: newId('aud'),

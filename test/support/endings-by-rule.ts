@@ -3,6 +3,7 @@
  * the agent, and what audience and entitlement demand since.
  */
 
+import type { ContestantSite } from './contestant-site.ts'
 import type { Contestant, Kind } from './contestants.ts'
 import type { Ending } from './endings.ts'
 
@@ -126,8 +127,30 @@ export const ENDINGS_BY_RULE: Ending[] = [
   },
 ]
 
-/** Of users whom a trusted issuer vouches for, which publishes its keys at this address. */
-export const endingsOfUpstream = (jwksUri: string): Ending[] => [
+/** Of what others publish on this site: users whom a trusted issuer vouches for, and agents known by documents. */
+export const endingsOfSite = ({ jwksUri, clients }: ContestantSite): Ending[] => [
+  {
+    name: 'the rule is ended that lets the agent come by its metadata document (DS-40)',
+    made: { clients },
+    end: (at, { document }) => at.admin('DELETE', `/client-metadata-rules/${document?.rule_id}`),
+    status: 204,
+    row: ({ document }) => ({ table: 'client_metadata_rules', id: document?.rule_id as string }),
+    refusals: ['invalid_client'],
+    delegationsEnd: false,
+  },
+  {
+    name: 'the rule is ended that lets an actor come by its metadata document (DS-40)',
+    made: { clients, actor: true },
+    end: (at, { actor }) =>
+      at.admin('DELETE', `/client-metadata-rules/${actor?.document?.rule_id}`),
+    status: 204,
+    row: ({ actor }) => ({
+      table: 'client_metadata_rules',
+      id: actor?.document?.rule_id as string,
+    }),
+    refusals: ['invalid_grant'],
+    delegationsEnd: false,
+  },
   {
     name: 'the trust in an issuer is ended',
     made: { upstream: jwksUri },

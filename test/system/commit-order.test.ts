@@ -3,10 +3,9 @@
 import { after, test } from 'node:test'
 import { openPool } from '../../src/db/pool.ts'
 import { AMENDMENTS } from '../support/amendments.ts'
-import { JWK } from '../support/contestant-requests.ts'
+import { openContestantSite } from '../support/contestant-site.ts'
 import { ENDINGS } from '../support/endings.ts'
-import { endingsOfUpstream } from '../support/endings-by-rule.ts'
-import { startIssuer } from '../support/fake-issuer.ts'
+import { endingsOfSite } from '../support/endings-by-rule.ts'
 import { createTestDatabase } from '../support/postgres.ts'
 import { startReplicas } from '../support/server-process.ts'
 import {
@@ -23,15 +22,14 @@ const database = await createTestDatabase()
 const { pool, db } = openPool(database.connection, () => undefined)
 const replicas = await startReplicas({ after }, { DATABASE_URL: database.url })
 const stage = await openStage({ replicas, pool, db })
-const { site, jwksUri } = await startIssuer({ after }, { clock: { now: new Date() } })
-site.jwks.body = JSON.stringify({ keys: [JWK] })
+const site = await openContestantSite({ after })
 after(async () => {
   stage.holder.release()
   await db.destroy()
   await database.drop()
 })
 
-for (const ending of [...ENDINGS, ...endingsOfUpstream(jwksUri)]) {
+for (const ending of [...ENDINGS, ...endingsOfSite(site)]) {
   test(`a mint under way is over before ${ending.name}, or is none`, () =>
     endWhileMinting(stage, ending, ROUNDS))
 }

@@ -17,14 +17,13 @@ import {
   assertionOf,
   authorize,
   exchange,
-  JWK,
   redeem,
   refresh,
 } from '../support/contestant-requests.ts'
+import { openContestantSite } from '../support/contestant-site.ts'
 import { type Contestant, makeContestants } from '../support/contestants.ts'
 import { ENDINGS, ENDINGS_OF_PARTIES, type Ending } from '../support/endings.ts'
-import { endingsOfUpstream } from '../support/endings-by-rule.ts'
-import { startIssuer } from '../support/fake-issuer.ts'
+import { endingsOfSite } from '../support/endings-by-rule.ts'
 import type { Answer, Doors } from '../support/house.ts'
 import { assertEarlier, assertIssued } from '../support/issued.ts'
 import { createTestDatabase } from '../support/postgres.ts'
@@ -45,8 +44,7 @@ after(async () => {
   await db.destroy()
   await database.drop()
 })
-const { site, jwksUri } = await startIssuer({ after }, { clock: { now: new Date() } })
-site.jwks.body = JSON.stringify({ keys: [JWK] })
+const site = await openContestantSite({ after })
 
 test('of many exchanges of a once delegation over two replicas one is granted (TV-72)', async () => {
   const stories = await Promise.all([0, 1, 2, 3].map(() => tellStory(replicas[0])))
@@ -154,7 +152,7 @@ test('of two redemptions of one code at once one is answered, and what it gave i
   })
 })
 
-for (const ending of [...ENDINGS, ...endingsOfUpstream(jwksUri)]) {
+for (const ending of [...ENDINGS, ...endingsOfSite(site)]) {
   test(`no ID-JAG is minted once ${ending.name}`, async (t) => {
     const count = ending.made?.actor ? RACES_WITH_ACTORS : RACES_OF_A_KIND
     const contestants = await makeContestants(db, count, ending.made)

@@ -7,19 +7,18 @@ import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { decodeJwt } from 'jose'
 import { AMENDMENTS } from '../support/amendments.ts'
-import { exchange, JWK, refresh } from '../support/contestant-requests.ts'
+import { exchange, refresh } from '../support/contestant-requests.ts'
+import { openContestantSite } from '../support/contestant-site.ts'
 import { type Contestant, type Kind, makeContestants } from '../support/contestants.ts'
 import { newDpopKey, proving } from '../support/dpop.ts'
 import { ENDINGS } from '../support/endings.ts'
-import { endingsOfUpstream } from '../support/endings-by-rule.ts'
-import { startIssuer } from '../support/fake-issuer.ts'
+import { endingsOfSite } from '../support/endings-by-rule.ts'
 import { type Answer, openHouses } from '../support/house.ts'
 
 const [one, two] = await openHouses({ after }, { RATE_LIMITS: 'off' })
 const { db, hot, keys } = one.deps
 
-const { site, jwksUri } = await startIssuer({ after }, one)
-site.jwks.body = JSON.stringify({ keys: [JWK] })
+const site = await openContestantSite({ after })
 
 /** Where the first server is stopped, once, for something to happen. */
 type Moment = 'reading' | 'signing'
@@ -65,7 +64,7 @@ async function makeContestant(kind?: Kind): Promise<Contestant> {
 const issued = async ({ agent_id }: Contestant) =>
   db.selectFrom('issuances').select('jti').where('agent_id', '=', agent_id).execute()
 
-for (const ending of [...ENDINGS, ...endingsOfUpstream(jwksUri)]) {
+for (const ending of [...ENDINGS, ...endingsOfSite(site)]) {
   test(`an exchange under way is refused when ${ending.name}`, async () => {
     const of = await makeContestant(ending.made)
     const [answer, ended] = await exchangeWhile(
@@ -78,8 +77,8 @@ for (const ending of [...ENDINGS, ...endingsOfUpstream(jwksUri)]) {
   })
 }
 
-for (const ending of endingsOfUpstream(jwksUri)) {
-  test(`whose account a subject is was read and not yet what stands when ${ending.name}`, async () => {
+for (const ending of endingsOfSite(site)) {
+  test(`an exchange that has not read everything is refused when ${ending.name}`, async () => {
     const of = await makeContestant(ending.made)
     const [answer, ended] = await exchangeWhile(
       () => ending.end(two, of),

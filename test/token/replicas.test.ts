@@ -4,7 +4,7 @@
  */
 import { after, test } from 'node:test'
 import { AMENDMENTS } from '../support/amendments.ts'
-import { JWK } from '../support/contestant-requests.ts'
+import { openContestantSite } from '../support/contestant-site.ts'
 import {
   contestActorTokens,
   contestFirstMints,
@@ -16,8 +16,7 @@ import {
   contestUserinfo,
 } from '../support/contests.ts'
 import { ENDINGS } from '../support/endings.ts'
-import { endingsOfUpstream } from '../support/endings-by-rule.ts'
-import { startIssuer } from '../support/fake-issuer.ts'
+import { endingsOfSite } from '../support/endings-by-rule.ts'
 import { openHouses } from '../support/house.ts'
 import {
   amendWhileMinting,
@@ -35,10 +34,9 @@ const replicas = await openHouses({ after }, { RATE_LIMITS: 'off' })
 const [{ deps }] = replicas
 stage = await openStage({ replicas, db: deps.db, pool: deps.pool })
 const arena: Stage = stage
-const { site, jwksUri } = await startIssuer({ after }, replicas[0])
-site.jwks.body = JSON.stringify({ keys: [JWK] })
+const site = await openContestantSite({ after })
 
-for (const ending of [...ENDINGS, ...endingsOfUpstream(jwksUri)]) {
+for (const ending of [...ENDINGS, ...endingsOfSite(site)]) {
   test(`a mint under way is over before ${ending.name}, or is none`, () =>
     endWhileMinting(arena, ending))
 }
