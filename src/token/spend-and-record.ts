@@ -183,10 +183,10 @@ const words = (list: readonly string[]) => [...new Set(list)].join(' ')
 function recordStatement(form: Form, waiting: 'skip locked' | ''): string {
   const held = (columns: string, table: string, key: string, lock = 'share') =>
     `lateral (select ${columns} from ${table} x where ${key} limit 1 for ${lock} ${waiting})`
-  /** How many of a list of ids still stand, each held. */
+  /** How many of these ids still stand, each held. */
   const standing = (table: string, ids: string, condition: string) =>
     `lateral (select count(*) as standing from (
-      select 1 from ${table} x where x.id = any(string_to_array(${ids}, ' ')) and ${condition}
+      select 1 from ${table} x where x.id = any(${ids}) and ${condition}
       order by x.id for share ${waiting}) held)`
   const rare = form === 'rare'
   const ours = rare ? 'left join' : 'join'
@@ -199,10 +199,15 @@ standing as (
   select asked.* from asked
   join ${held('x.status', 'tenants', 'x.id = asked.tenant_id')} t on true
   join ${held('x.status, x.xmin::text as version', 'users', 'x.id = asked.user_id')} u on true
+  ${
+    // The client among its actors: whoever takes several agents takes them by id.
+    rare
+      ? `join ${standing('agents', `${list('actor_ids')} || asked.agent_id`, `x.xmin::text = any(${list('actor_versions')} || asked.agent_version)`)} agents on true`
+      : ''
+  }
   join ${held('x.expires_at, x.xmin::text as version', 'agents', 'x.id = asked.agent_id')} a on true
-  ${rare ? `join ${standing('agents', 'asked.actor_ids', "x.xmin::text = any(string_to_array(asked.actor_versions, ' '))")} actors on true` : ''}
   join ${held('x.status', 'users', 'x.id = asked.owner_id')} o on true
-  ${rare ? `join ${standing('users', 'asked.actor_owners', "x.status = 'active'")} owners on true` : ''}
+  ${rare ? `join ${standing('users', list('actor_owners'), "x.status = 'active'")} owners on true` : ''}
   join ${held('x.xmin::text as version', 'audiences', 'x.id = asked.audience_id')} au on true
   join ${held('x.expires_at, x.xmin::text as version', 'entitlements', 'x.id = asked.entitlement_id')} e
     on true
@@ -211,14 +216,14 @@ standing as (
   left join ${held('x.expires_at, x.xmin::text as version', 'delegations', 'x.id = asked.delegation_id and asked.once', 'update')} once
     on true
   left join ${held('x.id, x.ended_at', 'credentials', 'x.id = asked.credential_id')} c on true
-  ${rare ? `join ${standing('credentials', 'asked.actor_credentials', 'x.ended_at is null')} keys on true` : ''}
+  ${rare ? `join ${standing('credentials', list('actor_credentials'), 'x.ended_at is null')} keys on true` : ''}
   ${ours} ${held('x.id, x.ended_at, x.expires_at', 'sessions', 'x.id = asked.session_id')} s on true
   ${ours} ${held('x.id, x.ended_at', 'refresh_token_families', 'x.id = asked.family_id')} f on true
   left join ${held('x.hash, x.spent_at', 'refresh_tokens', 'x.hash = asked.refresh_hash')} rt on true
   ${
     rare
       ? `left join ${held('x.id, x.ended_at, x.expires_at', 'trusted_issuers', 'x.id = asked.trusted_issuer_id')} ti on true
-  join ${standing('actor_permissions', 'asked.permissions', 'x.ended_at is null and (x.expires_at is null or x.expires_at > asked.at)')} permits on true`
+  join ${standing('actor_permissions', list('permissions'), 'x.ended_at is null and (x.expires_at is null or x.expires_at > asked.at)')} permits on true`
       : ''
   }
   -- The version that was read was live: a row that has ended since is another version.
@@ -267,15 +272,18 @@ select asked.n, case
 from asked`
 }
 
+/** The words of a column that holds a list. */
+const list = (name: string) => `string_to_array(asked.${name}, ' ')`
+
 /** Whom it is about: somebody's session and grant here, or a subject that a trusted issuer vouches for. */
 function subjectStands(form: Form): string {
   const own = `s.id is not null and f.id is not null and f.ended_at is null
     and (asked.sessionless or (s.ended_at is null and s.expires_at > asked.at))`
   if (form === 'plain') return own
   const upstream = 'ti.ended_at is null and (ti.expires_at is null or ti.expires_at > asked.at)'
-  const count = (list: string) => `cardinality(string_to_array(asked.${list}, ' '))`
+  const count = (name: string) => `cardinality(${list(name)})`
   return `case when asked.trusted_issuer_id is null then ${own}
       else asked.session_id is null and ti.id is not null and ${upstream} end
-    and actors.standing = ${count('actor_ids')} and owners.standing = ${count('actor_owners')}
+    and agents.standing = ${count('actor_ids')} + 1 and owners.standing = ${count('actor_owners')}
     and keys.standing = ${count('actor_credentials')} and permits.standing = ${count('permissions')}`
 }
