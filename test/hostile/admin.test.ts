@@ -11,7 +11,7 @@ import { oddText } from '../support/hostile-text.ts'
 import { ADMIN_KEY, type Ask, openHouse } from '../support/house.ts'
 
 const house = await openHouse({ after }, { RATE_LIMITS: 'off', LOG_LEVEL: 'warn' })
-const { all: routes, ids, pathOf } = await listRoutes(house)
+const { all: routes, values, pathOf } = await listRoutes(house)
 const changes = await watchChanges(house)
 const JSON_BODY = { ...asAdmin, 'content-type': 'application/json' }
 const CHANGING = ['POST', 'PUT', 'PATCH']
@@ -122,7 +122,7 @@ test('a body with anything wrong in it is a problem of the caller, at every call
     async ({ call, edits, key }) => {
       const { method, path, schema } = bodies[call] as (typeof bodies)[number]
       const headers = { ...JSON_BODY, ...(key !== undefined && { 'idempotency-key': key }) }
-      const payload = JSON.stringify(edits.reduce(spoilBody, fitting(schema, ids)))
+      const payload = JSON.stringify(edits.reduce(spoilBody, fitting(schema, values)))
       const request = { method: method as 'POST', url: pathOf(path), headers, payload }
       const status = await judge(request, `${path} ${payload}`)
       if (status < 400) taken.add(`${method} ${path}`)

@@ -1,24 +1,24 @@
 import fc from 'fast-check'
-import type { BodySchema } from './hostile-routes.ts'
+import type { BodySchema, Values } from './hostile-routes.ts'
 import { oddValue } from './hostile-text.ts'
 
 /** JSON bodies that were right before something was done to them. */
 
-/** A value that fits, with every member there is; ids are those of records that there are. */
-export function fitting(schema: BodySchema, ids: Record<string, string>, name = ''): unknown {
-  const id = ids[name]
-  if (id !== undefined) return id
+/** A value that fits, with every member there is. */
+export function fitting(schema: BodySchema, values: Values, name = ''): unknown {
+  const known = values[name]?.()
+  const isOfObjects = [schema.items?.type].flat()[0] === 'object'
+  if (known !== undefined && !(isOfObjects && Array.isArray(known))) return known
   const [example] = schema.examples ?? schema.enum ?? []
-  if (name === 'agent_ids') return [ids.agent_id]
   if (example !== undefined && schema.properties === undefined) return example
   const inner = schema.anyOf?.[0]
-  if (inner) return fitting(inner, ids, name)
+  if (inner) return fitting(inner, values, name)
   const type = [schema.type].flat()[0]
   if (type === 'object') {
     const members = Object.entries(schema.properties ?? {})
-    return Object.fromEntries(members.map(([key, of]) => [key, fitting(of, ids, key)]))
+    return Object.fromEntries(members.map(([key, of]) => [key, fitting(of, values, key)]))
   }
-  if (type === 'array') return schema.items ? [fitting(schema.items, ids)] : []
+  if (type === 'array') return schema.items ? [fitting(schema.items, values)] : []
   if (type === 'integer' || type === 'number') return 300
   if (type === 'boolean') return true
   return schema.format === 'date-time' ? '2099-01-01T00:00:00Z' : 'x'

@@ -8,17 +8,21 @@ export type Routes = {
   all: Route[]
   /** Whom the calls of the admin door name: what they change is nobody else's. */
   victim: Story
-  /** By the name of a member, a record that there is. */
-  ids: Record<string, string>
+  /** By the name of a member, what fits there: records that there are, names that nobody has. */
+  values: Values
   /** The path with ids of records that there are, as far as a name tells which. */
   pathOf(path: string): string
 }
+export type Values = Record<string, () => unknown>
 export type Route = { path: string; methods: string[] }
 
 export const asAdmin = { authorization: `Bearer ${ADMIN_KEY}` }
 
 export async function listRoutes(house: House): Promise<Routes> {
-  const victim = await tellStory(house)
+  const victim = await tellStory(house, {
+    audience: { resources: CATALOGUE },
+    entitlement: { scopes: ['chat.read', 'chat.write'] },
+  })
   const made = async (path: string, body: object) => {
     const answer = await house.admin('POST', path, body)
     if (answer.status !== 201) throw new Error(`${path}: ${answer.status} ${answer.text}`)
@@ -47,7 +51,7 @@ export async function listRoutes(house: House): Promise<Routes> {
   async function another(): Promise<string> {
     return (await tellStory(house)).agent.id
   }
-  const delegation = await victim.delegate()
+  const delegation = await victim.delegate({ scopes: ['chat.read'] })
   const records: Record<string, string> = {
     '/users/': victim.user.id,
     '/audiences/': victim.audience.id,
@@ -60,24 +64,49 @@ export async function listRoutes(house: House): Promise<Routes> {
     }),
     ...rules,
   }
-  const ids: Record<string, string> = {
-    credential_id: victim.agent.credential_id,
-    audience_id: victim.audience.id,
-    agent_id,
-    actor_id: await another(),
-    user_id: victim.user.id,
-    owner_id: victim.owner.id,
-    interaction_id: 'int_unknown',
-    subject: 'kim',
+  const actor_id = await another()
+  const { body: user } = await house.admin('GET', `/users/${victim.user.id}`)
+  let count = 0
+  const ids: Values = {
+    credential_id: () => victim.agent.credential_id,
+    audience_id: () => victim.audience.id,
+    agent_id: () => agent_id,
+    actor_id: () => actor_id,
+    user_id: () => victim.user.id,
+    owner_id: () => victim.owner.id,
+    interaction_id: () => 'int_unknown',
+    subject: () => 'kim',
+  }
+  const fresh: Values = {
+    tenant_id: () => user.tenant_id,
+    agent_ids: () => [agent_id],
+    email: () => `kim-${++count}@orbit.example`,
+    external_id: () => `emp-${++count}`,
+    phone_number: () => `+1202555${String(++count).padStart(6, '0')}`,
+    issuer: () => `http://127.0.0.1:1/${++count}`,
+    aliases: () => [`urn:example:${++count}`],
+    host: () => `127.0.0.1:${++count}`,
+    jwk: () => ({ ...victim.agent.jwk, kid: `key-${++count}` }),
+    jwks: () => ({ keys: [victim.agent.jwk] }),
+    resources: () => ['https://api.chat.example/'],
   }
   const pathOf = (path: string) =>
     path.replace(/[:{](\w+)\}?/g, (_, name) => {
-      if (name !== 'id') return ids[name] ?? 'unknown'
+      if (name !== 'id') return String(ids[name]?.() ?? 'unknown')
       const [, id = agent_id] = Object.entries(records).find(([part]) => path.includes(part)) ?? []
       return id
     })
-  return { all: await readMap(house, pathOf), victim, ids, pathOf }
+  return { all: await readMap(house, pathOf), victim, values: { ...ids, ...fresh }, pathOf }
 }
+
+/** What the examples of the API document speak of. */
+const CATALOGUE = [
+  {
+    identifier: 'https://api.chat.example/',
+    scopes: [{ name: 'chat.read' }, { name: 'chat.write' }],
+    authorization_details_types: [{ type: 'payment' }],
+  },
+]
 
 /** Read from the router's own map. */
 async function readMap(house: House, pathOf: Routes['pathOf']): Promise<Route[]> {
@@ -116,6 +145,17 @@ export type BodySchema = {
   format?: string
 }
 
+/** Members that exclude others, or are for later. */
+const LEFT_OUT: [path: RegExp, members: string[]][] = [
+  [/\/agents$/, ['jwks_uri']],
+  [/\/agents\/{id}$/, ['jwks_uri']],
+  [/\/audiences/, ['events_endpoint', 'events_dialect', 'event_type', 'event_names_agent']],
+  [/\/audiences/, ['notify_expiry', 'sector']],
+  [/\/client-metadata-rules$/, ['url']],
+  [/\/delegations$/, ['authorization_details']],
+  [/\/revocations$/, ['agent_id', 'user_id', 'audience_id', 'tenant_id']],
+]
+
 /** Every call of the admin door that takes a body. */
 export function listBodies(): { method: string; path: string; schema: BodySchema }[] {
   const file = resolve(import.meta.dirname, '../../docs/openapi.json')
@@ -125,7 +165,10 @@ export function listBodies(): { method: string; path: string; schema: BodySchema
       Object.entries(operations).flatMap(([method, { requestBody }]) => {
         const schema = requestBody?.content['application/json']?.schema
         if (schema === undefined || !path.startsWith('/admin/')) return []
-        return [{ method: method.toUpperCase(), path, schema }]
+        const left = LEFT_OUT.flatMap(([of, members]) => (of.test(path) ? members : []))
+        const named = Object.entries(schema.properties ?? {})
+        const properties = Object.fromEntries(named.filter(([name]) => !left.includes(name)))
+        return [{ method: method.toUpperCase(), path, schema: { ...schema, properties } }]
       }),
   )
 }
