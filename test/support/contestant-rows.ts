@@ -87,7 +87,7 @@ export function rowsOf(of: Contestant, kind: Kind, now: Date): Rows {
       kind.delegation === null ? [] : places.map((place) => delegationRow(place, of, kind, now)),
     ...signInRows(of, kind, now),
     actor_permissions: actor ? permissionRows(actor, of, now) : [],
-    ...upstreamRows(of, now),
+    ...upstreamRows(of, kind, now),
   }
 }
 
@@ -240,7 +240,11 @@ function permissionRows(
   ]
 }
 
-function upstreamRows({ tenant_id, user_id, agent_id, upstream }: Contestant, now: Date) {
+function upstreamRows(
+  { tenant_id, user_id, agent_id, upstream }: Contestant,
+  { provisioning }: Kind,
+  now: Date,
+) {
   if (upstream === undefined) return { trusted_issuers: [], upstream_accounts: [] }
   const { id, issuer, jwks_uri, subject } = upstream
   const born = { tenant_id, issuer, created_at: now, created_by: 'environment' }
@@ -251,12 +255,12 @@ function upstreamRows({ tenant_id, user_id, agent_id, upstream }: Contestant, no
         jwks_uri,
         clients: JSON.stringify([{ client_id: 'racer', agent_ids: [agent_id] }]),
         claim_mapping: JSON.stringify(STANDARD_CLAIMS),
-        provisioning: 'refuse' as const,
+        provisioning: provisioning ?? ('refuse' as const),
         trust_auth_time: false,
         trust_contacts: false,
         ...born,
       },
     ],
-    upstream_accounts: [{ subject, user_id, ...born }],
+    upstream_accounts: provisioning ? [] : [{ subject, user_id, ...born }],
   }
 }

@@ -81,6 +81,8 @@ export type Kind = {
   signedOut?: boolean
   /** Where a trusted issuer publishes its keys. */
   upstream?: string
+  /** What becomes of a subject of the trusted issuer, which nobody has linked. */
+  provisioning?: 'create'
   /** Where its agents publish their metadata documents, by which they are known. */
   clients?: string
   asks?: Form

@@ -5,22 +5,13 @@
 
 import assert from 'node:assert/strict'
 import { decodeJwt } from 'jose'
-import type { Kysely } from 'kysely'
-import type pg from 'pg'
-import type { Tables } from '../../src/db/tables.ts'
 import { hashSecret } from '../../src/oauth/secret.ts'
 import { actorTokenOf, assertionOf, exchange, redeem, refresh } from './contestant-requests.ts'
 import { type Contestant, type Kind, makeContestants } from './contestants.ts'
 import { athOf, newDpopKey, proving } from './dpop.ts'
 import type { Answer, Doors } from './house.ts'
 import { assertEarlier, assertIssued } from './issued.ts'
-import { assertSound, inLanes, soon, tally } from './race.ts'
-
-export type Arena = {
-  replicas: readonly [Doors, Doors]
-  db: Kysely<Tables>
-  pool: pg.Pool
-}
+import { type Arena, inLanes, soon, tally, turned } from './race.ts'
 
 const TIMES = 4
 const key = await newDpopKey()
@@ -207,73 +198,3 @@ export async function contestRotation({ replicas, db, pool }: Arena, size: numbe
   )
   return races.filter(({ contested }) => contested).length
 }
-
-/** First delegations in one sector, at two audiences and two replicas at once: one subject each (IJ-35). */
-export async function contestSubjects({ replicas, db, pool }: Arena, size: number): Promise<void> {
-  const contestants = await makeContestants(db, size, {
-    delegation: null,
-    elsewhere: true,
-    audience: { subject_type: 'pairwise', sector: 'paperclip.example' },
-  })
-  await inLanes(contestants, async (of) => {
-    const { user_id, agent_id } = of
-    const audiences = [of.audience_id, of.elsewhere?.audience_id]
-    const made = await Promise.all(
-      replicas.flatMap((at) =>
-        audiences.map((audience_id) =>
-          at.admin('POST', '/delegations', {
-            ...{ user_id, agent_id, audience_id },
-            scopes: ['docs.read'],
-            mode: 'always',
-          }),
-        ),
-      ),
-    )
-    for (const { status, text } of made) assert.equal(status, 201, text)
-  })
-  const { rows } = await pool.query(
-    `select user_id, count(distinct sub_asserted)::int as asserted, count(distinct sub)::int as kept,
-       bool_and(sub = sub_asserted) as same
-     from delegations left join pairwise_subjects using (user_id)
-     where user_id = any($1) group by user_id`,
-    [contestants.map(({ user_id }) => user_id)],
-  )
-  assert.equal(rows.length, size)
-  for (const { user_id: _, ...row } of rows) {
-    assert.deepEqual(row, { asserted: 1, kept: 1, same: true })
-  }
-  await inLanes(contestants, async (of, index) => {
-    const audience = [of.issuer, of.elsewhere?.issuer]
-    const told = await Promise.all(
-      audience.map((audience) => exchange(replicas[index % 2 ? 1 : 0], of, { audience })),
-    )
-    assert.deepEqual(tally(told), { granted: 2 })
-    const subjects = told.map(({ body }) => decodeJwt(body.access_token).sub)
-    assert.equal(new Set(subjects).size, 1)
-    assert.match(String(subjects[0]), /^p_/)
-  })
-}
-
-/** First mints where an administrator consents, at both replicas at once: one delegation, for all of them. */
-export async function contestFirstMints({ replicas, db, pool }: Arena, size: number) {
-  const contestants = await makeContestants(db, size, { consent: 'admin', delegation: null })
-  await inLanes(contestants, async (of) => {
-    const answers = await Promise.all(
-      Array.from({ length: 2 * TIMES }, (_, turn) => exchange(replicas[turn % 2 ? 1 : 0], of)),
-    )
-    assertSound(answers)
-    assert.deepEqual(tally(answers), { granted: 2 * TIMES })
-  })
-  const { rows } = await pool.query(
-    `select agent_id from unnest($1::text[]) as asked(agent_id)
-     where 1 <> (select count(*) from delegations d where d.agent_id = asked.agent_id)
-       or 1 <> (select count(*) from audit_events e
-                where e.agent_id = asked.agent_id and e.type = 'delegation.granted')
-       or 1 <> (select count(distinct i.delegation_id) from issuances i where i.agent_id = asked.agent_id)`,
-    [contestants.map(({ agent_id }) => agent_id)],
-  )
-  assert.deepEqual(rows, [], 'more than one delegation')
-}
-
-const turned = ([one, two]: Arena['replicas'], index: number): [Doors, Doors] =>
-  index % 2 ? [one, two] : [two, one]

@@ -2,7 +2,17 @@
 
 import assert from 'node:assert/strict'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Answer } from './house.ts'
+import type { Kysely } from 'kysely'
+import type pg from 'pg'
+import type { Tables } from '../../src/db/tables.ts'
+import type { Answer, Doors } from './house.ts'
+
+/** Two servers of one database, and what the test itself asks that. */
+export type Arena = {
+  replicas: readonly [Doors, Doors]
+  db: Kysely<Tables>
+  pool: pg.Pool
+}
 
 /** Races at a time, so that statements are shared among strangers. */
 const LANES = 10
@@ -45,3 +55,7 @@ export async function inLanes<Item, Result>(
   await Promise.all(Array.from({ length: LANES }, lane))
   return results
 }
+
+/** The replicas, in the other order in every other race. */
+export const turned = ([one, two]: Arena['replicas'], index: number): [Doors, Doors] =>
+  index % 2 ? [one, two] : [two, one]

@@ -12,10 +12,10 @@ import type pg from 'pg'
 import type { Amendment } from './amendments.ts'
 import { assertionOf, exchange } from './contestant-requests.ts'
 import { type Contestant, makeContestants } from './contestants.ts'
-import type { Arena } from './contests.ts'
 import type { Ending } from './endings.ts'
 import type { Answer } from './house.ts'
 import { assertEarlier } from './issued.ts'
+import type { Arena } from './race.ts'
 
 /** `holder`: the connection of the transaction that holds up the others. */
 export type Stage = Arena & { holder: pg.PoolClient }

@@ -3,17 +3,24 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { openPool } from '../../src/db/pool.ts'
+import { openContestantSite } from '../support/contestant-site.ts'
 import {
   contestActorTokens,
-  contestFirstMints,
   contestGrants,
   contestPairs,
   contestProofs,
   contestRotation,
-  contestSubjects,
   contestUserinfo,
 } from '../support/contests.ts'
+import {
+  contestAgents,
+  contestFirstMints,
+  contestQuestions,
+  contestSubjects,
+  contestUsers,
+} from '../support/firsts.ts'
 import { createTestDatabase } from '../support/postgres.ts'
+import type { Arena } from '../support/race.ts'
 import { startReplicas } from '../support/server-process.ts'
 
 const database = await createTestDatabase()
@@ -23,7 +30,8 @@ after(async () => {
   await db.destroy()
   await database.drop()
 })
-const arena = { replicas, db, pool }
+const site = await openContestantSite({ after })
+const arena: Arena = { replicas, db, pool }
 
 test('a DPoP proof sent many times to both replicas at once counts once, whatever comes of it (DP-05)', async () => {
   for (let round = 0; round < 4; round++) await contestProofs(arena, 60)
@@ -52,6 +60,15 @@ test('two audiences of one sector that are first allowed at once know a user by 
 
 test('first mints at both replicas at once make one delegation by policy, and rest on it', () =>
   contestFirstMints(arena, 60))
+
+test('a user is asked one question, however often and wherever an agent asks at once', () =>
+  contestQuestions(arena, 60))
+
+test('a subject that nobody has linked becomes one user, whose first exchanges come at once', () =>
+  contestUsers(arena, site, 60))
+
+test('a client that may come by its metadata document becomes one agent, whose first requests come at once (DS-40)', () =>
+  contestAgents(arena, site, 60))
 
 test('afterwards both replicas end in good order, with no error in their logs and no deadlock in the database', async () => {
   for (const replica of replicas) {

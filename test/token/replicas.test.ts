@@ -7,16 +7,21 @@ import { AMENDMENTS } from '../support/amendments.ts'
 import { openContestantSite } from '../support/contestant-site.ts'
 import {
   contestActorTokens,
-  contestFirstMints,
   contestGrants,
   contestPairs,
   contestProofs,
   contestRotation,
-  contestSubjects,
   contestUserinfo,
 } from '../support/contests.ts'
 import { ENDINGS } from '../support/endings.ts'
 import { endingsOfSite } from '../support/endings-by-rule.ts'
+import {
+  contestAgents,
+  contestFirstMints,
+  contestQuestions,
+  contestSubjects,
+  contestUsers,
+} from '../support/firsts.ts'
 import { openHouses } from '../support/house.ts'
 import {
   amendWhileMinting,
@@ -76,3 +81,12 @@ test('two audiences of one sector that are first allowed at once know a user by 
 
 test('first mints at two servers at once make one delegation by policy, and rest on it', () =>
   contestFirstMints(arena, 10))
+
+test('a user is asked one question, however often and wherever an agent asks at once', () =>
+  contestQuestions(arena, 10))
+
+test('a subject that nobody has linked becomes one user, whose first exchanges come at once', () =>
+  contestUsers(arena, site, 10))
+
+test('a client that may come by its metadata document becomes one agent, whose first requests come at once (DS-40)', () =>
+  contestAgents(arena, site, 10))
