@@ -1,29 +1,34 @@
 import fc from 'fast-check'
 import { BASES } from './hostile-bases.ts'
+import {
+  anyFieldEdit,
+  anyName,
+  anySetting,
+  called,
+  type FieldEdit,
+  type Name,
+  setField,
+  spoilFields,
+} from './hostile-fields.ts'
 import { FILES } from './hostile-parties.ts'
-import { oddJson, oddText } from './hostile-text.ts'
+import { oddJson } from './hostile-text.ts'
 import { anyToken, mintToken, type TokenCase } from './hostile-tokens.ts'
 import type { Draft, World } from './hostile-world.ts'
 import { RESOURCE } from './story.ts'
 
-/** What is done to the parameters of a request. A number means one that the request has, a text any. */
+/** What is done to the parameters of a request to the token endpoint. */
 export type Edit =
-  | { do: 'drop' | 'empty'; name: Name }
-  | { do: 'repeat'; name: Name; times: number }
-  | { do: 'set' | 'add'; name: Name; text: string }
-  | { do: 'swap' | 'copy'; name: Name; other: Name }
-  | { do: 'cut' | 'insert'; name: Name; at: number; text: string }
+  | FieldEdit
   | { do: 'token'; name: Name; token: TokenCase }
   /** What another request has there. */
   | { do: 'borrow'; names: readonly string[]; base: string }
-type Name = string | number
 
 const NAMES = [
   ...['grant_type', 'requested_token_type', 'audience', 'resource', 'scope', 'subject_token'],
   ...['subject_token_type', 'actor_token', 'actor_token_type', 'authorization_details'],
   ...['client_id', 'client_secret', 'client_assertion', 'client_assertion_type'],
   ...['agent_platform', 'agent_context_id', 'code', 'redirect_uri', 'code_verifier'],
-  ...['refresh_token', '__proto__', 'constructor', 'toString', '', 'a[b]', 'scope[]', '\0'],
+  'refresh_token',
 ]
 const CLIENT = ['client_id', 'client_secret', 'client_assertion', 'client_assertion_type']
 const TOGETHER = [
@@ -56,48 +61,26 @@ const TOKENS: [name: string, like: string][] = [
 
 export function anyEdit(world: World): fc.Arbitrary<Edit> {
   const { mint, issued, parties } = world
-  const base = fc.constantFrom(...Object.keys(BASES))
-  const name: fc.Arbitrary<Name> = fc.oneof(
-    { weight: 3, arbitrary: fc.nat(12) },
-    { weight: 1, arbitrary: fc.constantFrom(...NAMES) },
-  )
-  const audience = fc.constantFrom(...Object.values(parties.audiences))
-  const set = (field: string, text: fc.Arbitrary<string>): fc.Arbitrary<Edit> =>
-    fc.record({
-      do: fc.constantFrom('set' as const, 'add' as const),
-      name: fc.constant(field),
-      text,
-    })
-  const tokenAt = ([field, like]: [string, string]): fc.Arbitrary<Edit> =>
-    fc.record({
-      do: fc.constant('token' as const),
-      name: fc.constant(field),
-      token: anyToken(mint, issued, like),
-    })
+  const tokenFor = (name: fc.Arbitrary<Name>, like?: string): fc.Arbitrary<Edit> =>
+    fc.record({ do: fc.constant('token' as const), name, token: anyToken(mint, issued, like) })
+  const set = (name: string, text: fc.Arbitrary<string>): fc.Arbitrary<Edit> =>
+    anySetting(fc.constant(name), text)
   const meant: fc.Arbitrary<Edit>[] = [
-    fc.record({ do: fc.constant('borrow' as const), names: fc.constantFrom(...TOGETHER), base }),
-    set('audience', audience),
+    fc.record({
+      do: fc.constant('borrow' as const),
+      names: fc.constantFrom(...TOGETHER),
+      base: fc.constantFrom(...Object.keys(BASES)),
+    }),
+    set('audience', fc.constantFrom(...Object.values(parties.audiences))),
     set('scope', fc.constantFrom(...SCOPES)),
     set('resource', fc.constantFrom(...PLACES)),
     set('authorization_details', oddJson),
-    fc.oneof(...TOKENS.map(tokenAt)),
-  ]
-  const blind: fc.Arbitrary<Edit>[] = [
-    fc.record({ do: fc.constantFrom('drop' as const, 'empty' as const), name }),
-    fc.record({ do: fc.constant('repeat' as const), name, times: fc.integer({ min: 2, max: 25 }) }),
-    fc.record({ do: fc.constantFrom('set' as const, 'add' as const), name, text: oddText }),
-    fc.record({ do: fc.constantFrom('swap' as const, 'copy' as const), name, other: name }),
-    fc.record({
-      do: fc.constantFrom('cut' as const, 'insert' as const),
-      name,
-      at: fc.nat(800),
-      text: oddText,
-    }),
-    fc.record({ do: fc.constant('token' as const), name, token: anyToken(mint, issued) }),
+    fc.oneof(...TOKENS.map(([name, like]) => tokenFor(fc.constant(name), like))),
   ]
   return fc.oneof(
     ...meant.map((arbitrary) => ({ weight: 2, arbitrary })),
-    ...blind.map((arbitrary) => ({ weight: 1, arbitrary })),
+    { weight: 5, arbitrary: anyFieldEdit(NAMES) },
+    { weight: 1, arbitrary: tokenFor(anyName(NAMES)) },
   )
 }
 
@@ -109,45 +92,13 @@ export async function spoil(
   minted: string[],
 ): Promise<void> {
   if (edit.do === 'borrow') return borrow(world, draft, edit)
-  const called = (name: Name): string =>
-    typeof name === 'string' ? name : (draft.fields[name % draft.fields.length]?.[0] ?? 'x')
-  const fieldOf = (field: string) => draft.fields.find(([known]) => known === field)?.[1]
-  const name = called(edit.name)
-  const old = fieldOf(name)
-  switch (edit.do) {
-    case 'drop':
-      return set(draft, name, undefined)
-    case 'empty':
-      return set(draft, name, '')
-    case 'repeat':
-      for (let time = 1; time < edit.times; time += 1) draft.fields.push([name, old ?? 'x'])
-      return
-    case 'set':
-      return set(draft, name, edit.text)
-    case 'add':
-      draft.fields.push([name, edit.text])
-      return
-    case 'swap':
-    case 'copy': {
-      const other = called(edit.other)
-      set(draft, name, fieldOf(other))
-      if (edit.do === 'swap') set(draft, other, old)
-      return
-    }
-    case 'cut':
-      return set(draft, name, old?.slice(0, edit.at))
-    case 'insert':
-      return set(
-        draft,
-        name,
-        `${old?.slice(0, edit.at) ?? ''}${edit.text}${old?.slice(edit.at) ?? ''}`,
-      )
-    case 'token': {
-      const token = await mintToken(world.mint, edit.token)
-      minted.push(token)
-      return set(draft, name, token)
-    }
+  if (edit.do !== 'token') {
+    draft.fields = spoilFields(draft.fields, edit)
+    return
   }
+  const token = await mintToken(world.mint, edit.token)
+  minted.push(token)
+  draft.fields = setField(draft.fields, called(draft.fields, edit.name), token)
 }
 
 async function borrow(
@@ -165,9 +116,4 @@ async function borrow(
   const { authorization: _, ...headers } = draft.headers
   const { authorization } = lender.headers
   draft.headers = authorization ? { ...headers, authorization } : headers
-}
-
-function set(draft: Draft, name: string, value: string | undefined): void {
-  draft.fields = draft.fields.filter(([known]) => known !== name)
-  if (value !== undefined) draft.fields.push([name, value])
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { BASES } from './hostile-bases.ts'
 import { anyEdit, type Edit, spoil } from './hostile-edits.ts'
+import { writeFields } from './hostile-fields.ts'
 import { oddText } from './hostile-text.ts'
 import { anyToken, mintToken, type TokenCase } from './hostile-tokens.ts'
 import type { Draft, World } from './hostile-world.ts'
@@ -156,7 +157,7 @@ export async function writeRequest(world: World, of: RequestCase): Promise<Writt
       minted.push(...headers.dpop)
     }
   }
-  const body = encode(draft.fields)
+  const body = Buffer.from(writeFields(draft.fields))
   return {
     method: 'POST',
     url: '/oauth2/token',
@@ -165,22 +166,6 @@ export async function writeRequest(world: World, of: RequestCase): Promise<Writt
     minted,
   }
 }
-
-/** As a form is written, but that it would rather lie than mend: half a surrogate pair stays one, in three bytes. */
-const encode = (fields: Draft['fields']): Buffer =>
-  Buffer.from(fields.map((pair) => pair.map(escapeText).join('=')).join('&'), 'latin1')
-
-const escapeText = (text: string): string =>
-  text
-    .split(/([\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff])/)
-    .map((part, at) => {
-      if (at % 2 === 0) return encodeURIComponent(part).replaceAll('%20', '+')
-      const code = part.charCodeAt(0)
-      return [0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f)]
-        .map((byte) => `%${byte.toString(16)}`)
-        .join('')
-    })
-    .join('')
 
 function withNoise(body: Buffer, noise: Noise | undefined): Buffer {
   if (noise === undefined) return body

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { CLIENT_ASSERTION_TYPE, GRANT } from '../../src/oauth/names.ts'
 import { authorize, signIn } from './browser.ts'
 import { type Change, watchChanges } from './changes.ts'
+import type { Fields } from './hostile-fields.ts'
 import { newMint } from './hostile-mint.ts'
 import { type AgentName, makeParties, type Parties } from './hostile-parties.ts'
 import { goodToken, type Mint } from './hostile-tokens.ts'
@@ -28,7 +29,7 @@ export type World = {
   secrets(): string[]
 }
 /** A request that is being written. */
-export type Draft = { fields: [name: string, value: string][]; headers: Record<string, string[]> }
+export type Draft = { fields: Fields; headers: Record<string, string[]> }
 
 const SIGNING_IN: readonly AgentName[] = ['secret', 'basic', 'keyed', 'bound', 'open', 'published']
 
