@@ -20,6 +20,8 @@ export interface Fixture {
   assertion_audience: string
   /** How many assertions per second of load are signed ahead. */
   expected_rps: number
+  /** Every request carries a DPoP proof, by the agent's own key. */
+  dpop?: boolean
   cases: Case[]
 }
 

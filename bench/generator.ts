@@ -13,6 +13,8 @@ import { type Case, exchangeForm, type Fixture, ID_JAG } from './fixture.ts'
 import {
   assertionHeader,
   clientAssertion,
+  dpopHeader,
+  dpopProof,
   type Jwk,
   privateKeyOf,
   publicKeyOf,
@@ -53,6 +55,7 @@ interface Exchange {
   of: Case
   key: KeyObject
   assertionHeader: string
+  dpopHeader: string
   head: string
   form: string
 }
@@ -75,7 +78,9 @@ if (door.hostname !== '127.0.0.1') throw new Error('the bench talks to 127.0.0.1
 setTimeout(() => process.exit(3), (plan.warmup + plan.seconds + 90) * 1000).unref()
 
 const exchanges = fixture.cases.map(prepare)
-const assertions = signAhead()
+const assertions = signAhead(sign)
+// Proofs are good for a minute after they were made, which a run is shorter than.
+const proofs = fixture.dpop ? signAhead(prove) : undefined
 let next = 0
 let signedLate = 0
 
@@ -148,14 +153,15 @@ function prepare(of: Case): Exchange {
     of,
     key: privateKeyOf(of.jwk),
     assertionHeader: assertionHeader(of.jwk),
+    dpopHeader: dpopHeader(of.jwk),
     head: head.join('\r\n'),
     form: exchangeForm(of),
   }
 }
 
-function signAhead(): string[] {
+function signAhead(one: (exchange: Exchange) => string): string[] {
   const count = Math.min(MAX_REQUESTS, fixture.expected_rps * (plan.warmup + plan.seconds) * 1.25)
-  return Array.from({ length: Math.ceil(count) }, (_, i) => sign(exchangeAt(i)))
+  return Array.from({ length: Math.ceil(count) }, (_, i) => one(exchangeAt(i)))
 }
 
 function exchangeAt(turn: number): Exchange {
@@ -164,6 +170,10 @@ function exchangeAt(turn: number): Exchange {
 
 function sign({ of, key, assertionHeader }: Exchange): string {
   return clientAssertion(assertionHeader, of.client_id, fixture.assertion_audience, key)
+}
+
+function prove({ key, dpopHeader }: Exchange): string {
+  return dpopProof(dpopHeader, fixture.token_endpoint, key)
 }
 
 function connect(): Connection {
@@ -192,10 +202,13 @@ function ask(connection: Connection): void {
     assertion = sign(exchange)
   }
   const length = exchange.form.length + assertion.length
+  const head = proofs
+    ? `${exchange.head}${length}\r\ndpop: ${proofs[turn] ?? prove(exchange)}`
+    : `${exchange.head}${length}`
   connection.received = undefined
   connection.asked = exchange
   connection.askedAt = performance.now()
-  connection.socket.write(`${exchange.head}${length}\r\n\r\n${exchange.form}${assertion}`, 'latin1')
+  connection.socket.write(`${head}\r\n\r\n${exchange.form}${assertion}`, 'latin1')
 }
 
 function receive(connection: Connection, chunk: Buffer): void {
@@ -270,6 +283,7 @@ function faultOf(
   if (claims.sub !== subject || !claims.client_id) return 'sub or client_id'
   if (!sameWords(claims.scope, of.scope) || !sameWords(answer.scope, of.scope)) return 'scope'
   if ([claims.resource].flat().join() !== of.resource) return 'resource'
+  if ((fixture.dpop === true) !== (claims.cnf !== undefined)) return 'cnf'
   const now = Date.now() / 1000
   if (!(Number(claims.exp) > now) || Number(claims.exp) > now + 3600) return 'exp'
   if (!claims.jti || seen.has(claims.jti)) return 'jti'

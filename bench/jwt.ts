@@ -66,6 +66,16 @@ export function clientAssertion(
   )
 }
 
+/** A one-time DPoP proof for this endpoint (RFC 9449 §4.2). */
+export function dpopProof(header: string, url: string, key: KeyObject): string {
+  const iat = Math.floor(Date.now() / 1000)
+  return signJwt(header, { jti: crypto.randomUUID(), htm: 'POST', htu: url, iat }, key)
+}
+
+export function dpopHeader({ kty, crv, x, y }: Jwk): string {
+  return encodePart({ alg: 'ES256', typ: 'dpop+jwt', jwk: { kty, crv, x, y } })
+}
+
 export function assertionHeader(jwk: Jwk): string {
   return encodePart({ alg: 'ES256', typ: 'JWT', kid: jwk.kid })
 }

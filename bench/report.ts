@@ -54,6 +54,7 @@ export function summarize(comparison: Comparison): Summary {
     ['agent-idp', 'ceiling'],
     ['oidc-provider', 'ceiling'],
     ['agent-idp', 'oidc-provider'],
+    ['agent-idp-dpop', 'agent-idp'],
   ] as const) {
     const rates = (turns[one] ?? []).flatMap((turn, round) => {
       const beside = turns[other]?.[round]

@@ -9,7 +9,7 @@ import { newWorld, peerFixture, seedPeers } from './peers/world.ts'
 import { type Server, startServer } from './processes.ts'
 
 export const ROOT = path.resolve(import.meta.dirname, '..')
-export const NAMES = ['ceiling', 'agent-idp', 'oidc-provider'] as const
+export const NAMES = ['ceiling', 'agent-idp', 'agent-idp-dpop', 'oidc-provider'] as const
 export type Name = (typeof NAMES)[number]
 
 export interface Target {
@@ -30,28 +30,28 @@ export interface Place {
 }
 
 export function targetOf(name: Name, place: Place): Target {
-  return name === 'agent-idp' ? agentIdp(place) : peer(name, place)
+  return name === 'ceiling' || name === 'oidc-provider' ? peer(name, place) : agentIdp(name, place)
 }
 
 /** `npm start` with production's settings: the database and the secrets come from outside. */
-function agentIdp(place: Place): Target {
+function agentIdp(name: 'agent-idp' | 'agent-idp-dpop', place: Place): Target {
   const issuer = `http://127.0.0.1:${place.port}`
   const adminKey = randomBytes(32).toString('base64url')
   const env = {
-    ...agentIdpAt(place.port, path.join(place.dir, 'agent-idp')),
+    ...agentIdpAt(place.port, path.join(place.dir, name)),
     DATABASE_URL: place.databaseUrl,
     ADMIN_API_KEY: adminKey,
     KEY_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
   }
   const start = () => startAgentIdp(env, place.verbose)
   return {
-    name: 'agent-idp',
+    name,
     refusesReplay: true,
     start,
     async seed(cases) {
       const server = await start()
       try {
-        return await enrol(issuer, adminKey, cases)
+        return { ...(await enrol(issuer, adminKey, cases)), name, dpop: name === 'agent-idp-dpop' }
       } finally {
         await server.stop()
       }

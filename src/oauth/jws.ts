@@ -72,6 +72,7 @@ export function isKeyFor(alg: VerificationAlg, key: KeyObject): boolean {
   if (alg === 'ES256') {
     return key.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === 'prime256v1'
   }
+  if (alg !== 'RS256') return false
   const bits = key.asymmetricKeyType === 'rsa' ? key.asymmetricKeyDetails?.modulusLength : 0
   return (bits ?? 0) >= 2048
 }
