@@ -16,7 +16,7 @@ import { createTestDatabase } from '../support/postgres.ts'
 import { assertSound, inLanes, soon } from '../support/race.ts'
 import { startReplicas } from '../support/server-process.ts'
 
-const RACES_OF_A_KIND = 80
+const RACES_OF_A_KIND = 60
 /** Exchanges that run against one change, half of them at each replica. */
 const CONTENDERS = 6
 

@@ -31,7 +31,7 @@ import { assertSound, inLanes, soon, tally } from '../support/race.ts'
 import { startReplicas } from '../support/server-process.ts'
 import { clientAuthentication, newUser, tellStory } from '../support/story.ts'
 
-const RACES_OF_A_KIND = 100
+const RACES_OF_A_KIND = 80
 /** Exchanges with an actor take several times as long. */
 const RACES_WITH_ACTORS = 40
 /** Exchanges that run against one ending, half of them at each replica. */
