@@ -35,6 +35,21 @@ export const findAccount = (db: Db, of: UpstreamSubject): Promise<AccountRow | u
     .where((eb) => eb.and(of))
     .executeTakeFirst()
 
+/** Whether a subject of an issuer other than this one is linked to the user. */
+export async function hasAccountElsewhere(
+  db: Db,
+  { user_id, issuer }: { user_id: string; issuer: string },
+): Promise<boolean> {
+  const row = await db
+    .selectFrom('upstream_accounts')
+    .select('issuer')
+    .where('user_id', '=', user_id)
+    .where('issuer', '<>', issuer)
+    .limit(1)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
 /** Undefined where the subject has an account: whose it is stays as it was. */
 export const insertAccount = (
   tx: Db,

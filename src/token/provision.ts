@@ -4,7 +4,9 @@
  *
  *  1. A user is found by `external_id` alone. An address of the token that another user has is a refusal:
  *     whoever gets the issuer to write somebody's address into a token is not that person.
- *  2. What is made carries where it came from: who linked it, and who verified its addresses, is the
+ *  2. Nor is a user found who has an account at another issuer: an `external_id` may be a `sub`, and what is
+ *     one person's `sub` there is somebody else's here. That takes an administrator, who links them.
+ *  3. What is made carries where it came from: who linked it, and who verified its addresses, is the
  *     registration.
  */
 import type { AgentFacts } from '../agents/authenticate.ts'
@@ -14,7 +16,11 @@ import type { Db, Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { hasEnded } from '../policy/ended.ts'
 import type { Registration } from '../rules/trusted-issuer-queries.ts'
-import { holdIssuer, insertAccount } from '../rules/upstream-account-queries.ts'
+import {
+  hasAccountElsewhere,
+  holdIssuer,
+  insertAccount,
+} from '../rules/upstream-account-queries.ts'
 import { addUser } from '../users/add.ts'
 import { findUserByExternalId } from '../users/queries.ts'
 import { type Progress, spendPresented } from './progress.ts'
@@ -77,9 +83,12 @@ async function userOf(
   tx: Db,
   { at, by, registration, profile }: Known,
 ): Promise<Pick<Row<'users'>, 'id' | 'status'> | undefined> {
-  const { id, tenant_id, provisioning } = registration
+  const { id, tenant_id, issuer, provisioning } = registration
   const { external_id = '' } = profile
-  const found = () => findUserByExternalId(tx, { tenant_id, external_id })
+  const found = async () => {
+    const user = await findUserByExternalId(tx, { tenant_id, external_id })
+    return user && (await hasAccountElsewhere(tx, { user_id: user.id, issuer })) ? undefined : user
+  }
   const user = await found()
   if (user !== undefined || provisioning !== 'create') return user
   const added = await addUser(tx, {

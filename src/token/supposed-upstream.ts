@@ -27,7 +27,8 @@ export async function supposedUpstream(
   )
   if (!allowed) return { refused: 'upstream_client_not_allowed' }
   // Nobody is linked by anything but an external_id, which the token is taken to name.
-  const linkable = provisioning !== 'refuse' && trust.external_id !== null
+  const linkable =
+    provisioning !== 'refuse' && trust.external_id !== null && !trust.linked_elsewhere
   if (user === undefined || !(trust.linked || linkable)) {
     return { refused: 'unknown_upstream_account' }
   }
@@ -63,15 +64,16 @@ function findTrust(db: Db, of: { tenant_id: string; issuer: string; user_id: str
       'trusted_issuers.expires_at',
       'users.external_id',
     ])
-    .select(({ exists, selectFrom }) =>
-      exists(
-        selectFrom('upstream_accounts')
-          .select('user_id')
-          .whereRef('upstream_accounts.tenant_id', '=', 'trusted_issuers.tenant_id')
-          .whereRef('upstream_accounts.issuer', '=', 'trusted_issuers.issuer')
-          .where('upstream_accounts.user_id', '=', of.user_id),
-      ).as('linked'),
-    )
+    .select(({ exists, selectFrom }) => {
+      const accounts = selectFrom('upstream_accounts')
+        .select('user_id')
+        .whereRef('upstream_accounts.tenant_id', '=', 'trusted_issuers.tenant_id')
+        .where('upstream_accounts.user_id', '=', of.user_id)
+      return [
+        exists(accounts.where('upstream_accounts.issuer', '=', of.issuer)).as('linked'),
+        exists(accounts.where('upstream_accounts.issuer', '<>', of.issuer)).as('linked_elsewhere'),
+      ]
+    })
     .where('trusted_issuers.tenant_id', '=', of.tenant_id)
     .where('trusted_issuers.issuer', '=', of.issuer)
     .where('trusted_issuers.ended_at', 'is', null)

@@ -810,6 +810,21 @@ test('create: a user who is there by external id is linked, and left as they are
   assert.deepEqual([body.email, body.email_verified, body.name], [other.email, false, 'Kim'])
 })
 
+for (const provisioning of ['link', 'create']) {
+  test(`${provisioning}: a sub of one issuer finds nobody whom another issuer’s made, until they are linked by hand`, async () => {
+    const sub = '1001'
+    const first = await trust({ provisioning: 'create' })
+    const { sub: made } = await granted(enter(await first.idToken({ sub })))
+    const second = await trust({ provisioning })
+    const token = await second.idToken({ sub })
+    await assertRefusal(house, () => enter(token), UNKNOWN)
+    assert.deepEqual(await linksOf(second), [])
+    await link(second, sub, made)
+    assert.equal((await granted(enter(token))).sub, made)
+    await house.admin('PATCH', `/users/${made}`, { external_id: null })
+  })
+}
+
 test('create: who was deleted here is not made anew', async () => {
   const trusted = await trust({ provisioning: 'create' })
   const token = await trusted.idToken()
