@@ -97,7 +97,8 @@ describe('an actor permission', () => {
       .selectFrom('audit_events')
       .select(['type', 'actor_id', 'agent_id', 'user_id', 'audience_id', 'detail'])
       .where('type', 'like', 'actor_permission.%')
-      .orderBy('id')
+      .orderBy('at')
+      .orderBy('type')
       .execute()
     const detail = { actor_permission_id: made.id, actor_id }
     const event = { actor_id: 'environment', agent_id, user_id, audience_id, detail }

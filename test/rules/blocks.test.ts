@@ -41,7 +41,8 @@ const eventsOf = async (id: string) => {
     .select(['type', 'actor_kind', 'actor_id', 'tenant_id'])
     .select(['user_id', 'agent_id', 'audience_id', 'detail'])
     .where('type', 'like', 'block.%')
-    .orderBy('id')
+    .orderBy('at')
+    .orderBy('type')
     .execute()
   return events.filter(({ detail }) => detail?.block_id === id)
 }
