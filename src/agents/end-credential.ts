@@ -4,6 +4,7 @@ import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { notFound } from '../http/problem.ts'
 import { endCredentialRow, lockCredential } from './credential-queries.ts'
+import { touchAgent } from './queries.ts'
 
 /**
  * From this commit on the credential opens nothing: a mint under way waits for it or is waited for. Ending
@@ -16,6 +17,8 @@ export async function endCredential(
   of: { agent_id: string; id: string },
   admin: Admin,
 ): Promise<void> {
+  // A mint by an access token rests on no one credential, but on there being one: it compares the agent's version.
+  await touchAgent(tx, of.agent_id)
   const row = await lockCredential(tx, of)
   if (row === undefined) throw notFound('credential of this agent')
   if (row.ended_at !== null) return

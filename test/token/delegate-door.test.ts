@@ -79,6 +79,24 @@ test('a once delegation is spent here too, once (GR-02)', async () => {
   assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 403])
 })
 
+test('an ID-JAG under way is refused when the last key of its agent is ended, and that has been answered', async () => {
+  const world = await delegated(house)
+  const { agent: of } = world.story
+  const { keys } = house.deps
+  const { sign } = keys
+  let ended: Answer | undefined
+  keys.sign = async (...what) => {
+    keys.sign = sign
+    ended = await house.admin('DELETE', `/agents/${of.id}/credentials/${of.credential_id}`)
+    return sign(...what)
+  }
+  const answer = await ask(world)
+  assert.equal(ended?.status, 204)
+  assertBearerError(answer, 401, 'unauthorized')
+  const { data } = (await house.admin('GET', `/issuances?agent_id=${of.id}`)).body
+  assert.deepEqual(data, [])
+})
+
 // The same is asked here and of the token endpoint.
 
 /** What the exchange's words are called here. */
