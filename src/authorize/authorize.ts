@@ -34,7 +34,7 @@ type Asked = {
 
 /**
  * The authorization endpoint (OP-01…OP-09). Enrolment by an administrator is consent to OpenID scopes, so
- * a signed-in user passes through; `prompt=consent` alone asks.
+ * a signed-in user passes through; `prompt=consent` asks, and so does a client that came by its host alone.
  * @throws {PageError} while nobody can say where a redirect may go: unknown client, unregistered redirect URI.
  */
 export async function authorize(deps: Deps, asked: Asked): Promise<Next> {
@@ -75,7 +75,12 @@ export async function authorize(deps: Deps, asked: Asked): Promise<Next> {
   if (session.tenant_id !== client.tenant_id) {
     return respond({ error: 'access_denied', description: 'The user may not use this client' })
   }
-  if (request.prompts.includes('consent') && asked.decision !== 'allow') {
+  const mustConsent = request.prompts.includes('consent') || !client.enrolled
+  if (mustConsent && asked.decision !== 'allow') {
+    if (silent) {
+      const description = 'The user has to be asked about this client'
+      return respond({ error: 'consent_required', description })
+    }
     if (asked.decision === 'deny') {
       return respond({ error: 'access_denied', description: 'The user refused' })
     }

@@ -6,6 +6,11 @@ const allowed = sql<Date | null>`${sql.raw(allowedUntil('agents'))}`.as(
   'client_metadata_allowed_until',
 )
 
+// By an administrator: as an agent, or by a rule for this very URL. A rule for a host lets others come too.
+const enrolled = sql<boolean>`(agents.client_metadata_url is null or exists (
+  select from client_metadata_rules rule
+  where rule.url = agents.client_metadata_url and rule.ended_at is null))`.as('enrolled')
+
 /** The client that a request names, with what decides whether it may ask; a retired one is as unknown as none. */
 export function findClient(db: Db, id: string) {
   return db
@@ -23,6 +28,7 @@ export function findClient(db: Db, id: string) {
       'agents.token_endpoint_auth_method',
       'agents.client_metadata_url',
       allowed,
+      enrolled,
       'owner.status as owner_status',
       'tenants.status as tenant_status',
     ])

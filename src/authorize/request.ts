@@ -20,6 +20,7 @@ export type AuthorizationErrorCode =
   | 'server_error'
   | 'login_required'
   | 'interaction_required'
+  | 'consent_required'
   | 'request_not_supported'
   | 'request_uri_not_supported'
   | 'unmet_authentication_requirements'

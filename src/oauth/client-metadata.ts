@@ -167,7 +167,7 @@ function readName(name: unknown): string | undefined {
   demand(
     typeof name === 'string' &&
       name.length <= LONGEST_NAME &&
-      /^(?=.*\S)[^\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]+$/u.test(name),
+      /^(?=.*\S)[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$/u.test(name),
     `its client_name is not one line of at most ${LONGEST_NAME} characters`,
   )
   return name

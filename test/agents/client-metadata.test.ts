@@ -4,7 +4,7 @@ import { after, describe, test } from 'node:test'
 import { decodeJwt } from 'jose'
 import { createOutbound } from '../../src/http/outbound.ts'
 import { GRANT, TOKEN_TYPE, TYP } from '../../src/oauth/names.ts'
-import { authorize, authorizeUrl, browser } from '../support/browser.ts'
+import { authorize, authorizeUrl, browser, redirected } from '../support/browser.ts'
 import { openClientSite, type PublishedClient } from '../support/client-site.ts'
 import { events } from '../support/enrol.ts'
 import { type Answer, type Form, openHouse } from '../support/house.ts'
@@ -44,6 +44,19 @@ async function enrolled(members: object = {}) {
 }
 /** The user is signed in by the story. */
 const tokensOf = (client: PublishedClient) => story.signIn(client)
+/** The same of one that came by its host: the user is asked, and goes on. */
+async function confirmedTokensOf(client: PublishedClient) {
+  const code = await authorize(visitor, client, { scope: 'openid offline_access' }, (page) =>
+    visitor.submit(page, { decision: 'allow' }),
+  )
+  const { status, text, body } = await house.form('/oauth2/token', {
+    grant_type: GRANT.authorizationCode,
+    ...code,
+    ...(await clientAuthentication(house, client)),
+  })
+  assert.equal(status, 200, text)
+  return body
+}
 const exchange = (client: PublishedClient, subject_token: string, others: Form = {}) =>
   story.exchange({ subject_token, ...others }, client)
 const agentsOf = async (client_id: string) =>
@@ -431,12 +444,28 @@ describe('a client that a rule lets come by its host', () => {
     assert.match((await visitor.get(authorizeUrl(wrong))).text, /Wrong return address/)
     assert.deepEqual(await agentsOf(client.url), [])
 
-    const { id_token } = await tokensOf(client)
+    const { id_token } = await confirmedTokensOf(client)
     const [agent] = await agentsOf(client.url)
     client.id = agent.id
     await entitle(house, client, audience, { client_id: undefined })
     await story.delegate({ agent_id: client.id })
     assert.equal((await exchange(client, id_token)).status, 200)
+  })
+
+  test('signs nobody in unasked: no administrator enrolled it (design §3.2)', async () => {
+    const here = await openClientSite({ after })
+    const client = await here.publish()
+    await allow({ host: here.host })
+    for (let time = 0; time < 2; time += 1) {
+      const page = await visitor.get(authorizeUrl(client))
+      assert.match(page.text, /Sign in to/)
+      const denied = redirected(await visitor.submit(page, { decision: 'deny' }), client)
+      assert.equal(denied.get('error'), 'access_denied')
+    }
+    const silent = redirected(await visitor.get(authorizeUrl(client, { prompt: 'none' })), client)
+    assert.equal(silent.get('error'), 'consent_required')
+    await allow({ url: client.url })
+    assert.ok(redirected(await visitor.get(authorizeUrl(client)), client).get('code'))
   })
 
   test('has one agent, however many of its first requests come at once', async () => {
@@ -461,7 +490,7 @@ describe('a client that a rule lets come by its host', () => {
     const here = await openClientSite({ after })
     const client = await here.publish()
     await allow({ host: here.host })
-    const { id_token } = await tokensOf(client)
+    const { id_token } = await confirmedTokensOf(client)
     const [agent] = await agentsOf(client.url)
     await house.admin('POST', `/agents/${agent.id}/retire`, {})
     assertInvalidClient(await exchange(client, id_token), /Client authentication failed/)

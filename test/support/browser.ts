@@ -102,10 +102,12 @@ export async function authorize(
   user: Browser,
   client: Client,
   { scope = 'openid', ...others }: Form = {},
+  /** Answers the question whether to sign in there; without it, such a question is an error. */
+  answer: (page: Visit) => Promise<Visit> = async (page) => page,
 ): Promise<{ code: string; code_verifier: string; redirect_uri: string }> {
   const verifier = newVerifier()
   const params = redirected(
-    await user.get(authorizeUrl(client, { verifier, scope, ...others })),
+    await answer(await user.get(authorizeUrl(client, { verifier, scope, ...others }))),
     client,
   )
   const code = params.get('code')
