@@ -85,4 +85,9 @@ const describeRequest = (request: { method?: string; url?: string } | undefined)
   path: pathOf(request?.url ?? ''),
 })
 
-const pathOf = (url: string) => url.split(/[?#]/, 1)[0]?.slice(0, 500)
+/** Without the subject of an issuer, which is somebody's address at some. */
+const pathOf = (url: string) =>
+  url
+    .split(/[?#]/, 1)[0]
+    ?.replace(/(\/trusted-issuers\/[^/]*\/accounts\/).*/, '$1-')
+    .slice(0, 500)

@@ -158,3 +158,16 @@ test('the level is the one that was set', () => {
   log.warn('yes')
   assert.equal(said.length, 1)
 })
+
+test('the subject of a trusted issuer, an address at some, is not in the path that is told', async () => {
+  const { app, said } = await serve()
+  app.delete('/admin/v1/trusted-issuers/:id/accounts/:subject', async (_request, reply) =>
+    reply.code(204).send(),
+  )
+  await app.inject({
+    method: 'DELETE',
+    url: '/admin/v1/trusted-issuers/tis_1/accounts/kim%40orbit.example',
+  })
+  assert.equal(said.join().includes('orbit.example'), false)
+  assert.ok(said.join().includes('/trusted-issuers/tis_1/accounts/-'))
+})
