@@ -62,8 +62,12 @@ export async function createApp(deps: Deps): Promise<FastifyInstance> {
     trustProxy: trustProxy.length > 0 ? trustProxy : false,
     genReqId: () => newTimeOrderedId('', deps.now()),
     forceCloseConnections: 'idle',
-    // Milliseconds to send a whole request: who drips one in holds a connection no longer.
+    // Milliseconds to send a whole request: who drips one in holds a connection no longer. Node.js takes the greater
+    // of the two for that of the request, and looks for those who are late at intervals.
     requestTimeout: 30_000,
+    http: { headersTimeout: 15_000, connectionsCheckingInterval: 5_000 },
+    // Milliseconds without a byte in either direction: who reads no answer. No request takes that long.
+    connectionTimeout: 60_000,
     // Characters of a parameter in a path: a subject of a trusted issuer is the longest that names something.
     routerOptions: { maxParamLength: 512 },
     // What fails before there is a route: a path that is no URL, a parameter beyond all ids.
