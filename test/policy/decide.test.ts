@@ -4,85 +4,11 @@ import fc from 'fast-check'
 import { wantedClaims } from '../../src/oauth/profile.ts'
 import { normaliseResource } from '../../src/oauth/uri.ts'
 import { type Decision, decide, type Knowledge, type Question } from '../../src/policy/decide.ts'
-import type {
-  AudienceFacts,
-  DelegationFacts,
-  EntitlementFacts,
-  UserFacts,
-} from '../../src/policy/facts.ts'
+import { at, known as everything, NOW } from '../support/policy-world.ts'
 
-const NOW = new Date('2026-11-21T16:01:40Z')
-const at = (seconds: number) => new Date(NOW.getTime() + seconds * 1000)
-
-const user: UserFacts = {
-  id: 'usr_1',
-  tenant_id: 'ten_1',
-  status: 'active',
-  email: 'kim@orbit.example',
-  email_verified: true,
-  phone_number: null,
-  phone_verified: false,
-  name: 'Kim',
-  version: '1',
-}
-const audience: AudienceFacts = {
-  id: 'aud_1',
-  issuer: 'https://auth.paperclip.example',
-  profile: 'idjag',
-  status: 'active',
-  resources: [
-    {
-      identifier: 'https://api.paperclip.example/',
-      scopes: [{ name: 'docs.read' }, { name: 'docs.write' }],
-    },
-    { identifier: 'https://files.paperclip.example/', scopes: [{ name: 'files.read' }] },
-  ],
-  default_scopes: [],
-  default_resources: [],
-  claims: [],
-  max_auth_age: null,
-  acr_values: [],
-  dpop_required: false,
-  id_jag_lifetime: null,
-  id_jag_signing_alg: 'ES256',
-  version: '1',
-}
-const entitlement: EntitlementFacts = {
-  id: 'ent_1',
-  client_id: 'client-at-paperclip',
-  scopes: ['docs.read', 'docs.write', 'files.read'],
-  resources: null,
-  authorization_details_types: null,
-  consent: 'user',
-  expires_at: null,
-  version: '1',
-}
-const delegation: DelegationFacts = {
-  id: 'dlg_1',
-  scopes: ['docs.read', 'files.read'],
-  resources: null,
-  authorization_details: [],
-  claims: [],
-  mode: 'always',
-  offline: false,
-  source: 'user',
-  sub_asserted: 'usr_1',
-  expires_at: null,
-  version: '1',
-}
-const known: Knowledge = {
-  user,
-  audience,
-  entitlement,
-  delegation,
-  agent: { client_metadata_url: null },
-  account: undefined,
-  block: undefined,
-  actors: [],
-  authentication: { auth_time: at(-60), acr: null, live: true },
-  jkt: undefined,
-  lifetime: 300,
-}
+const { user, audience, entitlement } = everything
+const delegation = { ...everything.delegation, scopes: ['docs.read', 'files.read'] }
+const known: Knowledge = { ...everything, delegation }
 const asked: Question = {
   audiences: [audience.issuer],
   resources: [],
