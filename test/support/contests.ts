@@ -20,7 +20,11 @@ const key = await newDpopKey()
 export const contestProofs = (arena: Arena, size: number) =>
   contest(arena, size, {
     // These are refused whoever comes first, and spend their proof all the same.
-    kinds: { granted: {}, interaction_required: { delegation: null } },
+    kinds: {
+      granted: {},
+      interaction_required: { delegation: null },
+      invalid_scope: { asks: { scope: 'docs.none' } },
+    },
     refusal: 'invalid_dpop_proof',
     present: async (at) => {
       const proof = await proving(key, at)

@@ -31,6 +31,8 @@ const BARRIER = `
 export async function openStage(arena: Arena): Promise<Stage> {
   const holder = await arena.pool.connect()
   await holder.query(BARRIER)
+  // The first request takes longer than a mint may be held up.
+  await Promise.all(arena.replicas.map((at) => at.inject({ method: 'GET', url: '/readyz' })))
   return { ...arena, holder }
 }
 
