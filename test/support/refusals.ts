@@ -1,33 +1,17 @@
 import assert from 'node:assert/strict'
 import { sql } from 'kysely'
+import { listTables, TRACES } from './changes.ts'
 import type { Answer, House } from './house.ts'
 
-/** All that a request may change, but for what every refused one leaves: audit event, spent jti, question. */
-const STATE = [
-  'tenants',
-  'users',
-  'user_passwords',
-  'agents',
-  'credentials',
-  'audiences',
-  'audience_aliases',
-  'audience_accounts',
-  'pairwise_subjects',
-  'entitlements',
-  'delegations',
-  'sessions',
-  'refresh_token_families',
-  'refresh_tokens',
-  'authorization_codes',
-  'signing_keys',
-  'revocations',
-  'admin_keys',
-  'issuances',
-]
+/** All that a request may change, but for what every refused one may leave: its traces, and a question to the user. */
+async function listState(house: House): Promise<string[]> {
+  const tables = await listTables(house)
+  return tables.filter((table) => !TRACES.includes(table) && table !== 'interactions')
+}
 
 /** Equal for equal contents of those tables. */
 export async function stateOf(house: House): Promise<Record<string, string>> {
-  const digests = STATE.map(
+  const digests = (await listState(house)).map(
     (table) => sql`
       select ${sql.lit(table)} as name, md5(coalesce(string_agg(r::text, E'\n' order by r::text), '')) as digest
       from ${sql.table(table)} r`,
