@@ -18,6 +18,8 @@ const { house, changes } = world
 /** Those that are refused as they stand; with all others there is nothing wrong. */
 const REFUSED: Record<string, string> = {
   'of a public client': 'unauthorized_client',
+  'of somebody new, who is to be asked': 'interaction_required',
+  'from a new client': 'invalid_grant',
   'of a silent issuer': 'temporarily_unavailable',
   'too strict': 'insufficient_user_authentication',
   blocked: 'access_denied',

@@ -1,5 +1,7 @@
+import { KeyObject, type webcrypto } from 'node:crypto'
 import { GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
 import { authorize } from './browser.ts'
+import { setField } from './hostile-fields.ts'
 import type { AgentName } from './hostile-parties.ts'
 import { goodToken } from './hostile-tokens.ts'
 import type { Draft, World } from './hostile-world.ts'
@@ -72,8 +74,22 @@ async function refreshing(
   }
 }
 
-const upstream = async (world: World, like: string): Promise<Draft> =>
-  exchange(world, { fields: { subject_token: await goodToken(world.mint, like) } })
+/** Of a client that nobody here knows yet, but for the host that it is on. */
+async function fromNewClient(world: World): Promise<Draft> {
+  const { url, privateKey, jwk } = await world.parties.site.publish()
+  const key = KeyObject.from(privateKey as webcrypto.CryptoKey)
+  const signer = { key, alg: 'ES256' as const, header: { kid: jwk?.kid } }
+  const mint = { ...world.mint, signers: { ...world.mint.signers, newcomer: signer } }
+  const self = { iss: url, sub: url }
+  const client_assertion = await goodToken(mint, 'a client assertion', self, 'newcomer')
+  const { fields } = await exchange(world, { as: 'keyed' })
+  return { fields: setField(fields, 'client_assertion', client_assertion), headers: {} }
+}
+
+const upstream = async (world: World, like: string, audience = 'plain'): Promise<Draft> => {
+  const fields = { subject_token: await goodToken(world.mint, like), resource: RESOURCE }
+  return exchange(world, { audience, fields })
+}
 
 const spent = ({ mint }: World): string => mint.issued('spent refresh_token')
 
@@ -94,6 +110,9 @@ export const BASES: Record<string, (world: World) => Promise<Draft>> = {
   'of an access token': (world) => exchange(world, { subject: 'access_token' }),
   'of a bound access token': (world) => exchange(world, { as: 'bound', subject: 'access_token' }),
   'of an upstream token': (world) => upstream(world, 'an ID token of the upstream'),
+  'of somebody new': (world) => upstream(world, 'an ID token of somebody new', 'policy'),
+  'of somebody new, who is to be asked': (world) => upstream(world, 'an ID token of somebody new'),
+  'from a new client': fromNewClient,
   'of a silent issuer': (world) => upstream(world, 'an ID token of the silent'),
   'with an actor': (world) => withActors(world, 'actor'),
   'with an actor of an actor': (world) => withActors(world, 'subactor'),

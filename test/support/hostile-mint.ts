@@ -2,7 +2,7 @@ import { KeyObject, type webcrypto } from 'node:crypto'
 import { decodeJwt } from 'jose'
 import { currentNonce, dpopNonceKeys } from '../../src/oauth/dpop-nonce.ts'
 import { TYP } from '../../src/oauth/names.ts'
-import { CLIENT } from './fake-issuer.ts'
+import { CLIENT, type FakeIssuer } from './fake-issuer.ts'
 import type { AgentName, Parties } from './hostile-parties.ts'
 import { type Mint, newJti, type Pattern, type Signer, secondsNow } from './hostile-tokens.ts'
 import type { House } from './house.ts'
@@ -35,7 +35,7 @@ function patternsOf(
   parties: Parties,
   issued: Mint['issued'],
 ): Record<string, Pattern> {
-  const { agents, story, upstream, silent } = parties
+  const { agents, story, upstream, silent, making } = parties
   const { issuer } = house.config
   const now = () => secondsNow(house)
   const nonceKeys = dpopNonceKeys(house.config.keyEncryptionKeys ?? [])
@@ -77,18 +77,22 @@ function patternsOf(
     'an ID token of the upstream': pattern(undefined, 'upstream', () => ({
       ...{ iss: upstream.issuer, sub: 'kim', aud: CLIENT, ...times() },
     })),
+    'an ID token of somebody new': pattern(undefined, 'making', () => ({
+      ...{ iss: making.issuer, sub: newJti(), aud: CLIENT, ...times() },
+    })),
     'an ID token of the silent': pattern(undefined, 'upstream', () => ({
       ...{ iss: silent, sub: 'kim', aud: CLIENT, ...times() },
     })),
   }
 }
 
-function signersOf({ agents, dpop, upstream }: Parties): Record<string, Signer> {
+function signersOf({ agents, dpop, upstream, making }: Parties): Record<string, Signer> {
   const by = (key: webcrypto.CryptoKey | undefined, header: object): Signer => ({
     key: KeyObject.from(key as webcrypto.CryptoKey),
     alg: 'ES256',
     header,
   })
+  const byIssuer = ({ key }: FakeIssuer) => by(key.privateKey, { kid: key.jwk.kid as string })
   const agent = (name: AgentName) =>
     by(agents[name].privateKey, { kid: agents[name].jwk?.kid as string })
   return {
@@ -101,7 +105,8 @@ function signersOf({ agents, dpop, upstream }: Parties): Record<string, Signer> 
     published: agent('published'),
     actor: agent('actor'),
     subactor: agent('subactor'),
-    upstream: by(upstream.key.privateKey, { kid: upstream.key.jwk.kid as string }),
+    upstream: byIssuer(upstream),
+    making: byIssuer(making),
     'the DPoP key': by(dpop.privateKey, { jwk: dpop.jwk }),
   }
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { openClientSite } from './client-site.ts'
+import { type ClientSite, openClientSite } from './client-site.ts'
 import { type DpopKey, newDpopKey } from './dpop.ts'
 import { CLIENT, type FakeIssuer, startIssuer } from './fake-issuer.ts'
 import type { Answer, House } from './house.ts'
@@ -25,6 +25,10 @@ export type Parties = {
   upstream: FakeIssuer
   /** Its keys cannot be had. */
   silent: string
+  /** Makes a user of each of its subjects. */
+  making: FakeIssuer & { id: string }
+  /** Whoever publishes a document there may come. */
+  site: ClientSite
 }
 export type AgentName =
   | 'secret'
@@ -115,8 +119,10 @@ export async function makeParties(
     })
   }
   await block(house, { user_id: user.id, audience_id: ids.blocked?.id })
-  const { upstream, silent } = await trust(t, house, agents, user)
-  return { story, agents, audiences, stranger, dpop: await newDpopKey(), upstream, silent }
+  const issuers = await trust(t, house, agents, user)
+  const site = await openClientSite(t)
+  await letCome(house, owner, { host: site.host })
+  return { story, agents, audiences, stranger, dpop: await newDpopKey(), ...issuers, site }
 }
 
 const AUDIENCES: [name: string, members: object, consent?: 'admin' | 'user'][] = [
@@ -132,13 +138,17 @@ const AUDIENCES: [name: string, members: object, consent?: 'admin' | 'user'][] =
 async function publish(
   t: { after(end: () => Promise<void>): void },
   house: House,
-  { id: owner_id }: { id: string },
+  owner: { id: string },
 ): Promise<StoryAgent> {
   const client = await (await openClientSite(t)).publish()
-  const agent_expires_at = new Date(house.clock.now.getTime() + 90 * DAY).toISOString()
-  const rule = { url: client.url, owner_id, purpose: 'plans', agent_expires_at }
-  client.id = made(await house.admin('POST', '/client-metadata-rules', rule)).agent_id
+  client.id = (await letCome(house, owner, { url: client.url })).agent_id
   return client
+}
+
+async function letCome(house: House, { id: owner_id }: { id: string }, of: object) {
+  const agent_expires_at = new Date(house.clock.now.getTime() + 90 * DAY).toISOString()
+  const rule = { ...of, owner_id, purpose: 'plans', agent_expires_at }
+  return made(await house.admin('POST', '/client-metadata-rules', rule))
 }
 
 async function permit(house: House, { keyed, secret, actor, subactor }: Parties['agents']) {
@@ -153,7 +163,7 @@ async function permit(house: House, { keyed, secret, actor, subactor }: Parties[
 const block = async (house: House, of: object) =>
   made(await house.admin('POST', '/blocks', { ...of, reason: 'for the test' }))
 
-/** Two issuers that are trusted: one whose `kim` is the user, and one whose keys nobody can get. */
+/** Issuers that are trusted: one whose `kim` is the user, one whose keys nobody can get, one that brings users along. */
 async function trust(
   t: { after(end: () => Promise<void>): void },
   house: House,
@@ -168,7 +178,9 @@ async function trust(
       .id as string
   const id = await register(upstream.issuer, upstream.jwksUri, 'refuse')
   await register(silent, `${silent}/keys`, 'create')
+  const making = await startIssuer(t, house)
+  const makingId = await register(making.issuer, making.jwksUri, 'create')
   const link = { subject: 'kim', user_id: user.id }
   made(await house.admin('POST', `/trusted-issuers/${id}/accounts`, link))
-  return { upstream, silent }
+  return { upstream, silent, making: { ...making, id: makingId } }
 }
