@@ -145,9 +145,6 @@ function permittedToActors(
   entitlement: EntitlementFacts,
   actors: readonly ActorFacts[],
 ): EntitlementFacts {
-  if (actors.every(({ permission }) => permission === undefined || permission.scopes === null)) {
-    return entitlement
-  }
   const scopes = entitlement.scopes.filter((scope) =>
     actors.every(({ permission }) => permission?.scopes?.includes(scope) ?? true),
   )

@@ -9,7 +9,8 @@ const granted = (decision: Decision) => {
   return decision
 }
 const refused = (decision: Decision) => {
-  assert.ok(!decision.granted, 'it was granted')
+  assert.equal(decision.granted, false)
+  assert.ok(!decision.granted)
   return decision
 }
 const actor = (scopes: string[] | null, id = 'agt_b') => ({
@@ -122,6 +123,63 @@ for (const [what, reason, question, otherwise] of REFUSALS) {
     assert.equal(refused(ask(question, otherwise)).reason, reason)
   })
 }
+
+test('actors that are permitted get what is permitted to all of them (TX-19)', () => {
+  const asked = { scope: 'docs.read docs.write files.read' }
+  const some = { actors: [actor(['docs.read', 'files.read']), actor(null, 'agt_c')] }
+  assert.deepEqual(granted(ask(asked, some)).scopes, ['docs.read', 'files.read'])
+  const fewer = { actors: [actor(['docs.read', 'files.read']), actor(['files.read'], 'agt_c')] }
+  assert.deepEqual(granted(ask(asked, fewer)).scopes, ['files.read'])
+  assert.deepEqual(granted(ask(asked, { actors: [actor(null)] })).scopes, SCOPES)
+})
+
+test('an ID-JAG lives no longer than server and audience say (IJ-04)', () => {
+  assert.equal(granted(ask()).lifetime, 300)
+  assert.equal(granted(ask({}, { audience: { id_jag_lifetime: 60 } })).lifetime, 60)
+  assert.equal(
+    granted(ask({}, { audience: { id_jag_lifetime: 300 }, lifetime: 120 })).lifetime,
+    120,
+  )
+})
+
+test('only a missing delegation is made by an administrator, and only where one consents', () => {
+  const missing = refused(ask({}, { delegation: undefined }))
+  assert.equal(missing.policy, undefined)
+  const expired = { delegation: { expires_at: at(0) }, entitlement: { consent: 'admin' } } as const
+  const over = refused(ask({}, expired))
+  assert.deepEqual([over.reason, over.policy], ['delegation_expired', undefined])
+  const first = refused(ask({}, { ...expired, delegation: undefined }))
+  assert.equal(first.policy?.consent, 'admin')
+})
+
+test('what the user is to be asked for comes with the refusal (GR-04)', () => {
+  const permitted = { scopes: ['docs.read'], resources: [], details: [payment] }
+  const wanted = { details: [payment], scope: 'docs.read admin' }
+  assert.deepEqual(refused(ask(wanted, { delegation: undefined })).asked, permitted)
+  const untold = { audience: { claims: ['name'] }, delegation: { claims: [] } }
+  const claims = refused(ask(wanted, untold))
+  assert.deepEqual([claims.reason, claims.asked], ['claims_not_delegated', permitted])
+})
+
+test('an audience without a bound takes a sign-in of an unknown time', () => {
+  granted(ask({}, { authentication: { auth_time: null } }))
+  const stale = refused(
+    ask({}, { audience: { max_auth_age: 3600 }, authentication: { auth_time: null } }),
+  )
+  assert.ok(stale.policy === undefined)
+  assert.deepEqual([stale.granted, stale.max_age, stale.acr_values], [false, 3300, undefined])
+})
+
+test('the account at the relying app is told when there is one (IJ-36)', () => {
+  const wants = {
+    audience: { claims: ['aud_sub', 'aud_tenant'] },
+    delegation: { claims: ['aud_sub', 'aud_tenant'] },
+  }
+  const told = (account: Otherwise['account']) => granted(ask({}, { ...wants, account })).claims
+  assert.deepEqual(told(undefined), [])
+  assert.deepEqual(told({ aud_sub: 'acct-7', aud_tenant: null }), ['aud_sub'])
+  assert.deepEqual(told({ aud_sub: 'acct-7', aud_tenant: 'acme' }), ['aud_sub', 'aud_tenant'])
+})
 
 test('an offline delegation carries an ended session, bounded by freshness like any other', () => {
   const ended: Otherwise = { authentication: { live: false }, delegation: { offline: true } }
