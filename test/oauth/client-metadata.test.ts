@@ -94,6 +94,13 @@ test('whatever may name a client looks like it, and is what a URL parser would w
   )
 })
 
+test('what is no URL does not look like one, and so names a record', () => {
+  for (const id of ['agt_3kTMd0a1uQ4jZP5cYb7rxw', '', 'https', 'ftp://a.example/b', ' https://a']) {
+    assert.equal(looksLikeMetadataUrl(id), false, id)
+  }
+  assert.equal(looksLikeMetadataUrl('HTTPS://a'), true)
+})
+
 test('a host is written as in a URL, with a port that is not the usual one', () => {
   for (const host of [
     'agents.example',
@@ -148,6 +155,11 @@ test('of a good document counts what would otherwise have been registered', () =
   assert.equal(other.client_name, undefined)
   assert.equal(other.id_token_signed_response_alg, 'ES256')
   assert.equal(other.dpop_bound_access_tokens, true)
+  assert.equal(
+    metadataOf({ id_token_signed_response_alg: 'RS256' }).id_token_signed_response_alg,
+    'RS256',
+  )
+  assert.equal(metadataOf({ client_name: 'a'.repeat(200) }).client_name?.length, 200)
 })
 
 test('without grant_types it is for the code flow, and redirect URIs are for that alone (DS-49)', () => {
@@ -166,6 +178,8 @@ test('a public client has no keys, and does not exchange', () => {
   const found = metadataOf({ token_endpoint_auth_method: 'none' })
   assert.deepEqual(found.grant_types, [GRANT.authorizationCode, GRANT.refreshToken])
   assert.equal(found.jwks, undefined)
+  const elsewhere = { jwks: undefined, jwks_uri: 'https://agents.orbit.example/k' }
+  assert.equal(metadataOf({ ...elsewhere, token_endpoint_auth_method: 'none' }).jwks_uri, undefined)
   const none = { token_endpoint_auth_method: 'none', grant_types: [GRANT.tokenExchange] }
   assert.match(faultOf({ ...none, authorization_grant_profiles_supported: [] }), /grant_types/)
 })
@@ -199,6 +213,14 @@ const FAULTS: [why: string, members: object, fault: RegExp][] = [
     /private/,
   ],
   ['has a symmetric key (DS-42)', { jwks: { keys: [{ kty: 'oct', k: 'AAAA' }] } }, /private/],
+  ...(['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'].map((member) => [
+    `has a key with ${member} (DS-42)`,
+    { jwks: { keys: [{ ...JWK, [member]: 'AAAA' }] } },
+    /private/,
+  ]) as [string, object, RegExp][]),
+  ['has nothing for a key', { jwks: { keys: [null] } }, /jwks/],
+  ['has nothing for keys', { jwks: null }, /jwks/],
+  ['has an object for a list of keys', { jwks: { keys: JWK } }, /jwks/],
   ['has keys that are none', { jwks: { keys: ['key'] } }, /jwks/],
   ['has a jwks that is none', { jwks: [JWK] }, /jwks/],
   ['has both jwks and jwks_uri', { jwks_uri: 'https://agents.orbit.example/k' }, /either/],
