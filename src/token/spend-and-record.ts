@@ -66,20 +66,25 @@ export type RecordIssuance = (issuance: Issuance) => Promise<Recorded>
 /** Requests in one writing statement at the most. */
 const MOST = 32
 
-/** Requests that wait for a lock at once: fewer than the pool's connections, which others need. */
+/** Requests that wait for a lock at once, of both forms: fewer than the pool's connections, which others need. */
 const MOST_ALONE = 2
 
 export function createRecordIssuance(pool: pg.Pool): RecordIssuance {
   const plain = recorder(pool, 'plain')
   const rare = recorder(pool, 'rare')
-  return (issuance) => (isPlain(issuance) ? plain : rare)(issuance)
+  const formOf = (issuance: Issuance) => (isPlain(issuance) ? plain : rare)
+  const alone = createLanes(MOST_ALONE, (issuance: Issuance) => formOf(issuance).alone(issuance))
+  return async (issuance) => {
+    const outcome = await formOf(issuance).together(issuance)
+    return outcome === 'changed' ? alone(issuance) : outcome
+  }
 }
 
 const isPlain = ({ actors, session_id }: Issuance) => actors.length === 0 && session_id !== null
 
 type Form = 'plain' | 'rare'
 
-function recorder(pool: pg.Pool, form: Form): RecordIssuance {
+function recorder(pool: pg.Pool, form: Form): { together: RecordIssuance; alone: RecordIssuance } {
   const run = (name: string, text: string) => async (issuances: Issuance[]) => {
     const { rows } = await pool.query<{ n: string; outcome: Recorded }>({
       name: `${name}_${form}`,
@@ -104,14 +109,7 @@ function recorder(pool: pg.Pool, form: Form): RecordIssuance {
     run: run('record_issuances', recordStatement(form, 'skip locked')),
   })
   const runAlone = run('record_issuance', recordStatement(form, ''))
-  const alone = createLanes(MOST_ALONE, async (issuance: Issuance) => {
-    const [outcome] = await runAlone([issuance])
-    return outcome ?? 'changed'
-  })
-  return async (issuance) => {
-    const outcome = await together(issuance)
-    return outcome === 'changed' ? alone(issuance) : outcome
-  }
+  return { together, alone: async (issuance) => (await runAlone([issuance]))[0] ?? 'changed' }
 }
 
 type Column = readonly [name: string, type: string, pick: (of: Issuance) => unknown]

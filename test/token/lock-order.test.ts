@@ -23,22 +23,55 @@ test('a mint with an actor and the end of the rule that lets both come do not wa
   // The documents have been read, and the rows follow them.
   assert.equal((await exchange(house, of)).status, 200)
 
-  const holder = await pool.connect()
-  await holder.query('begin')
-  await holder.query('select from agents where id = $1 for update', [between.agent_id])
-  // It has the actor's row, waits for the one between, and will want the client's.
-  const ending = house.admin('DELETE', `/client-metadata-rules/${rule.id}`)
-  await untilSomebodyWaits(1)
-  const minting = exchange(house, of)
-  await untilSomebodyWaits(2)
-  await holder.query('rollback')
-  holder.release()
-
+  const [ending, minting] = await holding([between.agent_id], async () => {
+    // It has the actor's row, waits for the one between, and will want the client's.
+    const ending = house.admin('DELETE', `/client-metadata-rules/${rule.id}`)
+    await untilSomebodyWaits(1)
+    const minting = exchange(house, of)
+    await untilSomebodyWaits(2)
+    return [ending, minting] as const
+  })
   const [ended, minted] = await Promise.all([ending, minting])
   assert.equal(ended.status, 204, ended.text)
   // A rule of its own still lets each of the two come.
   assert.equal(minted.status, 200, minted.text)
 })
+
+test('mints that wait for locks leave connections to those that need not', async () => {
+  const plain = await makeContestants(db, 4)
+  const rare = await makeContestants(db, 4, { actor: true })
+  const [other] = (await makeContestants(db, 1)) as [Contestant]
+  const all = [...plain, ...rare]
+  let answered = 0
+  const held = await holding(
+    all.map(({ agent_id }) => agent_id),
+    async () => {
+      const asked = all.map((of) => exchange(house, of).finally(() => answered++))
+      await untilSomebodyWaits(2)
+      const { status, text } = await exchange(house, other)
+      assert.equal(status, 200, text)
+      assert.equal(answered, 0, 'it had to wait for those that wait')
+      return asked
+    },
+  )
+  // Whoever has waited too long is asked to come again.
+  for (const { status, text } of await Promise.all(held)) {
+    assert.ok([200, 503].includes(status), text)
+  }
+})
+
+/** Runs while a transaction of the test holds these agents. */
+async function holding<T>(agents: string[], run: () => Promise<T>): Promise<T> {
+  const holder = await pool.connect()
+  try {
+    await holder.query('begin')
+    await holder.query('select from agents where id = any($1) for update', [agents])
+    return await run()
+  } finally {
+    await holder.query('rollback')
+    holder.release()
+  }
+}
 
 /** A contestant whose actor comes before it in the order of ids, and one whose agent is between the two. */
 async function inOrder(kind: Kind): Promise<[Contestant, Contestant]> {
@@ -56,7 +89,9 @@ async function inOrder(kind: Kind): Promise<[Contestant, Contestant]> {
 
 /** Until so many statements of this database wait for a lock. */
 async function untilSomebodyWaits(count: number): Promise<void> {
+  const patience = AbortSignal.timeout(30_000)
   for (;;) {
+    assert.ok(!patience.aborted, 'nobody waits')
     const { rows } = await pool.query(
       `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
     )
