@@ -220,6 +220,7 @@ const FAULTS: [why: string, members: object, fault: RegExp][] = [
   ]) as [string, object, RegExp][]),
   ['has nothing for a key', { jwks: { keys: [null] } }, /jwks/],
   ['has nothing for keys', { jwks: null }, /jwks/],
+  ['has a list for a key', { jwks: { keys: [[]] } }, /jwks/],
   ['has an object for a list of keys', { jwks: { keys: JWK } }, /jwks/],
   ['has keys that are none', { jwks: { keys: ['key'] } }, /jwks/],
   ['has a jwks that is none', { jwks: [JWK] }, /jwks/],
