@@ -127,10 +127,7 @@ export const delegateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
         proveKey: (header, agent) =>
           judgeKey(at, { header, method, now: deps.now(), accessToken }, agent),
       },
-      caller: {
-        credentials: readDelegateToken(presented, deps.config.issuer),
-        dpop: headers.dpop,
-      },
+      caller: { credentials: readDelegateToken(presented), dpop: headers.dpop },
       progress: { request_id, address: request.ip },
     }
     try {

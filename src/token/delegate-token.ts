@@ -10,7 +10,7 @@ import type { BearerToken } from '../http/bearer-door.ts'
 import type { Facts } from './facts.ts'
 import { keepProof, type Progress } from './progress.ts'
 import type { ProveKey } from './prove-key.ts'
-import { type OwnSubjectToken, readSubjectToken, verifySubject } from './subject.ts'
+import { type OwnSubjectToken, readAccessToken, verifySubject } from './subject.ts'
 
 /**
  * An access token that was issued to an agent for this (TX-29), as a request brought it: it proves the agent
@@ -23,9 +23,8 @@ export type DelegateToken = BearerToken & {
   subject: OwnSubjectToken & { kind: 'access_token' }
 }
 
-export function readDelegateToken(presented: BearerToken, issuer: string): DelegateToken {
-  const subject = readSubjectToken('access_token', presented.token, issuer)
-  if (subject.kind !== 'access_token') throw new TypeError('an access token was read as another')
+export function readDelegateToken(presented: BearerToken): DelegateToken {
+  const subject = readAccessToken(presented.token)
   const clientId = subject.jws?.payload.client_id
   return {
     ...presented,

@@ -36,12 +36,24 @@ export function readSubjectToken(
   issuer: string,
 ): SubjectToken {
   if (kind === 'refresh_token') return { kind, hash: hashSecret(token) }
+  if (kind === 'access_token') return readAccessToken(token)
   const jws = decodeJws(token)
-  const { iss, sub, [GRANT_CLAIM]: grant } = jws?.payload ?? {}
-  if (kind === 'id_token' && jws && typeof iss === 'string' && iss !== issuer) {
+  const { iss, sub } = jws?.payload ?? {}
+  if (jws && typeof iss === 'string' && iss !== issuer) {
     return { kind: 'upstream', jws, iss, sub: typeof sub === 'string' ? sub : '' }
   }
-  return { kind, token, jws, family_id: typeof grant === 'string' ? grant : null }
+  return { kind, token, jws, family_id: familyOf(jws) }
+}
+
+export function readAccessToken(token: string): SubjectToken & { kind: 'access_token' } {
+  const jws = decodeJws(token)
+  return { kind: 'access_token', token, jws, family_id: familyOf(jws) }
+}
+
+/** The grant that a token of ours says it is of. */
+function familyOf(jws: DecodedJws | undefined): string | null {
+  const grant = jws?.payload[GRANT_CLAIM]
+  return typeof grant === 'string' ? grant : null
 }
 
 /** What is judged here; a token of another issuer is judged in upstream.ts. */

@@ -88,6 +88,8 @@ const CASES: [string, string, () => Promise<string>][] = [
   ['one of another grant', 'bad_subject_token', () => signed({ [marker]: others[marker] })],
   ['one of another client', 'bad_subject_token', () => signed({ client_id: stranger.client_id })],
   ['one of no client', 'bad_subject_token', () => signed({ client_id: undefined })],
+  ['one of several clients', 'bad_subject_token', () => signed({ client_id: [agent.id] })],
+  ['one of a numbered client', 'bad_subject_token', () => signed({ client_id: 7 })],
   ['one of an odd client', 'bad_subject_token', () => signed({ client_id: 'a\0b' })],
   ['one that is over', 'subject_token_expired', () => signed({ exp: now() })],
   ['one without an end', 'bad_subject_token', () => signed({ exp: undefined })],
@@ -153,6 +155,18 @@ for (const [what, reason, end] of ENDINGS) {
   })
 }
 
+test('an agent that publishes its keys elsewhere needs none here', async () => {
+  const world = await delegated(house)
+  const { agent: of } = world.story
+  await house.admin('DELETE', `/agents/${of.id}/credentials/${of.credential_id}`)
+  await db
+    .updateTable('agents')
+    .set({ jwks_uri: 'https://agent.example/keys' })
+    .where('id', '=', of.id)
+    .execute()
+  assert.equal((await ask(world)).status, 200)
+})
+
 const FORBIDDEN: [string, string, Ending][] = [
   [
     'is suspended',
@@ -176,12 +190,14 @@ const FORBIDDEN: [string, string, Ending][] = [
   [
     'is public',
     'public_client',
-    ({ story }) =>
-      db
+    async ({ story: { agent: of } }) => {
+      await house.admin('DELETE', `/agents/${of.id}/credentials/${of.credential_id}`)
+      await db
         .updateTable('agents')
         .set({ token_endpoint_auth_method: 'none' })
-        .where('id', '=', story.agent.id)
-        .execute(),
+        .where('id', '=', of.id)
+        .execute()
+    },
   ],
 ]
 for (const [what, reason, change] of FORBIDDEN) {
