@@ -1,0 +1,3 @@
+/** The algorithms that this server signs with (RFC 7518 §3.1, RFC 8037 §3.1). */
+export const SIGNING_ALGS = ['ES256', 'RS256', 'EdDSA', 'PS256', 'ES384'] as const
+export type SigningAlg = (typeof SIGNING_ALGS)[number]
