@@ -20,6 +20,7 @@ export type IdPrefix =
   | 'blk'
   | 'cmr'
   | 'tis'
+  | 'dlv'
 
 /** A prefix and 128 random bits. */
 export const newId = (prefix: IdPrefix): string => `${prefix}_${random128()}`

@@ -31,6 +31,7 @@ export type Tables = {
   actor_permissions: ActorPermissionsTable
   blocks: BlocksTable
   client_metadata_rules: ClientMetadataRulesTable
+  event_deliveries: EventDeliveriesTable
 }
 
 /** The database, or a transaction on it: what every query takes first. */
@@ -122,6 +123,9 @@ export type AudienceResource = {
   authorization_details_types?: { type: string; description?: string }[]
 }
 
+/** `set`: a security event token (RFC 8417); `logout`: as auth.md had it at first. */
+export type EventDialect = 'set' | 'logout'
+
 type AudiencesTable = {
   id: string
   tenant_id: Generated<string>
@@ -143,6 +147,15 @@ type AudiencesTable = {
   /** Seconds. */
   id_jag_lifetime: number | null
   id_jag_signing_alg: string
+  /** Where it hears of revocations, and how; `none`: not at all. */
+  events_endpoint: string | null
+  events_dialect: Generated<EventDialect | 'none'>
+  /** The spelling of the event's URI that it knows; null: the official one. */
+  event_type: string | null
+  /** Whether it understands an event about one agent alone. */
+  event_names_agent: Generated<boolean>
+  /** Whether it is told of delegations that end by time. */
+  notify_expiry: Generated<boolean>
   owner_id: string | null
   review_at: Date | null
   status: Generated<'active' | 'suspended' | 'retired'>
@@ -487,4 +500,50 @@ type ClientMetadataRulesTable = RuleColumns & {
   purpose: string
   environment: string | null
   agent_expires_at: Date
+}
+
+/** What a relying app answered, or `failure`: why no answer came. All of it shortened. */
+export type EventAnswer = {
+  status?: number
+  err?: string
+  description?: string
+  failure?: string
+}
+
+type EventDeliveriesTable = {
+  id: string
+  tenant_id: string
+  /** The call that set it in motion. */
+  revocation_id: string | null
+  /** The key because of which it is sent. */
+  compromised_kid: string | null
+  audience_id: string
+  user_id: string
+  /** The agent that it names; null: none, for it is about all of them. */
+  agent_id: string | null
+  dialect: EventDialect
+  /** These as they were when it was queued. */
+  endpoint: string
+  aud: string
+  sub: string
+  event_type: string
+  jti: string
+  earlier_jtis: Generated<string[]>
+  kid: string
+  jws: string
+  status: Generated<'queued' | 'delivered' | 'failed' | 'superseded'>
+  attempts: Generated<number>
+  /** It was sent by this `jti`, and nobody knows what came of it. */
+  outcome_unknown: Generated<boolean>
+  /** What was tried against a refusal; each helps once. */
+  remedies: Generated<('new_jti' | 'cache_window' | 'metadata')[]>
+  next_attempt_at: Date | null
+  last_attempt_at: Date | null
+  last_answer: JSONColumnType<EventAnswer> | null
+  created_at: Date
+  /** Given up then. */
+  expires_at: Date
+  delivered_at: Date | null
+  failed_at: Date | null
+  superseded_at: Date | null
 }
