@@ -1,11 +1,14 @@
 import { isUtf8 } from 'node:buffer'
-import { type KeyObject, sign, verify } from 'node:crypto'
+import { constants, type KeyObject, sign, verify } from 'node:crypto'
+import { derSignature, rawSignature } from './ecdsa-signature.ts'
+import type { SigningAlg } from './signing-alg.ts'
 
 // Compact JWS (RFC 7515 §7.1) on node:crypto itself: synchronous, with bare KeyObjects, for this is the
 // greater part of the work of an issuance. Stricter than a general library: what two parsers could read
 // in two ways is refused (RFC 8725 §3, SE-15).
 
-export type VerificationAlg = 'ES256' | 'RS256' | 'EdDSA'
+/** What others may sign with: clients, whoever proves to hold a key, trusted issuers. We sign with more. */
+export type VerificationAlg = Extract<SigningAlg, 'ES256' | 'RS256' | 'EdDSA'>
 
 export type DecodedJws = {
   header: Record<string, unknown> & { alg: string }
@@ -46,38 +49,71 @@ const algOf = (alg: string): string => (alg === 'Ed25519' ? 'EdDSA' : alg)
  * True when the signature is this key's. `alg` comes from the key's own record and the header has to
  * agree with it; what the token says alone decides nothing.
  */
-export function verifyJws(jws: DecodedJws, alg: VerificationAlg, key: KeyObject): boolean {
-  if (jws.header.alg !== alg || key.type !== 'public' || !isKeyFor(alg, key)) return false
-  const signature = alg === 'ES256' ? derSignature(jws.signature) : jws.signature
-  if (!signature) return false
-  return verify(digestOf(alg), Buffer.from(jws.signingInput, 'ascii'), key, signature)
+export function verifyJws(jws: DecodedJws, alg: SigningAlg, key: KeyObject): boolean {
+  if (jws.header.alg !== alg) return false
+  return verifyBytes(alg, Buffer.from(jws.signingInput, 'ascii'), jws.signature, key)
 }
 
 /** A compact JWS. `alg` is written into the header, whatever `header` says. */
-export function signJws(
-  header: object,
-  payload: object,
-  alg: Exclude<VerificationAlg, 'EdDSA'>,
-  key: KeyObject,
-): string {
+export function signJws(header: object, payload: object, alg: SigningAlg, key: KeyObject): string {
+  const input = signingInputOf(header, payload, alg)
+  return `${input}.${signBytes(alg, Buffer.from(input, 'ascii'), key).toString('base64url')}`
+}
+
+/** The part of a compact JWS that is signed, for whoever holds the key elsewhere. */
+export const signingInputOf = (header: object, payload: object, alg: SigningAlg): string =>
+  `${encodeObject({ ...header, alg })}.${encodeObject(payload)}`
+
+/**
+ * A signature as JOSE writes it (RFC 7518 §3.3 to §3.5, RFC 8037 §3.1).
+ * @throws {TypeError} when the key is none for this algorithm, or not private
+ */
+export function signBytes(alg: SigningAlg, input: Buffer, key: KeyObject): Buffer {
   if (!isKeyFor(alg, key)) throw new TypeError(`Not a key for ${alg}`)
-  const signingInput = `${encodeObject({ ...header, alg })}.${encodeObject(payload)}`
-  const signature = sign(digestOf(alg), Buffer.from(signingInput, 'ascii'), key)
-  return `${signingInput}.${(alg === 'ES256' ? rawSignature(signature) : signature).toString('base64url')}`
+  const signature = sign(DIGEST[alg], input, alg === 'PS256' ? { key, ...PSS } : key)
+  const size = SCALAR_BYTES[alg]
+  return size === undefined ? signature : rawSignature(signature, size)
+}
+
+/** Whether `signature`, as JOSE writes it, is by this public key. One signature is written in one way. */
+export function verifyBytes(
+  alg: SigningAlg,
+  input: Buffer,
+  signature: Buffer,
+  key: KeyObject,
+): boolean {
+  if (key.type !== 'public' || !isKeyFor(alg, key)) return false
+  const size = SCALAR_BYTES[alg]
+  if (size !== undefined) {
+    const der = derSignature(signature, size)
+    return der !== undefined && verify(DIGEST[alg], input, key, der)
+  }
+  if (alg === 'EdDSA') return signature.length === 64 && verify(null, input, key, signature)
+  // OpenSSL would take a PSS signature without its leading zeros.
+  if (signature.length !== Math.ceil(modulusLength(key) / 8)) return false
+  return verify('sha256', input, alg === 'PS256' ? { key, ...PSS } : key, signature)
 }
 
 /** One key, one algorithm: neither a curve nor a padding is left to the token. */
-export function isKeyFor(alg: VerificationAlg, key: KeyObject): boolean {
+export function isKeyFor(alg: SigningAlg, key: KeyObject): boolean {
   if (alg === 'EdDSA') return key.asymmetricKeyType === 'ed25519'
-  if (alg === 'ES256') {
-    return key.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === 'prime256v1'
+  const curve = CURVE[alg]
+  if (curve !== undefined) {
+    return key.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === curve
   }
-  if (alg !== 'RS256') return false
-  const bits = key.asymmetricKeyType === 'rsa' ? key.asymmetricKeyDetails?.modulusLength : 0
-  return (bits ?? 0) >= 2048
+  return (alg === 'RS256' || alg === 'PS256') && modulusLength(key) >= 2048
 }
 
-const digestOf = (alg: VerificationAlg) => (alg === 'EdDSA' ? null : 'sha256')
+/** Bits; 0 of a key that is not RSA, or for one padding alone. */
+const modulusLength = (key: KeyObject): number =>
+  (key.asymmetricKeyType === 'rsa' ? key.asymmetricKeyDetails?.modulusLength : 0) ?? 0
+
+const DIGEST = { ES256: 'sha256', RS256: 'sha256', EdDSA: null, PS256: 'sha256', ES384: 'sha384' }
+const CURVE: Partial<Record<SigningAlg, string>> = { ES256: 'prime256v1', ES384: 'secp384r1' }
+/** Of r, and of s, of the algorithms that have them. */
+const SCALAR_BYTES: Partial<Record<SigningAlg, number>> = { ES256: 32, ES384: 48 }
+/** MGF1 is with the same hash (RFC 7518 §3.5), and the salt as long as that, no byte more or less. */
+const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 }
 
 function isUsableHeader(
   header: Record<string, unknown> | undefined,
@@ -107,40 +143,4 @@ function decodeObject(part: string): Record<string, unknown> | undefined {
 function decodeBase64url(part: string): Buffer | undefined {
   const bytes = Buffer.from(part, 'base64url')
   return bytes.toString('base64url') === part ? bytes : undefined
-}
-
-// JOSE writes an ECDSA signature as r and s, 32 bytes each (RFC 7518 §3.4); OpenSSL wants a DER SEQUENCE
-// of two INTEGERs. Converting here is far cheaper than asking node:crypto for `ieee-p1363`.
-
-function derSignature(raw: Buffer): Buffer | undefined {
-  if (raw.length !== 64) return undefined
-  const r = derInteger(raw.subarray(0, 32))
-  const s = derInteger(raw.subarray(32))
-  return Buffer.concat([Buffer.from([0x30, r.length + s.length]), r, s])
-}
-
-/** At most 35 bytes, so that every length here fits the short form. */
-function derInteger(bytes: Buffer): Buffer {
-  let start = 0
-  while (start < 31 && bytes[start] === 0) start++
-  const magnitude = bytes.subarray(start)
-  const padding = (magnitude[0] ?? 0) >= 0x80 ? [0] : []
-  return Buffer.concat([
-    Buffer.from([0x02, magnitude.length + padding.length, ...padding]),
-    magnitude,
-  ])
-}
-
-function rawSignature(der: Buffer): Buffer {
-  const rLength = der.readUInt8(3)
-  const raw = Buffer.alloc(64)
-  placeInteger(raw, 32, der.subarray(4, 4 + rLength))
-  placeInteger(raw, 64, der.subarray(4 + rLength + 2))
-  return raw
-}
-
-/** Right-aligned, so that it ends before `end`; the sign byte falls away. */
-function placeInteger(raw: Buffer, end: number, bytes: Buffer): void {
-  const magnitude = bytes.length > 32 ? bytes.subarray(bytes.length - 32) : bytes
-  magnitude.copy(raw, end - magnitude.length)
 }

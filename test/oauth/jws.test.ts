@@ -3,40 +3,42 @@ import { createHmac, createPublicKey, generateKeyPairSync, type KeyObject, sign 
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { CompactSign, compactVerify } from 'jose'
-import { decodeJws, signJws, type VerificationAlg, verifyJws } from '../../src/oauth/jws.ts'
+import { decodeJws, isKeyFor, signJws, verifyJws } from '../../src/oauth/jws.ts'
+import { SIGNING_ALGS, type SigningAlg } from '../../src/oauth/signing-alg.ts'
+import { type Keys, makeKeys, otherSignature } from './jws-keys.ts'
 
 // jose is the witness: for every token both must say the same, except where this file says that we are
 // stricter on purpose.
 
-const keys = {
-  ES256: generateKeyPairSync('ec', { namedCurve: 'P-256' }),
-  RS256: generateKeyPairSync('rsa', { modulusLength: 2048 }),
-  EdDSA: generateKeyPairSync('ed25519'),
-}
-const ALGS = Object.keys(keys) as VerificationAlg[]
+const keys: Keys = makeKeys()
+const ALGS = SIGNING_ALGS
 const claims = { sub: 'usr_1', aud: 'https://as.example', note: 'Grüße, 世界 🎈', iat: 1795276800 }
-const ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
+/** The orders of the curves. */
+const ECDSA = {
+  ES256: { size: 32, n: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n },
+  ES384: {
+    size: 48,
+    n: 0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
+  },
+}
+const CURVED = ['ES256', 'ES384'] as const
 
 const encode = (value: unknown) =>
   Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url')
 
 /** A token of any header and payload, truly signed: what a hostile holder of the key could make. */
-function forge(alg: VerificationAlg, header: unknown, payload: unknown = claims): string {
+function forge(alg: SigningAlg, header: unknown, payload: unknown = claims): string {
   const input = `${encode(header)}.${encode(payload)}`
-  const key = keys[alg].privateKey
-  const signature =
-    alg === 'ES256'
-      ? sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' })
-      : sign(alg === 'EdDSA' ? null : 'sha256', Buffer.from(input), key)
+  const signature = otherSignature(alg, input, keys[alg].privateKey)
   return `${input}.${signature.toString('base64url')}`
 }
 
-function ours(token: string, alg: VerificationAlg, key: KeyObject = keys[alg].publicKey): boolean {
+function ours(token: string, alg: SigningAlg, key: KeyObject = keys[alg].publicKey): boolean {
   const decoded = decodeJws(token)
   return decoded !== undefined && verifyJws(decoded, alg, key)
 }
 
-async function joses(token: string, alg: VerificationAlg, key: KeyObject = keys[alg].publicKey) {
+async function joses(token: string, alg: SigningAlg, key: KeyObject = keys[alg].publicKey) {
   try {
     const { payload } = await compactVerify(token, key, { algorithms: [alg] })
     const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload))
@@ -46,12 +48,12 @@ async function joses(token: string, alg: VerificationAlg, key: KeyObject = keys[
   }
 }
 
-async function bothRefuse(token: string, alg: VerificationAlg = 'ES256', what = token) {
+async function bothRefuse(token: string, alg: SigningAlg = 'ES256', what = token) {
   assert.equal(await joses(token, alg), false, `jose accepts ${what}`)
   assert.equal(ours(token, alg), false, `we accept ${what}`)
 }
 
-async function weAreStricter(token: string, what: string, alg: VerificationAlg = 'ES256') {
+async function weAreStricter(token: string, what: string, alg: SigningAlg = 'ES256') {
   assert.equal(await joses(token, alg), true, `jose refuses ${what} too: move it`)
   assert.equal(ours(token, alg), false, `we accept ${what}`)
 }
@@ -63,8 +65,10 @@ function resigned(token: string, change: (signature: Buffer) => Uint8Array): str
   return token.slice(0, end) + Buffer.from(change(signature)).toString('base64url')
 }
 
+const isRsa = (alg: SigningAlg) => alg === 'RS256' || alg === 'PS256'
 const bigint = (bytes: Buffer) => BigInt(`0x${bytes.toString('hex')}`)
-const scalar = (value: bigint) => Buffer.from(value.toString(16).padStart(64, '0'), 'hex')
+const scalar = (value: bigint, size: number) =>
+  Buffer.from(value.toString(16).padStart(2 * size, '0'), 'hex')
 
 test('what jose signs we read, and what we sign jose reads', async () => {
   for (const alg of ALGS) {
@@ -77,7 +81,7 @@ test('what jose signs we read, and what we sign jose reads', async () => {
     assert.deepEqual(decoded.payload, claims)
     assert.equal(verifyJws(decoded, alg, keys[alg].publicKey), true)
   }
-  for (const alg of ['ES256', 'RS256'] as const) {
+  for (const alg of ALGS) {
     const jws = signJws({ typ: 'JWT', kid: 'k', alg: 'none' }, claims, alg, keys[alg].privateKey)
     const { payload, protectedHeader } = await compactVerify(jws, keys[alg].publicKey)
     assert.deepEqual(protectedHeader, { typ: 'JWT', kid: 'k', alg })
@@ -101,54 +105,72 @@ test('reads and verifies the example of the protocol reference (TV-01, TV-05)', 
   assert.ok(verifyJws(decoded, 'ES256', createPublicKey({ key: jwk, format: 'jwk' })))
 })
 
-test('every ES256 signature survives the way from DER to raw and back', async () => {
+test('every ECDSA signature survives the way from DER to raw and back', async () => {
   // One in 128 has an r or s that begins with a zero byte.
-  for (let i = 0; i < 600; i++) {
-    const jws = signJws({ typ: 'JWT' }, { i }, 'ES256', keys.ES256.privateKey)
-    assert.equal(jws.length - jws.lastIndexOf('.') - 1, 86)
-    assert.ok(ours(jws, 'ES256'))
-    if (Buffer.from(jws.slice(-86), 'base64url').some((byte, at) => at % 32 === 0 && byte === 0)) {
-      assert.ok(await joses(jws, 'ES256'))
+  for (const alg of CURVED) {
+    const { size } = ECDSA[alg]
+    for (let i = 0; i < 400; i++) {
+      const jws = signJws({ typ: 'JWT' }, { i }, alg, keys[alg].privateKey)
+      const tail = jws.slice(jws.lastIndexOf('.') + 1)
+      assert.equal(tail.length, Math.ceil((2 * size * 4) / 3))
+      assert.ok(ours(jws, alg))
+      if (Buffer.from(tail, 'base64url').some((byte, at) => at % size === 0 && byte === 0)) {
+        assert.ok(await joses(jws, alg))
+      }
     }
   }
 })
 
-test('an ES256 signature has 64 bytes and scalars within the curve', async () => {
-  const token = forge('ES256', { alg: 'ES256' })
-  const halves = (signature: Buffer) => [signature.subarray(0, 32), signature.subarray(32)] as const
-  const zero = Buffer.alloc(32)
+for (const alg of CURVED) {
+  const { size, n } = ECDSA[alg]
+  const halves = (signature: Buffer) =>
+    [signature.subarray(0, size), signature.subarray(size)] as const
   const join = (r: Buffer, s: Buffer) => Buffer.concat([r, s])
-  const changes: Record<string, (signature: Buffer) => Uint8Array> = {
-    'no byte': () => Buffer.alloc(0),
-    'one byte': () => Buffer.alloc(1),
-    '63 bytes': (signature) => signature.subarray(1),
-    '65 bytes': (signature) => Buffer.concat([signature, Buffer.alloc(1)]),
-    '65 bytes, zero first': (signature) => Buffer.concat([Buffer.alloc(1), signature]),
-    '128 bytes': (signature) => Buffer.concat([signature, signature]),
-    'r and s zero': () => Buffer.alloc(64),
-    'r zero': (signature) => join(zero, halves(signature)[1]),
-    's zero': (signature) => join(halves(signature)[0], zero),
-    'r = n': (signature) => join(scalar(ORDER), halves(signature)[1]),
-    's = n': (signature) => join(halves(signature)[0], scalar(ORDER)),
-    'all ones': () => Buffer.alloc(64, 0xff),
-    swapped: (signature) => join(halves(signature)[1], halves(signature)[0]),
-    "s negated in two's complement": (signature) =>
-      join(halves(signature)[0], scalar((1n << 256n) - bigint(halves(signature)[1]))),
-    DER: () =>
-      sign('sha256', Buffer.from(token.slice(0, token.lastIndexOf('.'))), keys.ES256.privateKey),
-  }
-  for (const [what, change] of Object.entries(changes)) {
-    await bothRefuse(resigned(token, change), 'ES256', what)
-  }
-})
 
-test('the twin of an ES256 signature (s negated modulo n) is as good as it: both say so', async () => {
-  const token = resigned(forge('ES256', { alg: 'ES256' }), (signature) =>
-    Buffer.concat([signature.subarray(0, 32), scalar(ORDER - bigint(signature.subarray(32)))]),
-  )
-  assert.equal(await joses(token, 'ES256'), true)
-  assert.equal(ours(token, 'ES256'), true)
-})
+  test(`an ${alg} signature has ${2 * size} bytes and scalars within the curve`, async () => {
+    const token = forge(alg, { alg })
+    const zero = Buffer.alloc(size)
+    const changes: Record<string, (signature: Buffer) => Uint8Array> = {
+      'no byte': () => Buffer.alloc(0),
+      'one byte': () => Buffer.alloc(1),
+      'one byte less in front': (signature) => signature.subarray(1),
+      'one byte less at the end': (signature) => signature.subarray(0, -1),
+      'one byte less of each': (signature) => join(zero, signature).subarray(size + 1, -1),
+      'one byte more': (signature) => join(signature, Buffer.alloc(1)),
+      'one byte more, zero first': (signature) => join(Buffer.alloc(1), signature),
+      'as long as of the other curve': (signature) =>
+        size === 48 ? signature.subarray(0, 64) : join(signature, zero),
+      'twice as long': (signature) => join(signature, signature),
+      'r and s zero': () => Buffer.alloc(2 * size),
+      'r zero': (signature) => join(zero, halves(signature)[1]),
+      's zero': (signature) => join(halves(signature)[0], zero),
+      'r = n': (signature) => join(scalar(n, size), halves(signature)[1]),
+      's = n': (signature) => join(halves(signature)[0], scalar(n, size)),
+      'all ones': () => Buffer.alloc(2 * size, 0xff),
+      swapped: (signature) => join(halves(signature)[1], halves(signature)[0]),
+      "s negated in two's complement": (signature) =>
+        join(
+          halves(signature)[0],
+          scalar((1n << BigInt(8 * size)) - bigint(halves(signature)[1]), size),
+        ),
+      DER: () => {
+        const input = Buffer.from(token.slice(0, token.lastIndexOf('.')))
+        return sign(size === 32 ? 'sha256' : 'sha384', input, keys[alg].privateKey)
+      },
+    }
+    for (const [what, change] of Object.entries(changes)) {
+      await bothRefuse(resigned(token, change), alg, what)
+    }
+  })
+
+  test(`the twin of an ${alg} signature (s negated modulo n) is as good as it: both say so`, async () => {
+    const token = resigned(forge(alg, { alg }), (signature) =>
+      join(halves(signature)[0], scalar(n - bigint(halves(signature)[1]), size)),
+    )
+    assert.equal(await joses(token, alg), true)
+    assert.equal(ours(token, alg), true)
+  })
+}
 
 test("the algorithm is the key's, never the token's", async () => {
   for (const signed of ALGS) {
@@ -158,8 +180,8 @@ test("the algorithm is the key's, never the token's", async () => {
       'None',
       'HS256',
       'es256',
-      'ES384',
-      'PS256',
+      'ES512',
+      'PS384',
       '',
       ' ES256',
     ]) {
@@ -177,19 +199,23 @@ test("the algorithm is the key's, never the token's", async () => {
 })
 
 test('a key of another kind verifies nothing, even where the record says so', () => {
-  const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' })
+  const p521 = generateKeyPairSync('ec', { namedCurve: 'P-521' })
   const short = generateKeyPairSync('rsa', { modulusLength: 1024 })
   const pss = generateKeyPairSync('rsa-pss', { modulusLength: 2048 })
-  const others = [p384, short, pss, ...Object.values(keys)]
+  const ed448 = generateKeyPairSync('ed448')
+  const others = [p521, short, pss, ed448, ...Object.values(keys)]
   for (const alg of ALGS) {
     for (const other of others) {
       if (other === keys[alg]) continue
       assert.equal(ours(forge(alg, { alg }), alg, other.publicKey), false)
-      if (alg !== 'EdDSA') {
+      const isOfThisKind = isRsa(alg) && (other === keys.RS256 || other === keys.PS256)
+      assert.equal(isKeyFor(alg, other.publicKey), isOfThisKind)
+      if (!isOfThisKind) {
         assert.throws(() => signJws({}, claims, alg, other.privateKey), TypeError)
       }
     }
     assert.equal(ours(forge(alg, { alg }), alg, keys[alg].privateKey), false)
+    assert.throws(() => signJws({}, claims, alg, keys[alg].publicKey), TypeError)
   }
 })
 
