@@ -96,8 +96,13 @@ test('a PS256 signature is made with SHA-256, and so is its mask', () => {
     ['sha512', 'sha512', false],
     ['sha256', 'sha384', false],
   ] as const) {
-    const options = { modulusLength: 2048, hashAlgorithm, mgf1HashAlgorithm }
-    const pss = generateKeyPairSync('rsa-pss', options)
+    const pss = generateKeyPairSync('rsa-pss', {
+      modulusLength: 2048,
+      hashAlgorithm,
+      mgf1HashAlgorithm,
+      // A number, whatever its type says.
+      saltLength: saltLength as unknown as string,
+    })
     const signature = sign(hashAlgorithm, input, { key: pss.privateKey, saltLength })
     const itself = { key: pss.publicKey, saltLength }
     assert.equal(verify(hashAlgorithm, input, itself, signature), true)
