@@ -56,11 +56,21 @@ export function cacheKeys(load: () => Promise<KeySet>) {
 function keep({ document, maxAge = FLOOR, jwksUri }: KeySet, now: number): Kept {
   const staleAt = now + Math.min(Math.max(maxAge, FLOOR), CEILING)
   try {
-    return { jwksUri, staleAt, find: createLocalJWKSet(document as unknown as JSONWebKeySet) }
+    const keys = { ...document, keys: namingAlg(document.keys) } as JSONWebKeySet
+    return { jwksUri, staleAt, find: createLocalJWKSet(keys) }
   } catch (cause) {
     throw new IssuerUnavailable(`${jwksUri} is not a key set`, { cause })
   }
 }
+
+/**
+ * An RSA key serves two algorithms. Which of them, its issuer says, or it is RS256: a token does not choose
+ * (RFC 8725 §3.1). Of the other kinds each has one.
+ */
+const namingAlg = (keys: unknown): unknown =>
+  Array.isArray(keys)
+    ? keys.map((key) => (key?.kty === 'RSA' && !('alg' in key) ? { ...key, alg: 'RS256' } : key))
+    : keys
 
 /** Two keys of one name, or one that cannot be used, are no key. */
 async function findIn(

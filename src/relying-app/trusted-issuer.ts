@@ -12,7 +12,7 @@ export type TrustedIssuer = {
 }
 
 /** The algorithms an ID-JAG may have. What its header says is compared with these and decides nothing else. */
-const ALGORITHMS = ['ES256', 'RS256']
+const ALGORITHMS = ['ES256', 'RS256', 'EdDSA', 'PS256', 'ES384']
 
 /**
  * Made once and kept, for it keeps the keys. They are where the issuer's own metadata say (IJ-51), unless
