@@ -1,8 +1,8 @@
 import type { NamedClient } from '../agents/recognise.ts'
 import { newTimeOrderedId } from '../db/ids.ts'
 import type { Deps } from '../deps.ts'
-import type { SigningAlg } from '../keys/key-ring.ts'
 import { GRANT, TYP } from '../oauth/names.ts'
+import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { decide } from '../policy/decide.ts'
 import { endReusedFamily } from '../sessions/reuse.ts'
 import { type VerifiedActor, verifyActors } from './actors.ts'
@@ -67,6 +67,7 @@ export async function exchangeToken(
 
     const jkt = keepProof(progress, proveKey(dpop, agent.agent))?.jkt
 
+    await deps.keys.upToDate()
     const subject =
       request.subject.kind === 'upstream'
         ? await verifyUpstream(deps, request.subject, agent.agent, upstream, facts, progress)
@@ -118,7 +119,11 @@ export async function exchangeToken(
       progress.spent = true
       throw new Refusal('replayed_dpop_proof')
     }
-    if (outcome === 'changed') continue
+    if (outcome === 'changed') {
+      // It may be the key.
+      await deps.keys.refresh()
+      continue
+    }
     deps.metrics.issued(decision.audience.profile)
     return tokenResponse(jws, claims, decision)
   }

@@ -1,9 +1,9 @@
 import type { AgentFacts } from '../agents/authenticate.ts'
-import type { SigningAlg } from '../keys/key-ring.ts'
 import { TYP } from '../oauth/names.ts'
 import { numericDate } from '../oauth/numeric-date.ts'
 import { type ClaimName, isAuthMd } from '../oauth/profile.ts'
 import { joinScope } from '../oauth/scope.ts'
+import type { SigningAlg } from '../oauth/signing-alg.ts'
 import type { Decision } from '../policy/decide.ts'
 import type { AccountFacts, ActorFacts, UserFacts } from '../policy/facts.ts'
 import type { Subject } from './subject.ts'
@@ -46,7 +46,13 @@ export function sizeOfIdJag(alg: SigningAlg, claims: object): number {
 /** Characters of a thumbprint. */
 const KID_LENGTH = 43
 /** Of the keys that this server makes. */
-const SIGNATURE_BYTES: Record<SigningAlg, number> = { ES256: 64, RS256: 256 }
+const SIGNATURE_BYTES: Record<SigningAlg, number> = {
+  ES256: 64,
+  RS256: 256,
+  EdDSA: 64,
+  PS256: 256,
+  ES384: 96,
+}
 
 /**
  * The claims of one ID-JAG: granted values only (TX-14), registered strings only, read from the database

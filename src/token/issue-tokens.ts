@@ -1,9 +1,9 @@
 import { type AgentFacts, clientIdOf } from '../agents/authenticate.ts'
 import type { Deps } from '../deps.ts'
-import type { SigningAlg } from '../keys/key-ring.ts'
 import { DELEGATE_SCOPE, TYP } from '../oauth/names.ts'
 import { joinScope } from '../oauth/scope.ts'
 import { newSecret } from '../oauth/secret.ts'
+import type { SigningAlg } from '../oauth/signing-alg.ts'
 import {
   ACCESS_TOKEN_LIFETIME,
   accessTokenClaims,
@@ -50,6 +50,7 @@ export async function issueTokens(
   const claims = idTokenClaims(grant, {
     now,
     lifetime: deps.config.idTokenLifetime,
+    alg,
     accessToken: access.jws,
   })
   const { jws } = await deps.keys.sign('id_token', alg, TYP.idToken, claims)

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { numericDate } from '../oauth/numeric-date.ts'
 import { joinScope } from '../oauth/scope.ts'
+import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { GRANT_CLAIM } from '../sessions/family.ts'
 import { type OpenIdProfile, openIdClaims } from '../users/openid-claims.ts'
 
@@ -28,7 +29,12 @@ export type Grant = {
  */
 export const idTokenClaims = (
   grant: Grant,
-  { now, lifetime, accessToken }: { now: Date; lifetime: number; accessToken: string },
+  {
+    now,
+    lifetime,
+    alg,
+    accessToken,
+  }: { now: Date; lifetime: number; alg: SigningAlg; accessToken: string },
 ) => ({
   iss: grant.issuer,
   sub: grant.user.id,
@@ -39,7 +45,7 @@ export const idTokenClaims = (
   amr: grant.amr,
   sid: grant.session_id,
   ...(grant.nonce === undefined ? {} : { nonce: grant.nonce }),
-  at_hash: leftHalf(accessToken),
+  at_hash: leftHalf(HASH[alg], accessToken),
   [GRANT_CLAIM]: grant.family_id,
   ...openIdClaims(grant.user, grant.scope),
 })
@@ -58,6 +64,16 @@ export const accessTokenClaims = (grant: Grant, { now, jti }: { now: Date; jti: 
   [GRANT_CLAIM]: grant.family_id,
 })
 
-/** OIDC Core §3.1.3.6, for algorithms on SHA-256. */
-const leftHalf = (token: string) =>
-  createHash('sha256').update(token, 'ascii').digest().subarray(0, 16).toString('base64url')
+/** OIDC Core §3.1.3.6: the hash that the ID token is signed with. Ed25519 has SHA-512 inside. */
+const HASH: Record<SigningAlg, string> = {
+  ES256: 'sha256',
+  RS256: 'sha256',
+  EdDSA: 'sha512',
+  PS256: 'sha256',
+  ES384: 'sha384',
+}
+
+function leftHalf(algorithm: string, token: string): string {
+  const digest = createHash(algorithm).update(token, 'ascii').digest()
+  return digest.subarray(0, digest.length / 2).toString('base64url')
+}
