@@ -2,6 +2,7 @@ import Type, { type Static } from 'typebox'
 import { ListQuery } from '../http/list.ts'
 import { GivenInstant, Instant, Line, Nullable, OneOf } from '../http/shapes.ts'
 import { GRANT } from '../oauth/names.ts'
+import { SIGNING_ALGS } from '../oauth/signing-alg.ts'
 
 export const AUTH_METHODS = [
   'private_key_jwt',
@@ -10,7 +11,6 @@ export const AUTH_METHODS = [
   'none',
 ] as const
 const STATUSES = ['requested', 'active', 'suspended', 'retired'] as const
-const ID_TOKEN_ALGS = ['RS256', 'ES256'] as const
 
 const shown = {
   id: Type.String({ examples: ['agt_3kTMd0a1uQ4jZP5cYb7rxw'] }),
@@ -102,7 +102,7 @@ const grantTypes = Type.Array(Type.String({ maxLength: 100 }), {
   description: `Of ${Object.values(GRANT).join(', ')}; all of them unless given, without the last for a public client`,
   examples: [[GRANT.tokenExchange]],
 })
-const idTokenAlg = OneOf(ID_TOKEN_ALGS, { description: 'RS256 unless given' })
+const idTokenAlg = OneOf(SIGNING_ALGS, { description: 'RS256 unless given' })
 const dpopBound = Type.Boolean({
   description: 'Every token request must carry a DPoP proof (RFC 9449 §5.2)',
 })

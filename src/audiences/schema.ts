@@ -1,6 +1,7 @@
 import Type, { type Static, type TSchema } from 'typebox'
 import { ListQuery } from '../http/list.ts'
 import { GivenInstant, Instant, Line, Nullable, OneOf } from '../http/shapes.ts'
+import { SIGNING_ALGS } from '../oauth/signing-alg.ts'
 import { identifier, Resource, ShownResource } from './resource-schema.ts'
 
 const PROFILES = ['idjag', 'mcp-ema', 'authmd-0.1', 'authmd-0.2', 'authmd-head'] as const
@@ -96,9 +97,8 @@ const settings = {
     }),
   ),
   id_jag_signing_alg: optional(
-    Type.String({
-      maxLength: 16,
-      description: 'ES256 or RS256; ES256 unless given',
+    OneOf(SIGNING_ALGS, {
+      description: 'What its ID-JAGs are signed with; ES256 unless given',
       examples: ['ES256'],
     }),
   ),

@@ -4,8 +4,6 @@ import type { AudiencePatch, NewAudience } from './schema.ts'
 
 type Given = Partial<NewAudience> & AudiencePatch
 
-const SIGNING_ALGS: readonly unknown[] = ['ES256', 'RS256']
-
 /**
  * Refuses what the contract knows and this release does not do, so that nobody believes it is in force.
  * @throws {ProblemError} `unsupported_value`
@@ -23,10 +21,6 @@ export async function refuseDiscovery({ body }: FastifyRequest): Promise<void> {
 
 function firstUnbuilt(given: Given): { pointer: string; detail: string } | undefined {
   const leaveOut = 'is not supported yet: leave it out'
-  const { id_jag_signing_alg } = given
-  if (id_jag_signing_alg != null && !SIGNING_ALGS.includes(id_jag_signing_alg)) {
-    return { pointer: '/id_jag_signing_alg', detail: `must be one of ${SIGNING_ALGS.join(', ')}` }
-  }
   const asked = Object.entries({
     events_endpoint: given.events_endpoint,
     events_dialect: (given.events_dialect ?? 'none') !== 'none',

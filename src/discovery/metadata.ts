@@ -1,10 +1,13 @@
 import type { Config } from '../config.ts'
 import { DPOP_ALGS } from '../oauth/dpop-key.ts'
 import { DELEGATE_SCOPE, GRANT, OPENID_SCOPES, TOKEN_TYPE } from '../oauth/names.ts'
+import { SIGNING_ALGS } from '../oauth/signing-alg.ts'
 
 /** The four ways a client may authenticate at the token endpoint; `none` serves the code flow alone. */
 const AUTH_METHODS = ['private_key_jwt', 'client_secret_basic', 'client_secret_post', 'none']
 const ASSERTION_ALGS = ['ES256', 'RS256', 'EdDSA']
+/** Of ID tokens. First the one that every OpenID Provider has, and that agents get unless they ask for another. */
+const ID_TOKEN_ALGS = ['RS256', ...SIGNING_ALGS.filter((alg) => alg !== 'RS256')]
 
 /** One URL, however often it is told (DS-51). */
 export const jwksUri = (issuer: string): string => `${issuer}/.well-known/jwks.json`
@@ -35,7 +38,7 @@ export const serverMetadata = ({ issuer, delegateTokens }: Settings) => ({
   code_challenge_methods_supported: ['S256'],
   scopes_supported: delegateTokens ? [...OPENID_SCOPES, DELEGATE_SCOPE] : OPENID_SCOPES,
   subject_types_supported: ['public'],
-  id_token_signing_alg_values_supported: ['RS256', 'ES256'],
+  id_token_signing_alg_values_supported: ID_TOKEN_ALGS,
   claims_supported: CLAIMS,
   prompt_values_supported: ['none', 'login', 'consent', 'select_account'],
   claims_parameter_supported: false,

@@ -5,6 +5,7 @@
  */
 import { GRANT, ID_JAG_GRANT_PROFILE, JWT_BEARER_GRANT } from './names.ts'
 import { isRedirectUri } from './redirect-uri.ts'
+import { SIGNING_ALGS, type SigningAlg } from './signing-alg.ts'
 import { isLoopback, parseWebUrl } from './uri.ts'
 
 /** What we take from a document: what an administrator would otherwise have registered. */
@@ -18,7 +19,7 @@ export type ClientMetadata = {
   redirect_uris: string[]
   /** Those that this server knows. */
   grant_types: string[]
-  id_token_signed_response_alg: 'RS256' | 'ES256'
+  id_token_signed_response_alg: SigningAlg
   dpop_bound_access_tokens: boolean
 }
 type Jwk = Record<string, unknown>
@@ -173,12 +174,13 @@ function readName(name: unknown): string | undefined {
   return name
 }
 
-function readAlg(alg: unknown): ClientMetadata['id_token_signed_response_alg'] {
+function readAlg(alg: unknown = 'RS256'): SigningAlg {
+  const known = SIGNING_ALGS.find((name) => name === alg)
   demand(
-    alg === undefined || alg === 'RS256' || alg === 'ES256',
-    'its id_token_signed_response_alg is neither RS256 nor ES256',
+    known !== undefined,
+    `its id_token_signed_response_alg is none of ${SIGNING_ALGS.join(', ')}`,
   )
-  return alg ?? 'RS256'
+  return known
 }
 
 function readFlag(document: Document, name: string): boolean {

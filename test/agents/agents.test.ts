@@ -5,6 +5,7 @@ import { calculateJwkThumbprint } from 'jose'
 import { newTimeOrderedId } from '../../src/db/ids.ts'
 import { GRANT } from '../../src/oauth/names.ts'
 import { hashSecret } from '../../src/oauth/secret.ts'
+import { SIGNING_ALGS } from '../../src/oauth/signing-alg.ts'
 import { openHouse } from '../support/house.ts'
 import { assertRefused } from '../support/refused.ts'
 
@@ -291,6 +292,20 @@ test('a patch changes what it names, and goes through the same checks', async ()
     .execute()
   assert.equal(events.length, 2)
   assert.doesNotMatch(JSON.stringify(events), /Trip planner/)
+})
+
+test('an agent chooses what its ID tokens are signed with, and goes back to RS256 (OP-20)', async () => {
+  for (const id_token_signed_response_alg of SIGNING_ALGS) {
+    const agent = await enrol({ id_token_signed_response_alg })
+    assert.equal(agent.id_token_signed_response_alg, id_token_signed_response_alg)
+    const patch = (alg: string | null) =>
+      house.admin('PATCH', `/agents/${agent.id}`, { id_token_signed_response_alg: alg })
+    const pointer = '/id_token_signed_response_alg'
+    assertRefused(await patch('HS256'), 422, 'validation_failed', pointer)
+    assert.equal((await patch(null)).body.id_token_signed_response_alg, 'RS256')
+    const changed = await patch(id_token_signed_response_alg)
+    assert.equal(changed.body.id_token_signed_response_alg, id_token_signed_response_alg)
+  }
 })
 
 test('two live credentials at the most; ending one makes room, and ending is idempotent', async () => {

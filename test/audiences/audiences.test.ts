@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { SIGNING_ALGS } from '../../src/oauth/signing-alg.ts'
 import { openHouse } from '../support/house.ts'
 import { assertRefused } from '../support/refused.ts'
 
@@ -200,6 +201,11 @@ const REFUSED: [why: string, body: object, pointer: string][] = [
   ['that leaves no time to use an ID-JAG', { max_auth_age: 300 }, '/max_auth_age'],
   ['with a long-lived ID-JAG', { id_jag_lifetime: 301 }, '/id_jag_lifetime'],
   ['with a very short-lived ID-JAG', { id_jag_lifetime: 59 }, '/id_jag_lifetime'],
+  ...['none', 'HS256', 'ES512', 'es256', 'Ed25519', '', 7].map((alg): (typeof REFUSED)[number] => [
+    `whose ID-JAGs would be signed with ${JSON.stringify(alg)} (IJ-02)`,
+    { id_jag_signing_alg: alg },
+    '/id_jag_signing_alg',
+  ]),
   ['with an unknown owner', { owner_id: 'usr_unknown' }, '/owner_id'],
   ['in an unknown tenant', { tenant_id: 'ten_unknown' }, '/tenant_id'],
   ['with a review on no day', { review_at: '2027-02-30T00:00:00Z' }, '/review_at'],
@@ -216,14 +222,24 @@ for (const [why, body, pointer] of REFUSED) {
   })
 }
 
+test('an audience chooses what its ID-JAGs are signed with, and goes back to ES256 (IJ-02)', async () => {
+  for (const id_jag_signing_alg of SIGNING_ALGS) {
+    const audience = await register({ id_jag_signing_alg })
+    assert.equal(audience.id_jag_signing_alg, id_jag_signing_alg)
+    const patch = (alg: string | null) =>
+      house.admin('PATCH', `/audiences/${audience.id}`, { id_jag_signing_alg: alg })
+    assertRefused(await patch('none'), 422, 'validation_failed', '/id_jag_signing_alg')
+    assert.equal((await patch(null)).body.id_jag_signing_alg, 'ES256')
+    assert.equal((await patch(id_jag_signing_alg)).body.id_jag_signing_alg, id_jag_signing_alg)
+  }
+})
+
 const UNBUILT: [body: object, pointer: string][] = [
   [{ events_endpoint: 'https://chat.example/events' }, '/events_endpoint'],
   [{ events_dialect: 'set' }, '/events_dialect'],
   [{ event_type: 'x' }, '/event_type'],
   [{ event_names_agent: true }, '/event_names_agent'],
   [{ notify_expiry: true }, '/notify_expiry'],
-  [{ id_jag_signing_alg: 'EdDSA' }, '/id_jag_signing_alg'],
-  [{ id_jag_signing_alg: 'none' }, '/id_jag_signing_alg'],
 ]
 for (const [body, pointer] of UNBUILT) {
   test(`${JSON.stringify(body)} is not built yet and refused by name`, async () => {

@@ -33,8 +33,16 @@ test('TV-101: one document at both metadata locations, with all that clients ask
   ]
   for (const name of required) assert.ok(body[name]?.length > 0, name)
   assert.deepEqual(body.code_challenge_methods_supported, ['S256'])
-  assert.ok(body.id_token_signing_alg_values_supported.includes('RS256'))
-  assert.deepEqual(body.dpop_signing_alg_values_supported, ['ES256', 'RS256', 'EdDSA'])
+  assert.deepEqual(body.id_token_signing_alg_values_supported, [
+    'RS256',
+    'ES256',
+    'EdDSA',
+    'PS256',
+    'ES384',
+  ])
+  const ofClients = ['ES256', 'RS256', 'EdDSA']
+  assert.deepEqual(body.token_endpoint_auth_signing_alg_values_supported, ofClients)
+  assert.deepEqual(body.dpop_signing_alg_values_supported, ofClients)
   assert.equal(body.authorization_response_iss_parameter_supported, true)
 })
 

@@ -10,6 +10,7 @@ import {
   readClientMetadata,
 } from '../../src/oauth/client-metadata.ts'
 import { GRANT, ID_JAG_GRANT_PROFILE, JWT_BEARER_GRANT } from '../../src/oauth/names.ts'
+import { SIGNING_ALGS } from '../../src/oauth/signing-alg.ts'
 
 const URL_ = 'https://agents.orbit.example/writer.json'
 const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
@@ -155,10 +156,10 @@ test('of a good document counts what would otherwise have been registered', () =
   assert.equal(other.client_name, undefined)
   assert.equal(other.id_token_signed_response_alg, 'ES256')
   assert.equal(other.dpop_bound_access_tokens, true)
-  assert.equal(
-    metadataOf({ id_token_signed_response_alg: 'RS256' }).id_token_signed_response_alg,
-    'RS256',
-  )
+  for (const id_token_signed_response_alg of SIGNING_ALGS) {
+    const given = { id_token_signed_response_alg }
+    assert.equal(metadataOf(given).id_token_signed_response_alg, id_token_signed_response_alg)
+  }
   assert.equal(metadataOf({ client_name: 'a'.repeat(200) }).client_name?.length, 200)
 })
 
@@ -266,6 +267,13 @@ const FAULTS: [why: string, members: object, fault: RegExp][] = [
   ['has too long a name', { client_name: 'a'.repeat(201) }, /client_name/],
   ['has a number for a name', { client_name: 1 }, /client_name/],
   ['wants ID tokens without signature', { id_token_signed_response_alg: 'none' }, /alg/],
+  [
+    'wants ID tokens by a secret',
+    { id_token_signed_response_alg: 'HS256' },
+    /alg is none of ES256/,
+  ],
+  ['wants ID tokens by no algorithm', { id_token_signed_response_alg: null }, /alg/],
+  ['wants ID tokens by several algorithms', { id_token_signed_response_alg: ['RS256'] }, /alg/],
   ['is bound to keys perhaps', { dpop_bound_access_tokens: 'yes' }, /dpop_bound/],
 ]
 for (const [why, members, fault] of FAULTS) {
