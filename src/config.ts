@@ -14,6 +14,8 @@ export type Config = {
   adminApiKey: string | undefined
   /** 32 bytes each, newest first. Unset: made once and kept under `dataDir` (embedded only). */
   keyEncryptionKeys: Buffer[] | undefined
+  /** Where private keys are made and kept: `local`, a PKCS#11 URI (RFC 7512), or the `file:` URL of a custody. */
+  keyCustody: string
   /** Addresses or CIDR blocks of proxies whose forwarded headers count. */
   trustProxy: string[]
   outboundAllow: string
@@ -28,6 +30,8 @@ export type Config = {
   sessionLifetime: number
   refreshTokenLifetime: number
   jwksCeiling: number
+  /** How long a key signs before the next one takes over (DS-28). */
+  keyRotationInterval: number
   logLevel: string
   logFormat: 'json' | 'pretty'
 }
@@ -92,6 +96,11 @@ export function loadConfig(env: NodeJS.ProcessEnv, terminal = false): Config {
   }
   if (databaseUrl && !keyEncryptionKeys) fault('KEY_ENCRYPTION_KEY is required with DATABASE_URL')
 
+  const keyCustody = text('KEY_CUSTODY') ?? 'local'
+  if (!/^(local$|pkcs11:|file:\/\/)/.test(keyCustody)) {
+    fault('KEY_CUSTODY must be local, a PKCS#11 URI (pkcs11:…) or the file:// URL of a custody')
+  }
+
   const allowLoopbackHttp =
     choice('ALLOW_LOOPBACK_HTTP', loopback ? 'on' : 'off', ['on', 'off']) === 'on'
   if (allowLoopbackHttp && !loopback) {
@@ -125,6 +134,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, terminal = false): Config {
     dataDir: text('DATA_DIR') ?? './data',
     adminApiKey,
     keyEncryptionKeys,
+    keyCustody,
     trustProxy,
     outboundAllow: text('OUTBOUND_ALLOW') ?? '',
     allowLoopbackHttp,
@@ -136,6 +146,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, terminal = false): Config {
     sessionLifetime: seconds('SESSION_LIFETIME', 86_400, 60, 31_536_000),
     refreshTokenLifetime: seconds('REFRESH_TOKEN_LIFETIME', 2_592_000, 60, 31_536_000),
     jwksCeiling: seconds('JWKS_CEILING', 86_400, 1, 604_800),
+    keyRotationInterval: seconds('KEY_ROTATION_INTERVAL', 2_592_000, 1, 7_776_000),
     logLevel: choice('LOG_LEVEL', 'info', LOG_LEVELS),
     logFormat: choice('LOG_FORMAT', terminal ? 'pretty' : 'json', ['json', 'pretty']),
   }

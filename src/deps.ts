@@ -7,6 +7,7 @@ import type { Metrics } from './http/metrics.ts'
 import type { Outbound } from './http/outbound.ts'
 import type { Tally } from './http/tally.ts'
 import type { KeyRing } from './keys/key-ring.ts'
+import type { KeyStore } from './keys/open-custody.ts'
 
 /** What main.ts builds once and every verb receives first. */
 export type Deps = {
@@ -17,6 +18,8 @@ export type Deps = {
   /** Connections for the statements of the token exchange, prepared by hand. */
   hot: pg.Pool
   keys: KeyRing
+  /** Where the private keys are; the ring alone signs with them. */
+  custody: KeyStore
   /** The one guarded way out. */
   outbound: Outbound
   now: () => Date

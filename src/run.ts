@@ -6,7 +6,12 @@ import { type Server, startServer } from './start.ts'
 const LONGEST_STOP = 15_000
 
 /** Errors whose message is written for the operator. */
-const IN_WORDS = new Set(['ConfigError', 'EmbeddedPostgresError', 'KeyEncryptionError'])
+const IN_WORDS = new Set([
+  'ConfigError',
+  'EmbeddedPostgresError',
+  'KeyEncryptionError',
+  'CustodyError',
+])
 
 /** The server's life as a process: settings in, signals, an exit code. */
 export async function run(): Promise<void> {

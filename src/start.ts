@@ -11,7 +11,10 @@ import { createMetrics } from './http/metrics.ts'
 import { createOutbound, parseAllowList } from './http/outbound.ts'
 import { startSharing } from './http/start-sharing.ts'
 import { createTally } from './http/tally.ts'
+import { startKeeping } from './keys/keep-schedule.ts'
+import { openCustody } from './keys/open-custody.ts'
 import { openKeyRing } from './keys/open-key-ring.ts'
+import { watchKeys } from './keys/watch-keys.ts'
 import { completeSecrets } from './secrets.ts'
 import { startTidying } from './tidy.ts'
 
@@ -60,20 +63,24 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     const version = await requireVersion(pool)
 
     const now = () => new Date()
-    const keys = await openKeyRing({ db, config, now, log })
+    const custody = await openCustody(config)
+    undo.push(() => custody.close())
+    const keys = await openKeyRing({ db, config, now, log, custody })
     undo.push(() => keys.close())
     const outbound = createOutbound({ allow, allowLoopbackHttp: config.allowLoopbackHttp })
     const metrics = createMetrics({ pool, hot })
     const tally = createTally({ pool, config, now })
-    const deps: Deps = { config, db, pool, hot, keys, outbound, now, log, metrics, tally }
+    watchKeys(metrics.registry, { keys, now })
+    const deps: Deps = { config, db, pool, hot, keys, custody, outbound, now, log, metrics, tally }
 
     const app = await createApp(deps)
     const address = await listen(app, config)
     undo.push(() => app.close())
     const sealer = startSealer(deps)
+    const keeping = startKeeping(deps)
     const tidying = startTidying(deps)
     const sharing = startSharing(deps)
-    undo.push(() => Promise.all([sealer.stop(), tidying.stop(), sharing.stop()]))
+    undo.push(() => Promise.all([sealer.stop(), keeping.stop(), tidying.stop(), sharing.stop()]))
 
     const database = embedded
       ? `embedded PostgreSQL ${version} in ${config.dataDir}`

@@ -21,14 +21,15 @@ const SKEW = 5
  * The access token, if it is one of ours, for this server, and in time (RFC 9068 §4). Whether who sends it
  * holds its key is another question.
  */
-export function verifyAccessToken(
+export async function verifyAccessToken(
   deps: Pick<Deps, 'config' | 'keys' | 'now'>,
   token: string,
-): AccessToken | undefined {
+): Promise<AccessToken | undefined> {
   const jws = decodeJws(token)
   if (!jws || jws.header.typ !== TYP.accessToken || typeof jws.header.kid !== 'string') {
     return undefined
   }
+  await deps.keys.upToDate()
   const known = deps.keys.verificationKey('id_token', jws.header.kid)
   if (!known || !verifyJws(jws, known.alg, known.key)) return undefined
   const { iss, aud, exp, iat, sub, client_id, scope, cnf, [GRANT_CLAIM]: family } = jws.payload

@@ -52,7 +52,7 @@ export async function authorize(deps: Deps, asked: Asked): Promise<Next> {
   const fault = faultOf(client, deps.now())
   if (fault !== undefined) return respond({ error: 'unauthorized_client', description: fault })
 
-  const hint = request.id_token_hint && readIdTokenHint(deps, request.id_token_hint)
+  const hint = request.id_token_hint && (await readIdTokenHint(deps, request.id_token_hint))
   if (request.id_token_hint && (!hint || hint.aud !== clientIdOf(client))) {
     return respond({
       error: 'invalid_request',

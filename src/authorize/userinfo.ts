@@ -35,7 +35,7 @@ export async function userinfo(
   { scheme, token: presented, method, dpop }: Presented,
 ): Promise<({ claims: Userinfo } | { refused: UserinfoFault }) & Nonce> {
   const now = deps.now()
-  const token = verifyAccessToken(deps, presented)
+  const token = await verifyAccessToken(deps, presented)
   if (!token) return { refused: 'invalid_token' }
   if (scheme === 'Bearer' && token.jkt !== undefined) return { refused: 'bound_token' }
   const proved =

@@ -44,6 +44,7 @@ function absentDeps(): Deps {
     pool: absent('pool'),
     hot: absent('hot'),
     keys: absent('keys'),
+    custody: absent('custody'),
     outbound: absent('outbound'),
     metrics: absent('metrics'),
     tally: absent('tally'),

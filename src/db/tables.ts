@@ -254,6 +254,8 @@ type RefreshTokenFamiliesTable = {
   scope: string[]
   /** Thumbprint of the key that its tokens are bound to. */
   dpop_jkt: string | null
+  /** The keys that signed its ID tokens; null if nobody wrote that down. */
+  id_token_kids: string[] | null
   created_at: Date
   expires_at: Date
   ended_at: Date | null
@@ -300,7 +302,7 @@ type SigningKeysTable = {
   alg: string
   purpose: KeyPurpose
   public_jwk: JSONColumnType<Record<string, unknown>>
-  /** Encrypted; null once removed. */
+  /** Encrypted, or where else it is (keys/custody.ts); null once it is destroyed. */
   private_key: string | null
   /** That the server made the key: a MAC under a key that the database does not hold. */
   proof: string
@@ -310,6 +312,12 @@ type SigningKeysTable = {
   activated_at: Date | null
   retired_at: Date | null
   removed_at: Date | null
+  /** Seconds that what it signs lives at the most; null if nobody wrote that down. */
+  token_lifetime: number | null
+  compromised_at: Date | null
+  compromise_reason: string | null
+  /** Since then nothing rests on the compromised key any more. */
+  cleared_at: Date | null
 }
 
 type RevocationsTable = {

@@ -11,6 +11,8 @@ import { Jwks, Metadata, PublicClient } from './schema.ts'
 
 /** Seconds that a published document may be cached (DS-04, DS-24). */
 const MAX_AGE = 300
+/** Of a key set that may have changed since, while the database cannot be asked. */
+const STALE_MAX_AGE = 10
 /** Shorter: a relying app should learn soon that an agent was stopped. */
 const AGENT_MAX_AGE = 60
 
@@ -39,8 +41,13 @@ export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
   app.get(
     openTo('/.well-known/jwks.json'),
     { schema: { summary: 'Public signing keys', response: { 200: Jwks } } },
-    (request, reply) =>
-      sendDocument(request, reply, deps.keys.jwks(), Math.min(MAX_AGE, jwksCeiling)),
+    async (request, reply) => {
+      const keySet = await deps.keys.freshJwks()
+      const maxAge = Math.min(keySet.stale ? STALE_MAX_AGE : MAX_AGE, jwksCeiling)
+      // An old key set verifies more than none, for as long as a consumer may keep one at all.
+      const more = `stale-if-error=${jwksCeiling - maxAge}`
+      return sendDocument(request, reply, keySet, maxAge, more)
+    },
   )
 
   const provider = fixedDocument(providerDocument(issuer))
@@ -100,8 +107,10 @@ function sendDocument(
   reply: FastifyReply,
   { body, etag }: Document,
   maxAge: number,
+  more = '',
 ): FastifyReply {
-  reply.headers({ ...ANY_ORIGIN, 'cache-control': `public, max-age=${maxAge}`, etag })
+  const caching = ['public', `max-age=${maxAge}`, more].filter(Boolean).join(', ')
+  reply.headers({ ...ANY_ORIGIN, 'cache-control': caching, etag })
   const known = request.headers['if-none-match']
   if (known !== undefined && isKnown(known, etag)) return reply.code(304).send()
   return reply.type('application/json').send(body)

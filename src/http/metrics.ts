@@ -9,6 +9,8 @@ export type Metrics = {
   answered(method: string, route: string, status: number, seconds: number): void
   /** Rows of the audit log that no seal closes yet, and the age of the oldest in seconds. */
   unsealed(rows: number, oldestAge: number): void
+  /** Where rooms put what they measure when it is asked for. */
+  registry: Registry
   /** The document that Prometheus scrapes, and its content type. */
   expose(): Promise<{ contentType: string; body: string }>
 }
@@ -64,6 +66,7 @@ export function createMetrics({
     remember((method) => remember((status) => durations.labels(method, route, status))),
   )
   return {
+    registry,
     issued: (profile) => issued(profile).inc(),
     refused: (error, reason) => refused(error)(reason).inc(),
     answered: (method, route, status, seconds) =>

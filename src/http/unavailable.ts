@@ -1,6 +1,13 @@
 /** SQLSTATE classes and codes that pass by themselves: connection lost, too many, a lock held too long. */
 const PASSING = /^(08|53|57P0|55P03$|40001$|40P01$)/
-const NETWORK = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT'])
+const ELSEWHERE = new Set([
+  'ECUSTODY',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ENOENT',
+  'ETIMEDOUT',
+])
 /** The driver gives these no code. */
 const WORDS = /^(timeout exceeded when trying to connect|Connection terminated)/
 
@@ -10,6 +17,6 @@ export const RETRY_AFTER = 1
 /** True when the database could not answer now and may in a moment: 503, not 500. */
 export function isPassing(error: unknown): boolean {
   const { code, message = '' } = error as { code?: unknown; message?: string }
-  if (typeof code === 'string' && (PASSING.test(code) || NETWORK.has(code))) return true
+  if (typeof code === 'string' && (PASSING.test(code) || ELSEWHERE.has(code))) return true
   return WORDS.test(message)
 }

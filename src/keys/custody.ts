@@ -3,9 +3,8 @@
  * (DS-27). To add a place, such as the key management of a cloud, write one file that exports `openCustody`
  * and name it in KEY_CUSTODY; docs/keys.md shows one.
  */
+import type { KeyPurpose } from '../db/tables.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
-
-export type KeyPurpose = 'id_token' | 'id_jag' | 'seal'
 
 /** What a key is and what for. It never changes. */
 export type KeyIdentity = { kid: string; purpose: KeyPurpose; alg: SigningAlg }
@@ -43,4 +42,6 @@ export type OpenCustody = (setting: string) => Promise<Custody>
 /** A key that cannot be made, found or used where it is kept, in words for the operator. */
 export class CustodyError extends Error {
   override name = 'CustodyError'
+  /** Whoever asked may ask again: the place may be there again in a moment. */
+  readonly code = 'ECUSTODY'
 }

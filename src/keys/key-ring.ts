@@ -1,27 +1,47 @@
 import type { KeyObject } from 'node:crypto'
 import type { Db, KeyPurpose } from '../db/tables.ts'
+import type { SigningAlg } from '../oauth/signing-alg.ts'
+import type { KeyLife, Step } from './schedule.ts'
 
-export type SigningAlg = 'ES256' | 'RS256'
-export const SIGNING_ALGS: readonly SigningAlg[] = ['ES256', 'RS256']
+export type Signed = { jws: string; kid: string }
 
 /** What the other rooms see of the keys. The private key stays behind `sign`. */
 export type KeyRing = {
-  /** A compact JWS by the active key of that purpose and algorithm, `typ` and `kid` in its header. */
-  sign(
-    purpose: KeyPurpose,
-    alg: SigningAlg,
-    typ: string,
-    claims: object,
-  ): Promise<{ jws: string; kid: string }>
+  /**
+   * A compact JWS by the active key of that purpose and algorithm, `typ` and `kid` in its header.
+   * @throws when no reading of the keys is recent enough, or the key is out of reach for now.
+   */
+  sign(purpose: KeyPurpose, alg: SigningAlg, typ: string, claims: object): Promise<Signed>
+  /** Whether each of these signs by what `db` has now: a replica may have missed a rotation. */
+  stillSign(db: Db, kids: readonly string[]): Promise<boolean>
+  /**
+   * Resolves once what this ring knows is recent enough to be relied on. What verifies asks for it first,
+   * for a replica that was stopped for a while does not know the keys that sign by now.
+   */
+  upToDate(): Promise<void>
   /** The public key, if a token of that purpose signed by it may still be accepted. */
   verificationKey(purpose: KeyPurpose, kid: string): { alg: SigningAlg; key: KeyObject } | undefined
   /** Every key that ever sealed, by `kid` and as `db` has them now: a seal outlives the key it was made with. */
   sealKeys(db: Db): Promise<ReadonlyMap<string, KeyObject>>
-  /** The document at `jwks_uri` (DS-20) and its ETag. */
-  jwks(): { body: string; etag: string }
+  /** The document at `jwks_uri` (DS-20) and its ETag, as last read. */
+  jwks(): KeySet
+  /** The same, read again first if that was too long ago and the database answers. */
+  freshJwks(): Promise<KeySet>
   /** True once there is an active key of each algorithm and purpose. */
   ready(): boolean
   /** Reads the keys again, as after a rotation. */
   refresh(): Promise<void>
+  /** Every key that is not yet removed, for metrics. */
+  figures(): KeyFigures[]
   close(): void
+}
+
+/** `stale` while the database cannot be asked whether it still holds. */
+export type KeySet = { body: string; etag: string; stale: boolean }
+
+export type KeyFigures = KeyLife & {
+  /** What becomes of it next, and when. */
+  next: Step | undefined
+  /** Signatures that this process made with it. */
+  signatures: number
 }

@@ -1,60 +1,55 @@
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
-import type { SigningAlg } from './key-ring.ts'
-import { KeyEncryptionError, openPrivateKey } from './private-key-envelope.ts'
+import type { SigningAlg } from '../oauth/signing-alg.ts'
+import { CustodyError, type SignBytes } from './custody.ts'
+import { KeyEncryptionError } from './private-key-envelope.ts'
 import { isNamedByThumbprint, provenBy } from './proof.ts'
 import { publicJwk } from './public-jwk.ts'
 import { listPrivateKeys, listSealKeys, listVerifyingKeys } from './queries.ts'
-import { removeRetired } from './remove-retired.ts'
 import { isPublished, type KeyLife } from './schedule.ts'
 
 type Jwk = Record<string, unknown>
 type VerifyingKey = { life: KeyLife; alg: SigningAlg; key: KeyObject; jwk: Jwk }
-type ActiveKey = { kid: string; privateKey: KeyObject }
+type Row = Awaited<ReturnType<typeof listVerifyingKeys>>[number]
 
 /** The keys as last read. Never changed in place: a reader sees the one before or the one after. */
 export type KeyView = {
   verifying: Map<string, VerifyingKey>
-  /** By purpose and algorithm, as `id_jag ES256`. */
-  active: Map<string, ActiveKey>
+  /** The active key's `kid`, by purpose and algorithm, as `id_jag ES256`. */
+  active: Map<string, string>
+  /** What signs with the keys that sign now, and those that will, by `kid`. */
+  signers: Map<string, SignBytes>
   jwks: { body: string; etag: string }
-  /** Why an active key is missing above; it is in the JWKS all the same. */
-  faults: KeyEncryptionError[]
+  /** Why a signer is missing above; the key is in the JWKS all the same. */
+  faults: (KeyEncryptionError | CustodyError)[]
   /** Rows that this server did not make, as far as it can tell: they count for nothing. */
   unproven: string[]
 }
 
-/**
- * Reads the keys; what `before` had proved and imported is not proved and imported again. Drops retired keys
- * whose time is over.
- */
-export async function loadKeys(
-  deps: Pick<Deps, 'db' | 'config' | 'now'>,
-  keks: Buffer[],
-  before?: KeyView,
-): Promise<KeyView> {
-  const readProven = async () => {
-    const read = await listVerifyingKeys(deps.db)
-    const proven = read.filter((row) => findKnown(before, row) || provenBy(keks, row))
-    return { read, proven }
-  }
-  let rows = await readProven()
-  if (await removeRetired(deps, rows.proven)) rows = await readProven()
-  const unproven = rows.read.filter((row) => !rows.proven.includes(row)).map(({ kid }) => kid)
+type Surroundings = Pick<Deps, 'db' | 'config' | 'custody'>
+
+/** Reads the keys; what `before` had proved, imported and opened is not proved, imported and opened again. */
+export async function loadKeys(deps: Surroundings, before?: KeyView): Promise<KeyView> {
+  const keks = deps.config.keyEncryptionKeys ?? []
+  const read = await listVerifyingKeys(deps.db)
+  const rows = read.filter((row) => findKnown(before, row) || provenBy(keks, row))
+  const unproven = read.filter((row) => !rows.includes(row)).map(({ kid }) => kid)
 
   const verifying = new Map<string, VerifyingKey>()
-  for (const row of rows.proven) {
+  for (const row of rows) {
     const { public_jwk: jwk, proof: _, ...life } = row
     const key = findKnown(before, row)?.key ?? createPublicKey({ key: jwk, format: 'jwk' })
     verifying.set(life.kid, { life, alg: life.alg as SigningAlg, key, jwk })
   }
-  const { active, faults } = await loadActive(deps, keks, rows.proven, before)
-  const now = deps.now()
-  const published = [...verifying.values()].filter(({ life }) =>
-    isPublished(life, now, deps.config),
+  const { signers, faults } = await openSigners(deps, rows, before)
+  const active = new Map(
+    rows
+      .filter(({ status }) => status === 'active')
+      .map(({ kid, purpose, alg }) => [`${purpose} ${alg}`, kid]),
   )
-  return { verifying, active, jwks: writeJwks(published), faults, unproven }
+  const published = [...verifying.values()].filter(({ life }) => isPublished(life))
+  return { verifying, active, signers, jwks: writeJwks(published), faults, unproven }
 }
 
 /** The public keys that seals may be verified with, read by `db`: removed ones too. */
@@ -73,45 +68,46 @@ export async function loadSealKeys(
   return keys
 }
 
-type Proved = Pick<
-  Awaited<ReturnType<typeof listVerifyingKeys>>[number],
-  'kid' | 'purpose' | 'alg' | 'public_jwk'
->
-
 /** The very key, proved before: it stays so when it was proved anew under a key that is not known here yet. */
-function findKnown(before: KeyView | undefined, row: Proved): VerifyingKey | undefined {
+function findKnown(
+  before: KeyView | undefined,
+  row: Pick<Row, 'kid' | 'purpose' | 'alg' | 'public_jwk'>,
+): VerifyingKey | undefined {
   const known = before?.verifying.get(row.kid)
   const same = known?.life.purpose === row.purpose && known.alg === row.alg
   return same && isNamedByThumbprint(row) ? known : undefined
 }
 
-async function loadActive(
-  { db }: Pick<Deps, 'db'>,
-  keks: Buffer[],
-  rows: KeyLife[],
+/** Those that will sign too, so that a rotation finds them open, and what is wrong with one shows before. */
+async function openSigners(
+  { db, custody }: Surroundings,
+  rows: Row[],
   before?: KeyView,
-): Promise<Pick<KeyView, 'active' | 'faults'>> {
-  const active = new Map<string, ActiveKey>()
-  const faults: KeyEncryptionError[] = []
+): Promise<Pick<KeyView, 'signers' | 'faults'>> {
+  const signers = new Map<string, SignBytes>()
+  const faults: KeyView['faults'] = []
   const strange: string[] = []
-  for (const { kid, purpose, alg, status } of rows) {
-    if (status !== 'active') continue
-    const known = before?.active.get(`${purpose} ${alg}`)
-    if (known?.kid === kid) active.set(`${purpose} ${alg}`, known)
+  for (const { kid, status } of rows) {
+    if (status !== 'active' && status !== 'next') continue
+    const known = before?.signers.get(kid)
+    if (known) signers.set(kid, known)
     else strange.push(kid)
   }
-  if (strange.length === 0) return { active, faults }
-  for (const row of await listPrivateKeys(db, strange)) {
+  if (strange.length === 0) return { signers, faults }
+  const open = async ({ private_key, alg, ...row }: PrivateKey) => {
+    const held = { ...row, alg: alg as SigningAlg, reference: private_key ?? '' }
     try {
-      const privateKey = openPrivateKey(keks, row, row.private_key ?? '')
-      active.set(`${row.purpose} ${row.alg}`, { kid: row.kid, privateKey })
+      signers.set(row.kid, await custody.open(held))
     } catch (error) {
-      if (!(error instanceof KeyEncryptionError)) throw error
+      if (!(error instanceof KeyEncryptionError || error instanceof CustodyError)) throw error
       faults.push(error)
     }
   }
-  return { active, faults }
+  await Promise.all((await listPrivateKeys(db, strange)).map(open))
+  return { signers, faults }
 }
+
+type PrivateKey = Awaited<ReturnType<typeof listPrivateKeys>>[number]
 
 const ORDER = ['active', 'next', 'retired']
 

@@ -1,27 +1,26 @@
 import type { Deps } from '../deps.ts'
-import { signJws } from '../oauth/jws.ts'
+import { signingInputOf } from '../oauth/jws.ts'
 import { ensureKeys } from './ensure-keys.ts'
 import type { KeyRing } from './key-ring.ts'
 import { type KeyView, loadKeys, loadSealKeys } from './load-keys.ts'
-import type { MakeKeyPair } from './new-key.ts'
-import { KeyEncryptionError } from './private-key-envelope.ts'
-import { isVerifiable, KEY_SLOTS, refreshInterval, replicaMargin } from './schedule.ts'
+import { countActive, fingerprint } from './queries.ts'
+import { isVerifiable, KEY_SLOTS, nextStep, refreshInterval, replicaMargin } from './schedule.ts'
 
-type Surroundings = Pick<Deps, 'db' | 'config' | 'now' | 'log'> & {
-  /** Makes the first keys; tests may hand out made ones. */
-  makeKeyPair?: MakeKeyPair
-}
+type Surroundings = Pick<Deps, 'db' | 'config' | 'now' | 'log' | 'custody'>
+
+/** Milliseconds that a request waits for the keys to be read again. */
+const PATIENCE = 1_000
 
 /**
- * Opens the keys, and makes them at the first start. What it holds is read again at intervals, so that
- * a rotation by another replica arrives here; a ring that could not look for too long does not sign.
- * @throws {KeyEncryptionError} saying what is wrong with KEY_ENCRYPTION_KEY.
+ * Opens the keys, and makes them at the first start. The database is asked at short intervals whether
+ * anything about them has changed, so that a rotation by another replica arrives here within a second, with
+ * no notification that could be missed (decision 0011). A ring that could not ask for too long does not sign.
+ * @param asks false: only when told to, by `refresh`
+ * @throws {KeyEncryptionError|CustodyError} saying what is wrong with KEY_ENCRYPTION_KEY or KEY_CUSTODY.
  */
-export async function openKeyRing(deps: Surroundings): Promise<KeyRing> {
-  const { config, now, log } = deps
-  const keks = config.keyEncryptionKeys
-  if (!keks?.length) throw new KeyEncryptionError('KEY_ENCRYPTION_KEY is not set')
-  await ensureKeys(deps, keks, deps.makeKeyPair)
+export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyRing> {
+  const { config, log, now } = deps
+  await ensureKeys(deps)
 
   const told = new Set<string>()
   const tellUnproven = ({ unproven }: KeyView) => {
@@ -32,25 +31,46 @@ export async function openKeyRing(deps: Surroundings): Promise<KeyRing> {
     }
   }
 
-  let view = await loadKeys(deps, keks)
+  let known = await fingerprint(deps.db)
+  let view = await loadKeys(deps)
   for (const fault of view.faults) throw fault
   tellUnproven(view)
-  let readAt = performance.now()
+  let read = instant()
+  let lost = false
   let closed = false
   let reading: Promise<void> = Promise.resolve()
   let waiting = 0
 
-  const read = async () => {
-    const startedAt = performance.now()
-    view = await loadKeys(deps, keks, view)
-    readAt = startedAt
-    for (const err of view.faults) log.error({ err }, 'a signing key could not be opened')
-    tellUnproven(view)
+  function instant() {
+    return { running: performance.now(), wall: now().getTime() }
+  }
+  /** By both clocks: one stands still while the machine sleeps, the other may be set back. */
+  const age = () => Math.max(performance.now() - read.running, now().getTime() - read.wall)
+  const longest = replicaMargin(config) * 1000
+  const isRecent = () => age() <= longest
+
+  const look = async () => {
+    const startedAt = instant()
+    try {
+      // Before the keys themselves: what changes between the two is then read again the next time.
+      const seen = await fingerprint(deps.db)
+      if (seen !== known || view.faults.length > 0) {
+        view = await loadKeys(deps, view)
+        for (const err of view.faults) log.error({ err }, 'a signing key could not be opened')
+        tellUnproven(view)
+        known = seen
+      }
+      read = startedAt
+      lost = false
+    } catch (error) {
+      lost = true
+      throw error
+    }
   }
   /** A reading that begins after this call, for the one under way may not see what just changed. */
   const refresh = () => {
     waiting++
-    const mine = reading.then(read).finally(() => waiting--)
+    const mine = reading.then(look).finally(() => waiting--)
     reading = mine.catch(() => undefined)
     return mine
   }
@@ -68,31 +88,67 @@ export async function openKeyRing(deps: Surroundings): Promise<KeyRing> {
       if (!closed) log.error({ err }, 'signing keys could not be read; still using those of before')
     })
   }
-  const timer = setInterval(poll, refreshInterval(config) * 1000).unref()
-  const longestUnread = replicaMargin(config) * 1000
+  const timer = asks ? setInterval(poll, refreshInterval(config) * 1000).unref() : undefined
+  const signatures = new Map<string, number>()
+  const recently = Promise.resolve()
+  const jwks = () => ({ ...view.jwks, stale: !isRecent() })
+  const upToDate = () => (isRecent() ? recently : freshen())
 
   return {
     async sign(purpose, alg, typ, claims) {
-      if (performance.now() - readAt > longestUnread) await freshen()
-      const active = view.active.get(`${purpose} ${alg}`)
-      if (!active) throw new Error(`There is no active ${alg} key for ${purpose}`)
-      const { kid, privateKey } = active
-      return { jws: signJws({ typ, kid }, claims, alg, privateKey), kid }
+      if (!isRecent()) await freshen()
+      const kid = view.active.get(`${purpose} ${alg}`)
+      if (kid === undefined) throw new Error(`There is no active ${alg} key for ${purpose}`)
+      const signer = view.signers.get(kid)
+      if (!signer) throw view.faults[0] ?? new Error(`Signing key ${kid} is not open`)
+      const input = signingInputOf({ typ, kid }, claims, alg)
+      const made = signer(Buffer.from(input, 'ascii'))
+      const signature = Buffer.isBuffer(made) ? made : await made
+      signatures.set(kid, (signatures.get(kid) ?? 0) + 1)
+      return { jws: `${input}.${signature.toString('base64url')}`, kid }
     },
+    stillSign: async (db, kids) => (await countActive(db, kids)) === new Set(kids).size,
+    upToDate,
     verificationKey(purpose, kid) {
       const found = view.verifying.get(kid)
-      if (found?.life.purpose !== purpose) return undefined
-      return isVerifiable(found.life, now(), config)
-        ? { alg: found.alg, key: found.key }
-        : undefined
+      if (found?.life.purpose !== purpose || !isVerifiable(found.life)) return undefined
+      return { alg: found.alg, key: found.key }
     },
-    sealKeys: (db) => loadSealKeys(db, keks, view),
-    jwks: () => view.jwks,
-    ready: () => KEY_SLOTS.every(({ purpose, alg }) => view.active.has(`${purpose} ${alg}`)),
+    sealKeys: (db) => loadSealKeys(db, config.keyEncryptionKeys ?? [], view),
+    jwks,
+    async freshJwks() {
+      // While the database is known to be away nobody waits for it.
+      if (!isRecent() && !lost) await within(PATIENCE, freshen())
+      return jwks()
+    },
+    ready: () =>
+      KEY_SLOTS.every(({ purpose, alg }) =>
+        view.signers.has(view.active.get(`${purpose} ${alg}`) ?? ''),
+      ),
     refresh,
+    figures() {
+      const lives = [...view.verifying.values()].map(({ life }) => life)
+      return lives
+        .filter(({ status }) => status !== 'removed')
+        .map((life) => ({
+          ...life,
+          next: nextStep(life, lives, config, undefined),
+          signatures: signatures.get(life.kid) ?? 0,
+        }))
+    },
     close() {
       closed = true
       clearInterval(timer)
     },
   }
+}
+
+/** Waits for something so many milliseconds, and no matter what becomes of it. */
+async function within(milliseconds: number, something: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const long = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds)
+  })
+  await Promise.race([something.catch(() => undefined), long])
+  clearTimeout(timer)
 }

@@ -62,6 +62,10 @@ export function openPrivateKey(keks: Buffer[], of: KeyIdentity, envelope: string
   }
 }
 
+/** Whether this value, of any row, is under the newest of the key encryption keys. */
+export const sealedUnderNewest = ([newest]: Buffer[], envelope: string): boolean =>
+  newest !== undefined && envelope.startsWith(`${VERSION}.${kekId(newest)}.`)
+
 /** The key encryption key that sealed or proved this value. @throws {KeyEncryptionError} when it is not among them. */
 export function requireKek(keks: Buffer[], of: KeyIdentity, envelope: string): Buffer {
   const [version, id] = envelope.split('.')

@@ -2,16 +2,46 @@ import { type Insertable, sql } from 'kysely'
 import type { Db, Tables } from '../db/tables.ts'
 import type { ListRequest } from '../http/list.ts'
 
-/** One rotation or first start at a time, whichever replica; held until the transaction ends. */
+const LIFE = [
+  ...(['kid', 'purpose', 'alg', 'status', 'published_at', 'activated_at', 'retired_at'] as const),
+  'token_lifetime',
+] as const
+
+/** Changes whenever anything about a key does that is not yet removed. */
+export async function fingerprint(db: Db): Promise<string> {
+  const { rows } = await sql<{ of: string }>`
+    select coalesce(md5(string_agg(kid || ' ' || xmin, ',' order by kid)), '') as of
+    from signing_keys where status in ('next', 'active', 'retired')`.execute(db)
+  return rows[0]?.of ?? ''
+}
+
+export async function countActive(db: Db, kids: readonly string[]): Promise<number> {
+  const { count } = await db
+    .selectFrom('signing_keys')
+    .select((eb) => eb.fn.countAll<string>().as('count'))
+    .where('kid', 'in', kids)
+    .where('status', '=', 'active')
+    .executeTakeFirstOrThrow()
+  return Number(count)
+}
+
+/** One change of keys or first start at a time, whichever replica; held until the transaction ends. */
 export async function lockKeys(tx: Db): Promise<void> {
   await sql`select pg_advisory_xact_lock(hashtext('agent-idp signing keys'))`.execute(tx)
+}
+
+/** The same, without waiting: false when another replica is at it. */
+export async function tryLockKeys(tx: Db): Promise<boolean> {
+  const { rows } = await sql<{ locked: boolean }>`
+    select pg_try_advisory_xact_lock(hashtext('agent-idp signing keys')) as locked`.execute(tx)
+  return rows[0]?.locked === true
 }
 
 /** Whatever may still verify something: removed sealing keys too, for old seals stay. */
 export function listVerifyingKeys(db: Db) {
   return db
     .selectFrom('signing_keys')
-    .select(['kid', 'purpose', 'alg', 'status', 'published_at', 'retired_at'])
+    .select(LIFE)
     .select(['public_jwk', 'proof'])
     .where((eb) =>
       eb.or([
@@ -27,7 +57,7 @@ export function listVerifyingKeys(db: Db) {
 export function listSigningKeys(db: Db) {
   return db
     .selectFrom('signing_keys')
-    .select(['kid', 'purpose', 'alg', 'status', 'published_at', 'retired_at'])
+    .select(LIFE)
     .select(['public_jwk', 'proof', 'private_key'])
     .where('status', 'in', ['next', 'active'])
     .orderBy('kid')
@@ -51,9 +81,25 @@ export async function replaceProof(db: Db, kid: string, proof: string): Promise<
 export function listPrivateKeys(db: Db, kids: string[]) {
   return db
     .selectFrom('signing_keys')
-    .select(['kid', 'purpose', 'alg', 'private_key'])
+    .select(['kid', 'purpose', 'alg', 'public_jwk', 'private_key'])
     .where('kid', 'in', kids)
     .execute()
+}
+
+/** Those whose private part is somewhere still, to be kept or ended; held until the transaction ends. */
+export function lockPrivateKeys(tx: Db) {
+  return tx
+    .selectFrom('signing_keys')
+    .select(LIFE)
+    .select(['public_jwk', 'proof', 'private_key'])
+    .where('private_key', 'is not', null)
+    .orderBy('kid')
+    .forUpdate()
+    .execute()
+}
+
+export async function replacePrivateKey(db: Db, kid: string, private_key: string | null) {
+  await db.updateTable('signing_keys').set({ private_key }).where('kid', '=', kid).execute()
 }
 
 /** Every key there ever was, newest first. */
@@ -61,7 +107,8 @@ export function listKeys(db: Db, { limit, after }: ListRequest) {
   let query = db
     .selectFrom('signing_keys')
     .select(['kid', 'alg', 'purpose', 'status', 'public_jwk', 'proof'])
-    .select(['created_at', 'published_at', 'activated_at', 'retired_at'])
+    .select(['created_at', 'published_at', 'activated_at', 'retired_at', 'token_lifetime'])
+    .select(['removed_at', 'compromised_at', 'compromise_reason', 'private_key'])
     .orderBy('created_at', 'desc')
     .orderBy('kid', 'desc')
     .limit(limit + 1)
@@ -86,20 +133,91 @@ export async function retireKey(db: Db, kid: string, at: Date): Promise<void> {
     .execute()
 }
 
-export async function activateKey(db: Db, kid: string, at: Date): Promise<void> {
+/** @param token_lifetime seconds that what it signs may live, as far as this server and the key before know */
+export async function activateKey(
+  db: Db,
+  kid: string,
+  at: Date,
+  token_lifetime: number,
+): Promise<void> {
   await db
     .updateTable('signing_keys')
-    .set({ status: 'active', activated_at: at })
+    .set((eb) => ({
+      status: 'active',
+      activated_at: at,
+      token_lifetime: eb.fn<number>('greatest', ['token_lifetime', eb.val(token_lifetime)]),
+    }))
     .where('kid', '=', kid)
     .where('status', '=', 'next')
     .execute()
+}
+
+/** What signs now may sign for so many seconds, from this server's start on. */
+export async function lengthenTokens(db: Db, token_lifetime: number): Promise<void> {
+  await db
+    .updateTable('signing_keys')
+    .set({ token_lifetime })
+    .where('status', '=', 'active')
+    .where('token_lifetime', '<', token_lifetime)
+    .execute()
+}
+
+export async function compromiseKey(
+  db: Db,
+  kid: string,
+  { at, reason }: { at: Date; reason: string },
+): Promise<void> {
+  await db
+    .updateTable('signing_keys')
+    .set({ status: 'compromised', compromised_at: at, compromise_reason: reason })
+    .where('kid', '=', kid)
+    .execute()
+}
+
+export function findKey(db: Db, kid: string) {
+  return db
+    .selectFrom('signing_keys')
+    .select(LIFE)
+    .select(['compromised_at', 'cleared_at', 'private_key', 'public_jwk', 'proof'])
+    .where('kid', '=', kid)
+    .executeTakeFirst()
+}
+
+export function listRetired(db: Db) {
+  return db.selectFrom('signing_keys').select(LIFE).where('status', '=', 'retired').execute()
+}
+
+/** Keys that sign no more, whose private part is somewhere still. */
+export function listUseless(db: Db) {
+  return db
+    .selectFrom('signing_keys')
+    .select(['kid', 'purpose', 'alg', 'private_key', 'retired_at', 'compromised_at'])
+    .where('status', 'in', ['retired', 'removed', 'compromised'])
+    .where('private_key', 'is not', null)
+    .execute()
+}
+
+/** Compromised ones on which something may rest still. */
+export function listUncleared(db: Db) {
+  return db
+    .selectFrom('signing_keys')
+    .select(LIFE)
+    .select(['compromised_at', 'compromise_reason'])
+    .where('status', '=', 'compromised')
+    .where('cleared_at', 'is', null)
+    .orderBy('kid')
+    .execute()
+}
+
+export async function markCleared(db: Db, kid: string, at: Date): Promise<void> {
+  await db.updateTable('signing_keys').set({ cleared_at: at }).where('kid', '=', kid).execute()
 }
 
 /** Of these, the ones that this call removed: another replica may have been faster. */
 export function removeKeys(db: Db, kids: string[], at: Date) {
   return db
     .updateTable('signing_keys')
-    .set({ status: 'removed', removed_at: at, private_key: null })
+    .set({ status: 'removed', removed_at: at })
     .where('kid', 'in', kids)
     .where('status', '=', 'retired')
     .returning(['kid', 'purpose', 'alg'])

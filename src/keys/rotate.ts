@@ -2,89 +2,109 @@ import { type Actor, recordEvent } from '../audit/record.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { ProblemError, unsupported } from '../http/problem.ts'
-import type { SigningAlg } from './key-ring.ts'
-import { makeKeyPair, newKey } from './new-key.ts'
-import { KeyEncryptionError, openPrivateKey } from './private-key-envelope.ts'
-import { proveKey, provenBy } from './proof.ts'
+import type { SigningAlg } from '../oauth/signing-alg.ts'
+import { newKey } from './new-key.ts'
+import { KeyEncryptionError } from './private-key-envelope.ts'
+import { provenBy } from './proof.ts'
 import {
   activateKey,
   insertKeys,
-  listPublicKeys,
   listSigningKeys,
   lockKeys,
-  replaceProof,
   retireKey,
+  tryLockKeys,
 } from './queries.ts'
-import { KEY_SLOTS, type KeySlot, planRotation, publishedAt } from './schedule.ts'
+import {
+  KEY_SLOTS,
+  type KeySlot,
+  planRotation,
+  publishedAt,
+  type Rotation,
+  slotsDue,
+  tokenLifetime,
+} from './schedule.ts'
 
 export type RotationRequest = { alg?: SigningAlg; purpose?: KeySlot['purpose'] }
-
-type By = { actor: Actor; request_id?: string }
+export type By = { actor: Actor; request_id?: string }
+type Surroundings = Pick<Deps, 'db' | 'config' | 'now' | 'custody' | 'keys'>
+type Key = Awaited<ReturnType<typeof listSigningKeys>>[number]
 
 /**
  * In each slot asked for the next key becomes active, the active one is retired, and a new next one is
- * made: in all of them or in none. Proofs are renewed under the newest key encryption key, so that an
- * earlier one is needed no longer than private keys need it.
+ * made: in all of them or in none.
  * @throws {ProblemError} `too_early` with `ready_at`; `unsupported_value` when no key is meant.
  */
-export async function rotateKeys(deps: Deps, which: RotationRequest, by: By): Promise<void> {
+export async function rotateKeys(
+  deps: Surroundings,
+  which: RotationRequest,
+  by: By,
+): Promise<void> {
   const { db, config, now } = deps
   const slots = KEY_SLOTS.filter(
     ({ alg, purpose }) => alg === (which.alg ?? alg) && purpose === (which.purpose ?? purpose),
   )
   if (slots.length === 0) throw unsupported('/alg', 'is not used for keys of this purpose')
-
-  // Asked once more under the lock; here it only saves making keys in vain.
-  planOrRefuse(await listSigningKeys(db), slots, now(), config)
-  const keks = config.keyEncryptionKeys ?? []
-  const pairs = await Promise.all(slots.map(({ alg }) => makeKeyPair(alg)))
-
   await db.transaction().execute(async (tx) => {
     await lockKeys(tx)
     const at = now()
-    const steps = planOrRefuse(await listSigningKeys(tx), slots, at, config)
-    for (const [i, { slot, retiring, activating }] of steps.entries()) {
-      // What cannot be opened must not become the key that signs.
-      openPrivateKey(keks, activating, activating.private_key ?? '')
-      if (!provenBy(keks, activating)) {
-        throw new KeyEncryptionError(`Signing key ${activating.kid} is not one this server made`)
-      }
-      const pair = pairs[i] as (typeof pairs)[number]
-      const birth = {
-        status: 'next',
-        created_at: at,
-        published_at: publishedAt(at, config),
-      } as const
-      const next = newKey(keks, slot, birth, pair)
-      await retireKey(tx, retiring.kid, at)
-      await activateKey(tx, activating.kid, at)
-      await insertKeys(tx, [next])
-      const detail = { kid: activating.kid, retired_kid: retiring.kid, next_kid: next.kid, ...slot }
-      await recordEvent(tx, { type: 'key.rotated', at, detail, ...by })
+    const plan = planRotation(await listSigningKeys(tx), slots, at, config)
+    if ('readyAt' in plan) {
+      throw new ProblemError(
+        'too_early',
+        'A consumer may still hold a key set without the next key. Try again at ready_at',
+        { members: { ready_at: plan.readyAt.toISOString() } },
+      )
     }
-    await renewProofs(tx, keks)
+    await takeSteps(deps, tx, plan.steps, at, by)
   })
   await deps.keys.refresh()
 }
 
-async function renewProofs(tx: Db, keks: Buffer[]): Promise<void> {
-  for (const key of await listPublicKeys(tx).execute()) {
-    const kek = provenBy(keks, key)
-    if (kek && kek !== keks[0]) await replaceProof(tx, key.kid, proveKey(keks, key))
+/** Rotates the keys that have served their time, unless another replica is at it. Returns how many. */
+export async function rotateDue(deps: Surroundings): Promise<number> {
+  const rotated = await deps.db.transaction().execute(async (tx) => {
+    if (!(await tryLockKeys(tx))) return 0
+    const at = deps.now()
+    const keys = await listSigningKeys(tx)
+    const plan = planRotation(keys, slotsDue(keys, at, deps.config), at, deps.config)
+    if ('readyAt' in plan) return 0
+    await takeSteps(deps, tx, plan.steps, at, { actor: { kind: 'system' } })
+    return plan.steps.length
+  })
+  if (rotated > 0) await deps.keys.refresh()
+  return rotated
+}
+
+async function takeSteps(
+  deps: Surroundings,
+  tx: Db,
+  steps: Rotation<Key>[],
+  at: Date,
+  by: By,
+): Promise<void> {
+  for (const { slot, retiring, activating } of steps) {
+    await requireUsable(deps, activating)
+    const published_at = publishedAt(at, deps.config)
+    const next = await newKey(deps, slot, { status: 'next', created_at: at, published_at })
+    const lifetime = Math.max(tokenLifetime(deps.config), retiring.token_lifetime ?? 0)
+    await retireKey(tx, retiring.kid, at)
+    await activateKey(tx, activating.kid, at, lifetime)
+    await insertKeys(tx, [next])
+    const detail = { kid: activating.kid, retired_kid: retiring.kid, next_kid: next.kid, ...slot }
+    await recordEvent(tx, { type: 'key.rotated', at, detail, ...by })
   }
 }
 
-function planOrRefuse(
-  keys: Awaited<ReturnType<typeof listSigningKeys>>,
-  slots: readonly KeySlot[],
-  now: Date,
-  config: Deps['config'],
-) {
-  const plan = planRotation(keys, slots, now, config)
-  if ('steps' in plan) return plan.steps
-  throw new ProblemError(
-    'too_early',
-    'A consumer may still hold a key set without the next key. Try again at ready_at',
-    { members: { ready_at: plan.readyAt.toISOString() } },
-  )
+/**
+ * What cannot be opened, or is not ours, must not become the key that signs.
+ * @throws {KeyEncryptionError|CustodyError}
+ */
+export async function requireUsable(
+  { config, custody }: Pick<Deps, 'config' | 'custody'>,
+  { private_key, ...key }: Key,
+): Promise<void> {
+  if (!provenBy(config.keyEncryptionKeys ?? [], key)) {
+    throw new KeyEncryptionError(`Signing key ${key.kid} is not one this server made`)
+  }
+  await custody.open({ ...key, alg: key.alg as SigningAlg, reference: private_key ?? '' })
 }

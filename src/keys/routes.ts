@@ -3,24 +3,15 @@ import { byAdmin } from '../audit/record.ts'
 import type { Deps } from '../deps.ts'
 import { ListQuery, listPage, readList } from '../http/list.ts'
 import { Problem } from '../http/problem-schema.ts'
-import { provenBy } from './proof.ts'
-import { listKeys } from './queries.ts'
+import { listedKeys } from './listed.ts'
+import { rewrapKeys } from './rewrap.ts'
 import { rotateKeys } from './rotate.ts'
-import { RotateKeys, SigningKeys } from './schema.ts'
+import { Rewrapped, RotateKeys, SigningKeys } from './schema.ts'
 
 export const keyRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   const listed = async (query: { limit: number; cursor?: string }) => {
-    const rows = await listKeys(deps.db, readList(query))
-    const page = listPage(
-      rows.map((row) => ({ id: row.kid, ...row })),
-      query.limit,
-    )
-    const proven = (key: (typeof rows)[number]) =>
-      provenBy(deps.config.keyEncryptionKeys ?? [], key) !== undefined
-    return {
-      ...page,
-      data: page.data.map(({ id: _, ...key }) => ({ ...key, proven: proven(key) })),
-    }
+    const page = listPage(await listedKeys(deps, readList(query)), query.limit)
+    return { ...page, data: page.data.map(({ id: _, ...key }) => key) }
   }
 
   app.get(
@@ -44,7 +35,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
       schema: {
         summary: 'Rotate signing keys',
         description:
-          'The next key signs from now on, the active one is retired, and a new next one is published. Of all keys, unless alg or purpose chooses some; all or nothing. A key may sign once it has been published for JWKS_CEILING; before that the answer is 409 too_early with ready_at.',
+          'The next key signs from now on, the active one is retired, and a new next one is published. Of all keys, unless alg or purpose chooses some; all or nothing. A key may sign once it has been published for JWKS_CEILING; before that the answer is 409 too_early with ready_at. Keys are rotated without being asked every KEY_ROTATION_INTERVAL.',
         body: RotateKeys,
         response: { 200: SigningKeys, '4xx': Problem },
       },
@@ -57,5 +48,19 @@ export const keyRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
       await rotateKeys(deps, request.body, { actor, request_id: request.id })
       return listed({ limit: 200 })
     },
+  )
+
+  app.post(
+    '/keys/rewrap',
+    {
+      config: { scope: 'keys:write' },
+      schema: {
+        summary: 'Encrypt private keys anew under the newest key encryption key',
+        description:
+          'After a new value was put before the others in KEY_ENCRYPTION_KEY of every replica. Nothing stops meanwhile, and the earlier values may be dropped afterwards.',
+        response: { 200: Rewrapped, '4xx': Problem },
+      },
+    },
+    async (request) => rewrapKeys(deps, { actor: byAdmin(request.admin), request_id: request.id }),
   )
 }

@@ -1,52 +1,72 @@
 /**
  * The life of a signing key. Times decide; nothing here reads a clock or the database.
  *
- *   (made) ──▶ next ──rotation──▶ active ──rotation──▶ retired ──its tokens and caches over──▶ removed
- *              published,         signs                published,                              private
- *              signs nothing                           signs nothing                           part gone
+ *   (made) ──▶ next ──rotation──▶ active ──rotation──▶ retired ─────────▶ removed
+ *              published,         signs                published,         out of the JWKS once all that it
+ *              signs nothing                           signs nothing,     signed, and every cached copy,
+ *                                                      private part gone  is over
+ *
+ *   any of them ──compromise──▶ compromised: out of the JWKS at once, and trusted by nobody here
  *
  * 1. Each purpose and algorithm has exactly one active and one next key; a rotation moves both and
  *    makes a new next key.
- * 2. No key signs before it has been published for as long as a consumer may cache the JWKS (DS-21).
- *    The first active keys are the exception: before them there was nothing to cache.
- * 3. A retired key stays published until every token it signed is over, and every cached copy (DS-22).
- * 4. A replica learns of a rotation by asking at intervals, so both waits begin a margin later.
+ * 2. No key signs before it has been published for as long as a consumer may cache the JWKS (DS-21). Two
+ *    exceptions: the first active keys, before which there was nothing to cache, and the key that takes
+ *    over from a compromised one.
+ * 3. A retired key stays published until every token it signed is over, every event that waits to be
+ *    delivered too, and every cached copy (DS-22).
+ * 4. A replica learns of a change by asking at intervals, so the waits begin a margin later.
  *
  * Sealing keys are not in the JWKS; their public half verifies old seals for ever.
  */
 
 import type { KeyPurpose, Row } from '../db/tables.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
-import type { SigningAlg } from './key-ring.ts'
+import { SIGNING_ALGS, type SigningAlg } from '../oauth/signing-alg.ts'
 
 export type KeySlot = { purpose: KeyPurpose; alg: SigningAlg }
 
-/** Every purpose and algorithm that has keys. */
+/** Every purpose and algorithm that has keys. Revocation events go with the ID-JAGs that they end. */
 export const KEY_SLOTS: readonly KeySlot[] = [
-  { purpose: 'id_token', alg: 'ES256' },
-  { purpose: 'id_token', alg: 'RS256' },
-  { purpose: 'id_jag', alg: 'ES256' },
-  { purpose: 'id_jag', alg: 'RS256' },
+  ...SIGNING_ALGS.map((alg) => ({ purpose: 'id_token', alg }) as const),
+  ...SIGNING_ALGS.map((alg) => ({ purpose: 'id_jag', alg }) as const),
   { purpose: 'seal', alg: 'ES256' },
 ]
 
 export type KeyLife = Pick<
   Row<'signing_keys'>,
-  'kid' | 'purpose' | 'alg' | 'status' | 'published_at' | 'retired_at'
+  | 'kid'
+  | 'purpose'
+  | 'alg'
+  | 'status'
+  | 'published_at'
+  | 'activated_at'
+  | 'retired_at'
+  | 'token_lifetime'
 >
 
-type Lifetimes = { jwksCeiling: number; idTokenLifetime: number; idJagLifetime: number }
+export type Lifetimes = {
+  jwksCeiling: number
+  keyRotationInterval: number
+  idTokenLifetime: number
+  idJagLifetime: number
+}
+
+/** When the last event that a key signed was delivered or given up; `queued` while one still waits. */
+export type EventsEnd = Date | 'queued' | undefined
 
 /** What else these keys sign, access tokens among it, is over by then. */
 const LEAST_TOKEN_LIFE = 600
+/** What an ID token may live at the most, whatever is set. */
+const MOST_TOKEN_LIFE = 86_400
 
 /** Seconds between two looks at the database. */
 export const refreshInterval = ({ jwksCeiling }: Pick<Lifetimes, 'jwksCeiling'>): number =>
-  Math.min(5, jwksCeiling / 20)
+  Math.min(0.5, jwksCeiling / 40)
 
-/** Seconds after which every replica acts on a rotation: it asks twice meanwhile, or stops signing. */
-export const replicaMargin = (times: Pick<Lifetimes, 'jwksCeiling'>): number =>
-  2 * refreshInterval(times)
+/** Seconds after which every replica acts on a change: it has asked meanwhile, or signs and vouches for nothing. */
+export const replicaMargin = ({ jwksCeiling }: Pick<Lifetimes, 'jwksCeiling'>): number =>
+  Math.min(10, jwksCeiling / 10)
 
 /** When a key made now counts as published: from then on every replica serves it. */
 export const publishedAt = (now: Date, times: Pick<Lifetimes, 'jwksCeiling'>): Date =>
@@ -58,28 +78,46 @@ export const readyAt = (
   { jwksCeiling }: Pick<Lifetimes, 'jwksCeiling'>,
 ): Date => addSeconds(published_at, jwksCeiling)
 
-/** From then on nobody can need a retired key any more. */
-export function removableAt(retiredAt: Date, times: Lifetimes): Date {
-  const tokenLife = Math.max(times.idTokenLifetime, times.idJagLifetime, LEAST_TOKEN_LIFE)
-  return addSeconds(retiredAt, replicaMargin(times) + tokenLife + times.jwksCeiling)
+/** From then on the next key should sign: the active one has served its time, and the next one may. */
+export function dueAt(
+  active: Pick<KeyLife, 'activated_at'>,
+  next: Pick<KeyLife, 'published_at'>,
+  times: Pick<Lifetimes, 'jwksCeiling' | 'keyRotationInterval'>,
+): Date {
+  const served = addSeconds(active.activated_at ?? next.published_at, times.keyRotationInterval)
+  return later(served, readyAt(next, times))
 }
 
-export const isRemovable = (
-  { status, retired_at }: Pick<KeyLife, 'status' | 'retired_at'>,
-  now: Date,
-  times: Lifetimes,
-): boolean => status === 'retired' && retired_at !== null && now >= removableAt(retired_at, times)
+/** The longest that what a key signs now may live. */
+export const tokenLifetime = (times: Pick<Lifetimes, 'idTokenLifetime' | 'idJagLifetime'>) =>
+  Math.max(times.idTokenLifetime, times.idJagLifetime, LEAST_TOKEN_LIFE)
+
+/** From then on no replica signs with a retired key, and its private part is of no use but to a thief. */
+export const destroyableAt = (retiredAt: Date, times: Pick<Lifetimes, 'jwksCeiling'>): Date =>
+  addSeconds(retiredAt, replicaMargin(times))
+
+/** From then on nobody can need a retired key any more; undefined while an event of its still waits. */
+export function removableAt(
+  { retired_at, token_lifetime }: Pick<KeyLife, 'retired_at' | 'token_lifetime'>,
+  times: Pick<Lifetimes, 'jwksCeiling'>,
+  events: EventsEnd,
+): Date | undefined {
+  if (retired_at === null || events === 'queued') return undefined
+  const lastSigned = addSeconds(retired_at, replicaMargin(times))
+  const tokensEnd = addSeconds(lastSigned, token_lifetime ?? MOST_TOKEN_LIFE)
+  return addSeconds(later(tokensEnd, events ?? tokensEnd), times.jwksCeiling)
+}
 
 /** True while a signature by this key may be accepted. */
-export function isVerifiable(key: KeyLife, now: Date, times: Lifetimes): boolean {
-  if (key.status === 'compromised') return false
-  if (key.purpose === 'seal') return true
-  return key.status !== 'removed' && !isRemovable(key, now, times)
-}
+export const isVerifiable = ({ purpose, status }: Pick<KeyLife, 'purpose' | 'status'>): boolean =>
+  status !== 'compromised' && (status !== 'removed' || purpose === 'seal')
 
 /** True for what belongs into the JWKS. */
-export const isPublished = (key: KeyLife, now: Date, times: Lifetimes): boolean =>
-  key.purpose !== 'seal' && isVerifiable(key, now, times)
+export const isPublished = (key: Pick<KeyLife, 'purpose' | 'status'>): boolean =>
+  key.purpose !== 'seal' && isVerifiable(key)
+
+export const isOf = (key: { purpose: string; alg: string }, slot: KeySlot): boolean =>
+  key.purpose === slot.purpose && key.alg === slot.alg
 
 export type Rotation<Key extends KeyLife> = { slot: KeySlot; retiring: Key; activating: Key }
 
@@ -91,17 +129,74 @@ export function planRotation<Key extends KeyLife>(
   keys: readonly Key[],
   slots: readonly KeySlot[],
   now: Date,
-  times: Lifetimes,
+  times: Pick<Lifetimes, 'jwksCeiling'>,
 ): { steps: Rotation<Key>[] } | { readyAt: Date } {
-  const steps = slots.map((slot) => {
-    const of = (status: KeyLife['status']) =>
-      keys.find(
-        (key) => key.status === status && key.purpose === slot.purpose && key.alg === slot.alg,
-      )
-    const [retiring, activating] = [of('active'), of('next')]
-    if (!retiring || !activating) throw new Error(`${slot.purpose} ${slot.alg} lacks a key`)
-    return { slot, retiring, activating }
-  })
+  const steps = slots.map((slot) => stepOf(keys, slot))
   const ready = Math.max(...steps.map(({ activating }) => readyAt(activating, times).getTime()))
   return now.getTime() < ready ? { readyAt: new Date(ready) } : { steps }
 }
+
+/** The slots whose key has served its time. */
+export function slotsDue(
+  keys: readonly KeyLife[],
+  now: Date,
+  times: Pick<Lifetimes, 'jwksCeiling' | 'keyRotationInterval'>,
+): KeySlot[] {
+  return KEY_SLOTS.filter((slot) => {
+    const { active, next } = holdersOf(keys, slot)
+    return active !== undefined && next !== undefined && now >= dueAt(active, next, times)
+  })
+}
+
+/** What ends with a key, and who takes over: the key itself is out at once, whatever it was. */
+export type Compromise<Key extends KeyLife> = {
+  /** The key that signs from now on, early or not; undefined if the key signed nothing, or none is there. */
+  activating: Key | undefined
+  /** What the slot lacks afterwards. */
+  lacks: ('active' | 'next')[]
+}
+
+export function planCompromise<Key extends KeyLife>(
+  keys: readonly Key[],
+  { kid, purpose, alg }: Pick<Key, 'kid' | 'purpose'> & { alg: string },
+): Compromise<Key> {
+  const { active, next } = holdersOf(keys, { purpose, alg: alg as SigningAlg })
+  if (active?.kid === kid) {
+    return { activating: next, lacks: next ? ['next'] : ['active', 'next'] }
+  }
+  return { activating: undefined, lacks: next?.kid === kid ? ['next'] : [] }
+}
+
+export type Step = { does: 'activate' | 'retire' | 'remove'; at: Date }
+
+/** What is to become of a key, and when; undefined if nothing is, or if that rests with an event. */
+export function nextStep(
+  key: KeyLife,
+  keys: readonly KeyLife[],
+  times: Lifetimes,
+  events: EventsEnd,
+): Step | undefined {
+  if (key.status === 'retired') {
+    const at = removableAt(key, times, events)
+    return at && { does: 'remove', at }
+  }
+  const { active, next } = holdersOf(keys, { purpose: key.purpose, alg: key.alg as SigningAlg })
+  if (!active || !next) return undefined
+  const at = dueAt(active, next, times)
+  if (key.kid === active.kid) return { does: 'retire', at }
+  return key.kid === next.kid ? { does: 'activate', at } : undefined
+}
+
+function stepOf<Key extends KeyLife>(keys: readonly Key[], slot: KeySlot): Rotation<Key> {
+  const { active, next } = holdersOf(keys, slot)
+  if (!active || !next) throw new Error(`${slot.purpose} ${slot.alg} lacks a key`)
+  return { slot, retiring: active, activating: next }
+}
+
+function holdersOf<Key extends KeyLife>(keys: readonly Key[], slot: KeySlot) {
+  const of = (status: KeyLife['status']) =>
+    keys.find((key) => key.status === status && isOf(key, slot))
+  return { active: of('active'), next: of('next') }
+}
+
+const later = (one: Date, other: Date): Date => (one > other ? one : other)

@@ -1,7 +1,7 @@
 import Type from 'typebox'
 import { ListOf } from '../http/list.ts'
 import { Instant, Nullable, OneOf } from '../http/shapes.ts'
-import { SIGNING_ALGS } from './key-ring.ts'
+import { SIGNING_ALGS } from '../oauth/signing-alg.ts'
 
 const PURPOSES = ['id_token', 'id_jag', 'seal'] as const
 const STATUSES = ['next', 'active', 'retired', 'removed', 'compromised'] as const
@@ -19,10 +19,44 @@ export const SigningKey = Type.Object({
   published_at: Instant({ description: 'From then on every replica serves it' }),
   activated_at: Nullable(Instant({ description: 'Since then it signs' })),
   retired_at: Nullable(Instant({ description: 'Since then it signs no more' })),
+  removed_at: Nullable(Instant({ description: 'Since then it is in no key set' })),
+  compromised_at: Nullable(Instant({ description: 'Since then it counts for nothing' })),
+  compromise_reason: Nullable(Type.String({ description: 'What the administrator gave' })),
+  next_step: Nullable(
+    OneOf(['activate', 'retire', 'remove'] as const, {
+      description:
+        'What is to become of it. Null: nothing; or it is retired and an event signed by it still waits to be delivered',
+    }),
+  ),
+  next_step_at: Nullable(Instant({ description: 'When, unless somebody does it earlier' })),
+  custody: Nullable(
+    Type.String({
+      description:
+        'Where the private key is: local (encrypted in the database) or the name of the custody that holds it. Null: destroyed',
+      examples: ['local', 'pkcs11'],
+    }),
+  ),
+  key_encryption_key: Nullable(
+    Type.String({
+      description:
+        'Names the value of KEY_ENCRYPTION_KEY under which a local private key lies; tells nothing of it',
+      examples: ['3f9c2a71be04'],
+    }),
+  ),
   public_jwk: Type.Unsafe<Record<string, unknown>>({ type: 'object', additionalProperties: true }),
 })
 
 export const SigningKeys = ListOf(SigningKey)
+
+export const Rewrapped = Type.Object({
+  private_keys: Type.Integer({ description: 'Private keys encrypted anew' }),
+  proofs: Type.Integer({ description: 'Proofs of origin made anew' }),
+  key_encryption_key: Type.String({
+    description:
+      'Names the newest value of KEY_ENCRYPTION_KEY. Everything is under it now: the other values may be dropped',
+    examples: ['3f9c2a71be04'],
+  }),
+})
 
 export const RotateKeys = Type.Object(
   {

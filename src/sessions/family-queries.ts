@@ -8,6 +8,16 @@ export async function insertFamily(db: Db, family: NewFamily): Promise<void> {
   await db.insertInto('refresh_token_families').values(family).execute()
 }
 
+/** Writes down which key signed an ID token of this family, so that the end of one finds the other. */
+export async function noteIdTokenKey(db: Db, id: string, kid: string): Promise<void> {
+  await db
+    .updateTable('refresh_token_families')
+    .set({ id_token_kids: sql<string[]>`array_append(id_token_kids, ${kid})` })
+    .where('id', '=', id)
+    .where(sql<boolean>`not ${kid} = any(id_token_kids)`)
+    .execute()
+}
+
 /** A refresh token, current or spent, with its family and the session that began it. */
 export function findRefreshToken(db: Db, hash: Buffer) {
   return db

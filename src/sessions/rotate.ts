@@ -34,6 +34,7 @@ export async function beginFamily(
   const family = {
     id: newId('rtf'),
     dpop_jkt: null,
+    id_token_kids: [],
     ...grant,
     created_at: now,
     expires_at: addSeconds(now, lifetime),

@@ -107,7 +107,7 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       const session = await recogniseSession(deps, request)
       if (!session) return sendPage(reply, signedOutPage)
       const { id_token_hint } = readQuery(request.url)
-      if (isHintOf(deps, session, id_token_hint)) return leave(request, reply)
+      if (await isHintOf(deps, session, id_token_hint)) return leave(request, reply)
       return sendPage(reply, signOutPage(csrfField(deps, request, reply), session))
     },
   )
@@ -122,7 +122,7 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
         return leave(request, reply)
       }
       const session = await recogniseSession(deps, request)
-      if (session && isHintOf(deps, session, id_token_hint)) return leave(request, reply)
+      if (session && (await isHintOf(deps, session, id_token_hint))) return leave(request, reply)
       // A form from another site comes without our cookie; as a GET the browser sends it along.
       return reply.redirect('/oauth2/logout', 303)
     },

@@ -18,8 +18,8 @@ export async function signOut(
  * Whether a request from elsewhere may sign the user out without asking: only with an ID token of this
  * very session (OpenID Connect RP-Initiated Logout §2).
  */
-export function isHintOf(deps: Deps, session: LiveSession, hint: unknown): boolean {
-  const named = typeof hint === 'string' ? readIdTokenHint(deps, hint) : undefined
+export async function isHintOf(deps: Deps, session: LiveSession, hint: unknown): Promise<boolean> {
+  const named = typeof hint === 'string' ? await readIdTokenHint(deps, hint) : undefined
   if (!named || named.sub !== session.user_id) return false
   return named.sid === session.id || named.sid === session.continues
 }

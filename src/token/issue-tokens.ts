@@ -1,9 +1,12 @@
 import { type AgentFacts, clientIdOf } from '../agents/authenticate.ts'
+import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
+import { OAuthError } from '../oauth/errors.ts'
 import { DELEGATE_SCOPE, TYP } from '../oauth/names.ts'
 import { joinScope } from '../oauth/scope.ts'
 import { newSecret } from '../oauth/secret.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
+import { noteIdTokenKey } from '../sessions/family-queries.ts'
 import {
   ACCESS_TOKEN_LIFETIME,
   accessTokenClaims,
@@ -21,12 +24,41 @@ export type TokenAnswer = {
   refresh_token?: string
 }
 
-/** Signs the tokens of a grant. An ID token comes only with `openid` in the scope, and while the user is signed in. */
+type Surroundings = Pick<Deps, 'config' | 'keys' | 'now'>
+type Agent = Pick<AgentFacts, 'id' | 'client_metadata_url' | 'id_token_signed_response_alg'>
+type Given = Omit<Grant, 'issuer' | 'client_id'> & { signedIn?: boolean }
+
+/** Times that tokens are signed anew because another replica rotated their key meanwhile. */
+const MOST_ATTEMPTS = 3
+
+/**
+ * Signs the tokens of a grant, in the transaction that writes it down. An ID token comes only with `openid`
+ * in the scope, and while the user is signed in.
+ */
 export async function issueTokens(
-  deps: Pick<Deps, 'config' | 'keys' | 'now'>,
-  agent: Pick<AgentFacts, 'id' | 'client_metadata_url' | 'id_token_signed_response_alg'>,
-  { signedIn = true, ...of }: Omit<Grant, 'issuer' | 'client_id'> & { signedIn?: boolean },
+  deps: Surroundings,
+  tx: Db,
+  agent: Agent,
+  of: Given,
 ): Promise<TokenAnswer> {
+  for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt += 1) {
+    const { answer, kids, idTokenKid } = await signTokens(deps, agent, of)
+    if (await deps.keys.stillSign(tx, kids)) {
+      if (idTokenKid !== undefined) await noteIdTokenKey(tx, of.family_id, idTokenKid)
+      return answer
+    }
+    await deps.keys.refresh()
+  }
+  throw new OAuthError('temporarily_unavailable', 'The signing keys kept changing; ask again', {
+    retryAfter: 1,
+  })
+}
+
+async function signTokens(
+  deps: Surroundings,
+  agent: Agent,
+  { signedIn = true, ...of }: Given,
+): Promise<{ answer: TokenAnswer; kids: string[]; idTokenKid?: string }> {
   const now = deps.now()
   // A grant may be older than the setting.
   const scope = deps.config.delegateTokens
@@ -45,7 +77,7 @@ export async function issueTokens(
     expires_in: ACCESS_TOKEN_LIFETIME,
     scope: joinScope(grant.scope),
   }
-  if (!signedIn || !grant.scope.includes('openid')) return answer
+  if (!signedIn || !grant.scope.includes('openid')) return { answer, kids: [access.kid] }
   const alg = agent.id_token_signed_response_alg as SigningAlg
   const claims = idTokenClaims(grant, {
     now,
@@ -53,6 +85,6 @@ export async function issueTokens(
     alg,
     accessToken: access.jws,
   })
-  const { jws } = await deps.keys.sign('id_token', alg, TYP.idToken, claims)
-  return { ...answer, id_token: jws }
+  const { jws, kid } = await deps.keys.sign('id_token', alg, TYP.idToken, claims)
+  return { answer: { ...answer, id_token: jws }, kids: [access.kid, kid], idTokenKid: kid }
 }

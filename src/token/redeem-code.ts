@@ -73,7 +73,7 @@ export function redeemCode(
       { now, lifetime: deps.config.refreshTokenLifetime, withToken: offline },
     )
     const { auth_time, amr } = parties
-    const answer = await issueTokens(deps, client.agent, {
+    const answer = await issueTokens(deps, tx, client.agent, {
       user: parties,
       session_id,
       auth_time,

@@ -74,7 +74,7 @@ export function refreshTokens(
     countUser(deps, user_id)
 
     const { auth_time, amr } = parties
-    const answer = await issueTokens(deps, client.agent, {
+    const answer = await issueTokens(deps, tx, client.agent, {
       user: parties,
       session_id,
       auth_time,

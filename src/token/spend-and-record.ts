@@ -233,6 +233,8 @@ standing as (
     and asked.delegation_version = case when asked.once then once.version else always.version end
     and coalesce(once.expires_at, always.expires_at, 'infinity') > asked.at
     and (asked.credential_id is null or (c.id is not null and c.ended_at is null))
+    -- A replica that missed a rotation made this one: it is signed again.
+    and exists (select from signing_keys k where k.kid = asked.kid and k.status = 'active')
     and ${subjectStands(form)}
     and (asked.refresh_hash is null or (rt.hash is not null and rt.spent_at is null))),
 presented as (

@@ -4,9 +4,14 @@ import { pino } from 'pino'
 import { type Config, loadConfig } from '../../src/config.ts'
 import { openPool } from '../../src/db/pool.ts'
 import type { Deps } from '../../src/deps.ts'
+import { compromise } from '../../src/keys/compromise.ts'
+import { keepSchedule } from '../../src/keys/keep-schedule.ts'
+import { openCustody } from '../../src/keys/open-custody.ts'
 import { openKeyRing } from '../../src/keys/open-key-ring.ts'
+import { rewrapKeys } from '../../src/keys/rewrap.ts'
 import { type RotationRequest, rotateKeys } from '../../src/keys/rotate.ts'
 import { addSeconds } from '../../src/oauth/numeric-date.ts'
+import { keyPairsFor } from '../support/key-pairs.ts'
 import { testDatabase } from '../support/postgres.ts'
 
 /** A database and any number of replicas' key rings on it, under one clock. */
@@ -29,15 +34,22 @@ export async function openRings(t: TestContext, environment: NodeJS.ProcessEnv =
     await database.drop()
   })
 
-  const open = async (changes: Partial<Config> = {}) => {
+  /** @param asks false: the ring looks only when told to */
+  const open = async (changes: Partial<Config> = {}, asks = true) => {
     const now = () => new Date(clock.now)
-    const surroundings = { db, now, log, config: { ...config, ...changes } }
-    const keys = await openKeyRing(surroundings)
+    const settings = { ...config, ...changes }
+    const custody = await openCustody(settings, keyPairsFor(database.url))
+    const surroundings = { db, now, log, config: settings, custody }
+    const keys = await openKeyRing(surroundings, asks)
     undo.push(() => keys.close())
     const deps = { ...surroundings, keys } as Deps
     const rotate = (which: RotationRequest = {}) =>
       rotateKeys(deps, which, { actor: { kind: 'system' } })
-    return { ...keys, rotate }
+    const keep = () => keepSchedule(deps)
+    const drop = (kid: string, reason = 'a test') =>
+      compromise(deps, kid, { actor: { kind: 'system' }, reason })
+    const rewrap = () => rewrapKeys(deps, { actor: { kind: 'system' } })
+    return { ...keys, deps, rotate, keep, drop, rewrap }
   }
   const wait = (seconds: number) => {
     clock.now = addSeconds(clock.now, seconds)

@@ -8,7 +8,9 @@ import { createLogger } from '../../src/http/logging.ts'
 import { createMetrics } from '../../src/http/metrics.ts'
 import { createOutbound, parseAllowList } from '../../src/http/outbound.ts'
 import { createTally } from '../../src/http/tally.ts'
+import { openCustody } from '../../src/keys/open-custody.ts'
 import { openKeyRing } from '../../src/keys/open-key-ring.ts'
+import { keyPairsFor } from './key-pairs.ts'
 import { createTestDatabase, type TestDatabase } from './postgres.ts'
 
 export const ADMIN_KEY = 'test-admin-key-0123456789-0123456789'
@@ -97,7 +99,8 @@ async function openHouseOn(
   const now = () => new Date(clock.now)
   const { pool, db } = openPool(database.connection, () => undefined, 8)
   const hot = openHotPool(database.connection, () => undefined)
-  const keys = await openKeyRing({ db, config, now, log })
+  const custody = await openCustody(config, keyPairsFor(database.url))
+  const keys = await openKeyRing({ db, config, now, log, custody })
   const outbound = createOutbound({
     allow: parseAllowList(config.outboundAllow),
     allowLoopbackHttp: config.allowLoopbackHttp,
@@ -108,6 +111,7 @@ async function openHouseOn(
     pool,
     hot,
     keys,
+    custody,
     outbound,
     now,
     log,
