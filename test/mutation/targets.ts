@@ -47,7 +47,7 @@ const TABLE: { of: string; tests: string[] }[] = [
   },
   { of: 'src/{oauth/client-metadata,http/freshness,http/document-limit}.ts', tests: [] },
   { of: 'src/agents/client-credentials.ts', tests: ['agents/authenticate', 'token/refusals'] },
-  { of: 'src/oauth/jws.ts', tests: ['oauth/jws', 'token/confusion'] },
+  { of: 'src/oauth/{jws,ecdsa-signature}.ts', tests: ['oauth/jws*', 'token/confusion'] },
   {
     of: 'src/oauth/uri.ts',
     tests: ['policy/*', 'http/special-use', 'audiences/*', 'agents/agents', 'token/exchange'],
