@@ -18,7 +18,7 @@ export type HostRequest =
   | { op: 'generate'; alg: SigningAlg; label: string }
   | { op: 'find'; id: string }
   | { op: 'sign'; id: string; alg: SigningAlg; input: Buffer }
-  | { op: 'destroy'; id: string }
+  | { op: 'destroy'; id: string; kid: string }
   | { op: 'close' }
 export type HostAnswers = {
   open: undefined
@@ -80,10 +80,11 @@ async function perform(request: HostRequest): Promise<unknown> {
     case 'sign':
       return token.sign(request.id, request.alg, request.input)
     case 'destroy':
-      return token.destroy(request.id)
+      return token.destroy(request.id, request.kid)
     case 'close': {
       const closing = token
       token = undefined
+      // Itself is not among them yet.
       await Promise.allSettled(underWay)
       return closing.close()
     }

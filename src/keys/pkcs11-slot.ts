@@ -5,7 +5,7 @@ import {
   CKF_USER_PIN_LOCKED,
   CKU_USER,
   type Cryptoki,
-  CryptokiError,
+  type CryptokiError,
   type Handle,
   type TokenInfo,
 } from './cryptoki.ts'

@@ -29,10 +29,11 @@ import {
 } from './cryptoki.ts'
 import { CustodyError } from './custody.ts'
 import { TOKEN_ALGORITHMS } from './pkcs11-algorithm.ts'
-import type { PublicKeyAttributes } from './pkcs11-public-key.ts'
+import { jwkOf, type PublicKeyAttributes } from './pkcs11-public-key.ts'
 import { openSessions } from './pkcs11-sessions.ts'
 import { findSlot, logIn } from './pkcs11-slot.ts'
 import type { TokenSelector } from './pkcs11-uri.ts'
+import { thumbprint } from './public-jwk.ts'
 
 /** Keys are known by their CKA_ID, in hex: handles last no longer than this process. */
 export type Token = {
@@ -40,8 +41,8 @@ export type Token = {
   /** The public key beside a private one that cannot leave. */
   find(id: string): Promise<PublicKeyAttributes>
   sign(id: string, alg: SigningAlg, input: Buffer): Promise<Buffer>
-  /** True also when it was not there. */
-  destroy(id: string): Promise<void>
+  /** What is not there is no error. */
+  destroy(id: string, kid: string): Promise<void>
   close(): void
 }
 
@@ -90,12 +91,16 @@ export function openToken(cryptoki: Cryptoki, selector: TokenSelector, pin: stri
             ...otherUses.map((type) => ({ type, value: false })),
           ],
         )
-        const left = [CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE]
-        if (!isKept(session, requireOne(session, CKO_PRIVATE_KEY, id), left)) {
+        try {
+          const ever = [CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE]
+          if (!isKept(session, requireOne(session, CKO_PRIVATE_KEY, id), ever)) {
+            throw new CustodyError('the token made a private key that can leave it')
+          }
+          return { id, publicKey: readPublicKey(session, id) }
+        } catch (error) {
           destroy(session, id)
-          throw new CustodyError('the token made a private key that can leave it, which was undone')
+          throw error
         }
-        return { id, publicKey: readPublicKey(session, id) }
       }),
 
     find: (id) =>
@@ -122,7 +127,14 @@ export function openToken(cryptoki: Cryptoki, selector: TokenSelector, pin: stri
         throw new CustodyError(`C_Sign gave ${signature.length} bytes for ${alg}, not ${size}`)
       }),
 
-    destroy: (id) => inWriting(async (session) => destroy(session, id)),
+    destroy: (id, kid) =>
+      inWriting(async (session) => {
+        const [publicKey] = findObjects(session, CKO_PUBLIC_KEY, id)
+        if (publicKey && thumbprint(jwkOf(readPublicKey(session, id))) !== kid) {
+          throw new CustodyError(`the key with the CKA_ID ${id} is another one than ${kid}`)
+        }
+        destroy(session, id)
+      }),
     close: () => cryptoki.C_Finalize(),
   }
 
