@@ -27,6 +27,9 @@ export const TYP = {
   actorToken: 'actor-token+jwt',
   dpopProof: 'dpop+jwt',
   seal: 'audit-seal+jwt',
+  /** RFC 8417 §2.3. */
+  securityEvent: 'secevent+jwt',
+  logout: 'logout+jwt',
 } as const
 
 /** Of an access token that its agent may trade for ID-JAGs, where that is on (TX-29). */
