@@ -66,6 +66,8 @@ const statements = [
   `create index event_deliveries_due on event_deliveries (next_attempt_at) where status = 'queued'`,
   `create index event_deliveries_undelivered on event_deliveries (audience_id, sub) where status = 'queued'`,
   `create index event_deliveries_kid on event_deliveries (kid, id) where status = 'queued'`,
+  `create index event_deliveries_kid_ended on event_deliveries
+    (kid, (greatest(delivered_at, failed_at, superseded_at))) where status <> 'queued'`,
   // Until when a key is needed that signed one.
   `create index event_deliveries_ended on event_deliveries (kid, greatest(delivered_at, failed_at, superseded_at))
     where status <> 'queued'`,

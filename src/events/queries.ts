@@ -1,0 +1,160 @@
+import { sql, type Transaction } from 'kysely'
+import type { Db, EventDialect, Row, Tables } from '../db/tables.ts'
+
+/** How an audience is told, for those that want to be. */
+export type Listener = {
+  id: string
+  tenant_id: string
+  issuer: string
+  alg: string
+  endpoint: string
+  dialect: EventDialect
+  event_type: string | null
+}
+
+/** Whatever became of the audience: a service that was retired still holds what it gave. */
+const listeners = (db: Db) =>
+  db
+    .selectFrom('audiences')
+    .select(['id', 'tenant_id', 'issuer', 'id_jag_signing_alg as alg', 'event_type'])
+    .select((eb) => [
+      eb.ref('events_endpoint').$notNull().as('endpoint'),
+      eb.ref('events_dialect').$castTo<EventDialect>().as('dialect'),
+    ])
+    .where('events_endpoint', 'is not', null)
+    .where('events_dialect', '<>', 'none')
+
+export const listListeners = (db: Db, ids: readonly string[]): Promise<Listener[]> =>
+  listeners(db).where(sql<boolean>`id = any(${ids}::text[])`).execute()
+
+/** Those whose ID-JAGs may be of this algorithm: it is theirs, or was perhaps before they were last changed. */
+export const listListenersBy = (
+  db: Db,
+  { alg, since }: { alg: string; since: Date },
+): Promise<Listener[]> =>
+  listeners(db)
+    .where((eb) => eb.or([eb('id_jag_signing_alg', '=', alg), eb('updated_at', '>=', since)]))
+    .orderBy('id')
+    .execute()
+
+/** As it is written first; the rest of the row has its defaults. */
+export type NewDelivery = Pick<
+  Row<'event_deliveries'>,
+  | 'id'
+  | 'tenant_id'
+  | 'revocation_id'
+  | 'compromised_kid'
+  | 'audience_id'
+  | 'user_id'
+  | 'dialect'
+  | 'endpoint'
+  | 'aud'
+  | 'sub'
+  | 'event_type'
+  | 'jti'
+  | 'kid'
+  | 'jws'
+  | 'created_at'
+  | 'expires_at'
+> & { next_attempt_at: Date }
+
+/** What was queued by it: a subject that its audience was told of because of the same key is left out. */
+export async function insertDeliveries(
+  db: Db,
+  deliveries: readonly NewDelivery[],
+): Promise<{ id: string; audience_id: string; sub: string }[]> {
+  const { rows } = await sql<{ id: string; audience_id: string; sub: string }>`
+    insert into event_deliveries (id, tenant_id, revocation_id, compromised_kid, audience_id, user_id, dialect,
+      endpoint, aud, sub, event_type, jti, kid, jws, next_attempt_at, created_at, expires_at)
+    select id, tenant_id, revocation_id, compromised_kid, audience_id, user_id, dialect,
+      endpoint, aud, sub, event_type, jti, kid, jws, next_attempt_at, created_at, expires_at
+    from jsonb_populate_recordset(null::event_deliveries, ${JSON.stringify(deliveries)}::jsonb)
+    -- In one order, so that two replicas with the same ones cannot wait for each other.
+    order by audience_id, sub
+    on conflict (compromised_kid, audience_id, sub) where compromised_kid is not null do nothing
+    returning id, audience_id, sub`.execute(db)
+  return rows
+}
+
+/** Queued events signed by a key, in the order of their ids, held; those that somebody else holds are left out. */
+export const holdQueuedBy = (
+  tx: Transaction<Tables>,
+  { kid, after, limit }: { kid: string; after: string; limit: number },
+) =>
+  tx
+    .selectFrom('event_deliveries as event')
+    .innerJoin('audiences', 'audiences.id', 'event.audience_id')
+    .select(['event.id', 'event.dialect', 'event.aud', 'event.sub', 'event.event_type'])
+    .select('audiences.id_jag_signing_alg as alg')
+    .where('event.status', '=', 'queued')
+    .where('event.kid', '=', kid)
+    .where('event.id', '>', after)
+    .orderBy('event.id')
+    .limit(limit)
+    .forUpdate('event')
+    .skipLocked()
+    .execute()
+
+/** The other signatures of events that the caller holds. Nothing is known of how these will fare. */
+export async function replaceSignatures(
+  tx: Transaction<Tables>,
+  signed: readonly { id: string; jti: string; kid: string; jws: string }[],
+): Promise<void> {
+  await sql`
+    update event_deliveries event
+    set earlier_jtis = array_append(event.earlier_jtis, event.jti),
+      jti = signed.jti, kid = signed.kid, jws = signed.jws, outcome_unknown = false
+    from jsonb_to_recordset(${JSON.stringify(signed)}::jsonb) as signed(id text, jti text, kid text, jws text)
+    where event.id = signed.id`.execute(tx)
+}
+
+export async function countQueuedBy(db: Db, kid: string): Promise<number> {
+  const { count } = await db
+    .selectFrom('event_deliveries')
+    .select((eb) => eb.fn.countAll<string>().as('count'))
+    .where('status', '=', 'queued')
+    .where('kid', '=', kid)
+    .executeTakeFirstOrThrow()
+  return Number(count)
+}
+
+/**
+ * Delegations of an audience, in the order of their ids: whether this key minted under them, and their audience
+ * is yet to be told of it. `limit 1` has each of them looked up by itself, whatever the planner expects: it
+ * would rather read millions of issuances once than one of each delegation.
+ */
+export async function listDelegationsOfKey(
+  db: Db,
+  of: { kid: string; audience_id: string; since: Date; after: string; limit: number },
+): Promise<{ id: string; user_id: string; sub: string; due: boolean }[]> {
+  const { kid, audience_id, since, after, limit } = of
+  const { rows } = await sql<{ id: string; user_id: string; sub: string; due: boolean }>`
+    with page as materialized (
+      select id, user_id, sub_asserted as sub from delegations
+      where audience_id = ${audience_id} and id > ${after} order by id limit ${limit})
+    select page.*, minted.jti is not null as due
+    from page
+    left join lateral (
+      select id from event_deliveries event
+      where event.compromised_kid = ${kid} and event.audience_id = ${audience_id} and event.sub = page.sub
+      limit 1) told on true
+    left join lateral (
+      select jti from issuances
+      where told.id is null and issuances.delegation_id = page.id
+        and issuances.at >= ${since} and issuances.kid = ${kid}
+      order by issuances.at limit 1) minted on true
+    order by page.id`.execute(db)
+  return rows
+}
+
+/** Audiences that were told because of a key, or will be. */
+export async function listAudiencesTold(db: Db, kid: string): Promise<string[]> {
+  const rows = await db
+    .selectFrom('event_deliveries')
+    .select('audience_id')
+    .distinct()
+    .where('compromised_kid', '=', kid)
+    .orderBy('audience_id')
+    .execute()
+  return rows.map(({ audience_id }) => audience_id)
+}

@@ -1,0 +1,44 @@
+import { newTimeOrderedId } from '../db/ids.ts'
+import type { Db, EventDialect } from '../db/tables.ts'
+import type { Deps } from '../deps.ts'
+import type { SigningAlg } from '../oauth/signing-alg.ts'
+import { type Revocation, revocationClaims, typOf } from './revocation-set.ts'
+
+/** `alg`: the one that ID-JAGs for its audience are signed with. */
+type Unsigned = Revocation & { dialect: EventDialect; alg: string }
+export type Signed = { jti: string; kid: string; jws: string }
+
+/** Times that events are signed again because another replica changed the keys meanwhile. */
+const MOST_ATTEMPTS = 3
+
+/**
+ * Signs events, each by the key that signs ID-JAGs for its audience and under a `jti` of its own. None is
+ * signed by a key that has ended by what `db` has now: this replica may not have heard of it yet.
+ * @throws when no key can be relied on
+ */
+export async function signEvents<Event extends Unsigned>(
+  db: Db,
+  deps: Pick<Deps, 'keys' | 'config'>,
+  events: readonly Event[],
+  now: Date,
+): Promise<(Event & Signed)[]> {
+  if (events.length === 0) return []
+  for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt += 1) {
+    const signed = await Promise.all(events.map((event) => signEvent(deps, event, now)))
+    const kids = [...new Set(signed.map(({ kid }) => kid))]
+    if (await deps.keys.stillSign(db, kids)) return signed
+    await deps.keys.refresh()
+  }
+  throw new Error('The signing keys kept changing while events were signed')
+}
+
+async function signEvent<Event extends Unsigned>(
+  { keys, config }: Pick<Deps, 'keys' | 'config'>,
+  event: Event,
+  now: Date,
+): Promise<Event & Signed> {
+  const jti = newTimeOrderedId('', now)
+  const claims = revocationClaims(config.issuer, event, jti, now)
+  const alg = event.alg as SigningAlg
+  return { ...event, jti, ...(await keys.sign('id_jag', alg, typOf(event.dialect), claims)) }
+}
