@@ -70,12 +70,12 @@ test('advertises no more than there is (DS-06, DS-07, DS-11, DS-12)', async (t) 
   for (const name of notBuilt) assert.equal(body[name], undefined, name)
 })
 
-test('TV-102: the JWKS is public, named by thumbprint, and has ES256 and RS256', async (t) => {
+test('TV-102: the JWKS is public, named by thumbprint, and has ES256 and RS256, and three more', async (t) => {
   const house = await openHouse(t)
   const { status, body, headers } = await get(house, JWKS)
   assert.equal(status, 200)
   assert.match(String(headers['content-type']), /^application\/json/)
-  assert.equal(headers['cache-control'], 'public, max-age=300')
+  assert.equal(headers['cache-control'], 'public, max-age=300, stale-if-error=86100')
   const algs = new Set(body.keys.map(({ alg }: { alg: string }) => alg))
   assert.deepEqual([...algs].sort(), ['ES256', 'ES384', 'EdDSA', 'PS256', 'RS256'])
   for (const key of body.keys) {
@@ -91,7 +91,7 @@ test('TV-102: the JWKS is public, named by thumbprint, and has ES256 and RS256',
 test('nothing may be cached for longer than JWKS_CEILING', async (t) => {
   const house = await openHouse(t, { JWKS_CEILING: '60' })
   const { headers } = await get(house, JWKS)
-  assert.equal(headers['cache-control'], 'public, max-age=60')
+  assert.equal(headers['cache-control'], 'public, max-age=60, stale-if-error=0')
 })
 
 test('an unchanged document answers 304, a rotated key set does not', async (t) => {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { thumbprint } from '../../src/keys/public-jwk.ts'
+import { KEY_SLOTS } from '../../src/keys/schedule.ts'
+import { addSeconds } from '../../src/oauth/numeric-date.ts'
 import { openHouse } from '../support/house.ts'
 
 const MEMBERS = [
@@ -13,8 +15,16 @@ const MEMBERS = [
   'published_at',
   'activated_at',
   'retired_at',
+  'removed_at',
+  'compromised_at',
+  'compromise_reason',
+  'next_step',
+  'next_step_at',
+  'custody',
+  'key_encryption_key',
   'public_jwk',
 ]
+const SLOTS = KEY_SLOTS.length
 
 type Key = { kid: string; alg: string; purpose: string; status: string; public_jwk: object }
 
@@ -23,19 +33,25 @@ test('lists every key without its private part', async (t) => {
   const { status, body, text } = await house.admin('GET', '/keys')
   assert.equal(status, 200)
   assert.equal(body.next_cursor, null)
-  assert.equal(body.data.length, 10)
+  assert.equal(body.data.length, 2 * SLOTS)
   for (const key of body.data) {
     assert.deepEqual(Object.keys(key).sort(), [...MEMBERS].sort())
     assert.equal(key.kid, thumbprint(key.public_jwk))
     assert.equal(key.proven, true)
     assert.equal(key.published_at, house.clock.now.toISOString())
     assert.equal(key.activated_at, key.status === 'active' ? key.published_at : null)
-    assert.equal(key.retired_at, null)
+    for (const later of ['retired_at', 'removed_at', 'compromised_at', 'compromise_reason']) {
+      assert.equal(key[later], null)
+    }
+    assert.equal(key.next_step, key.status === 'active' ? 'retire' : 'activate')
+    assert.equal(key.next_step_at, addSeconds(house.clock.now, 30 * 86_400).toISOString())
+    assert.equal(key.custody, 'local')
+    assert.match(key.key_encryption_key, /^[0-9a-f]{12}$/)
   }
   assert.doesNotMatch(text, /private|"d":/)
 
-  const first = await house.admin('GET', '/keys?limit=7')
-  const rest = await house.admin('GET', `/keys?limit=7&cursor=${first.body.next_cursor}`)
+  const first = await house.admin('GET', '/keys?limit=15')
+  const rest = await house.admin('GET', `/keys?limit=15&cursor=${first.body.next_cursor}`)
   assert.deepEqual([...first.body.data, ...rest.body.data], body.data)
   assert.equal(rest.body.next_cursor, null)
 })
@@ -54,7 +70,7 @@ test('a rotation that comes too early says when to come again, and changes nothi
   house.clock.now = ready
   const rotated = await house.admin('POST', '/keys/rotate')
   assert.equal(rotated.status, 200)
-  assert.equal(rotated.body.data.length, 15)
+  assert.equal(rotated.body.data.length, 3 * SLOTS)
   const again = await house.admin('POST', '/keys/rotate', {})
   assert.equal(again.body.type, '/problems/too_early')
   house.clock.now = new Date(again.body.ready_at)
@@ -73,7 +89,7 @@ test('alg and purpose choose, and the JWKS shows the change at once', async (t) 
     else assert.equal(status, { active: 'retired', next: 'active', none: 'next' }[was ?? 'none'])
   }
   const { body: jwks } = await house.inject({ method: 'GET', url: '/.well-known/jwks.json' })
-  assert.equal(jwks.keys.length, 9)
+  assert.equal(jwks.keys.length, 2 * (SLOTS - 1) + 1)
 
   const events = await house.deps.db.selectFrom('audit_events').selectAll().execute()
   const [event] = events.filter(({ type }) => type === 'key.rotated')
