@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { SIGNING_ALGS, type SigningAlg } from './oauth/signing-alg.ts'
 import { isLoopback } from './oauth/uri.ts'
 
 /** Every setting, declared once; nothing else reads the environment. Lifetimes are in seconds. */
@@ -30,6 +31,8 @@ export type Config = {
   sessionLifetime: number
   refreshTokenLifetime: number
   jwksCeiling: number
+  /** What there are keys for; ES256 and RS256 always (DS-25). */
+  signingAlgs: readonly SigningAlg[]
   /** How long a key signs before the next one takes over (DS-28). */
   keyRotationInterval: number
   logLevel: string
@@ -101,6 +104,8 @@ export function loadConfig(env: NodeJS.ProcessEnv, terminal = false): Config {
     fault('KEY_CUSTODY must be local, a PKCS#11 URI (pkcs11:…) or the file:// URL of a custody')
   }
 
+  const signingAlgs = readSigningAlgs(text('SIGNING_ALGS'), fault)
+
   const allowLoopbackHttp =
     choice('ALLOW_LOOPBACK_HTTP', loopback ? 'on' : 'off', ['on', 'off']) === 'on'
   if (allowLoopbackHttp && !loopback) {
@@ -146,6 +151,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, terminal = false): Config {
     sessionLifetime: seconds('SESSION_LIFETIME', 86_400, 60, 31_536_000),
     refreshTokenLifetime: seconds('REFRESH_TOKEN_LIFETIME', 2_592_000, 60, 31_536_000),
     jwksCeiling: seconds('JWKS_CEILING', 86_400, 1, 604_800),
+    signingAlgs,
     keyRotationInterval: seconds('KEY_ROTATION_INTERVAL', 2_592_000, 1, 7_776_000),
     logLevel: choice('LOG_LEVEL', 'info', LOG_LEVELS),
     logFormat: choice('LOG_FORMAT', terminal ? 'pretty' : 'json', ['json', 'pretty']),
@@ -153,6 +159,25 @@ export function loadConfig(env: NodeJS.ProcessEnv, terminal = false): Config {
   if (faults.length > 0) throw new ConfigError(faults.join('; '))
   return config
 }
+
+/** A token that keeps keys may not do all of them. */
+function readSigningAlgs(
+  list: string | undefined,
+  fault: (text: string) => void,
+): readonly SigningAlg[] {
+  if (list === undefined) return SIGNING_ALGS
+  const asked = list.split(',').map((alg) => alg.trim())
+  const known = SIGNING_ALGS.filter((alg) => asked.includes(alg))
+  if (known.length === asked.length && REQUIRED_ALGS.every((alg) => known.includes(alg))) {
+    return known
+  }
+  fault(
+    `SIGNING_ALGS must be some of ${SIGNING_ALGS.join(', ')}, comma-separated, ${REQUIRED_ALGS.join(' and ')} among them`,
+  )
+  return SIGNING_ALGS
+}
+
+const REQUIRED_ALGS: readonly SigningAlg[] = ['ES256', 'RS256']
 
 function isAddressOrBlock(entry: string): boolean {
   const [address = '', bits, ...more] = entry.split('/')

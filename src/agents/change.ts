@@ -3,7 +3,7 @@ import { byAdmin, recordEvent } from '../audit/record.ts'
 import type { Db, Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
-import { invalid, notFound, ProblemError } from '../http/problem.ts'
+import { invalid, notFound, ProblemError, requireSigned } from '../http/problem.ts'
 import { readFuture } from '../http/shapes.ts'
 import { describeAgent } from './agent.ts'
 import { listLiveCredentials } from './credential-queries.ts'
@@ -35,6 +35,8 @@ export async function changeAgent(
     throw new ProblemError('invalid_transition', 'This agent is retired, which is final')
   }
   if (before.client_metadata_url !== null) refuseDocumented(patch)
+  const { id_token_signed_response_alg: alg } = patch
+  requireSigned('/id_token_signed_response_alg', alg, deps.config.signingAlgs)
   const now = deps.now()
   const next = patchedColumns(before, patch, now)
   if (patch.grant_types) checkGrantTypes(before.token_endpoint_auth_method, patch.grant_types)

@@ -3,7 +3,7 @@ import { DEFAULT_TENANT, newId } from '../db/ids.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
-import { invalid } from '../http/problem.ts'
+import { invalid, requireSigned } from '../http/problem.ts'
 import { readFuture } from '../http/shapes.ts'
 import { newSecret } from '../oauth/secret.ts'
 import { describeAgent } from './agent.ts'
@@ -41,6 +41,8 @@ export async function enrolAgent(
     tenant_id = DEFAULT_TENANT,
   } = given
   checkGrantTypes(method, grant_types)
+  const algPointer = '/id_token_signed_response_alg'
+  requireSigned(algPointer, id_token_signed_response_alg, deps.config.signingAlgs)
   checkRedirectUris(redirect_uris)
   const expiresAt = readFuture('/expires_at', given.expires_at, now)
   const keys = await readKeys(given, deps.config.allowLoopbackHttp)

@@ -43,7 +43,7 @@ export async function changeAudience(
   if (before.status === 'retired') {
     throw new ProblemError('invalid_transition', 'This audience is retired, which is final')
   }
-  refuseUnbuilt(patch)
+  refuseUnbuilt(patch, deps.config.signingAlgs)
   const { issuer: self, idJagLifetime } = deps.config
   const next = {
     ...patchSettings(before, patch, before.profile, idJagLifetime),

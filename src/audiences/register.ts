@@ -25,7 +25,7 @@ export async function registerAudience(
   const now = deps.now()
   const { issuer: self, allowLoopbackHttp, idJagLifetime } = deps.config
   const { issuer, name, profile, tenant_id = DEFAULT_TENANT, owner_id } = given
-  refuseUnbuilt(given)
+  refuseUnbuilt(given, deps.config.signingAlgs)
   checkIssuer(issuer, self, allowLoopbackHttp)
   const aliases = readAliases(given.aliases ?? [], issuer, self)
   const { subject_type = 'public' } = given

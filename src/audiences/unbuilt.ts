@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { unsupported } from '../http/problem.ts'
+import { requireSigned, unsupported } from '../http/problem.ts'
 import type { AudiencePatch, NewAudience } from './schema.ts'
 
 type Given = Partial<NewAudience> & AudiencePatch
@@ -8,7 +8,8 @@ type Given = Partial<NewAudience> & AudiencePatch
  * Refuses what the contract knows and this release does not do, so that nobody believes it is in force.
  * @throws {ProblemError} `unsupported_value`
  */
-export function refuseUnbuilt(given: Given): void {
+export function refuseUnbuilt(given: Given, signingAlgs: readonly string[]): void {
+  requireSigned('/id_jag_signing_alg', given.id_jag_signing_alg, signingAlgs)
   const asked = firstUnbuilt(given)
   if (asked !== undefined) throw unsupported(asked.pointer, asked.detail)
 }

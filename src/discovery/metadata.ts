@@ -7,19 +7,19 @@ import { SIGNING_ALGS } from '../oauth/signing-alg.ts'
 const AUTH_METHODS = ['private_key_jwt', 'client_secret_basic', 'client_secret_post', 'none']
 const ASSERTION_ALGS = ['ES256', 'RS256', 'EdDSA']
 /** Of ID tokens. First the one that every OpenID Provider has, and that agents get unless they ask for another. */
-const ID_TOKEN_ALGS = ['RS256', ...SIGNING_ALGS.filter((alg) => alg !== 'RS256')]
+const ID_TOKEN_ALGS = ['RS256', ...SIGNING_ALGS.filter((alg) => alg !== 'RS256')] as const
 
 /** One URL, however often it is told (DS-51). */
 export const jwksUri = (issuer: string): string => `${issuer}/.well-known/jwks.json`
 
-type Settings = Pick<Config, 'issuer' | 'delegateTokens'>
+type Settings = Pick<Config, 'issuer' | 'delegateTokens' | 'signingAlgs'>
 
 /**
  * Server metadata for OAuth (RFC 8414) and OpenID Connect clients alike (DS-02). What is listed works,
  * and nothing that works is listed for some audience or client alone (DS-06, DS-12). Accepting ID-JAGs
  * is not listed: this server issues them (DS-11).
  */
-export const serverMetadata = ({ issuer, delegateTokens }: Settings) => ({
+export const serverMetadata = ({ issuer, delegateTokens, signingAlgs }: Settings) => ({
   issuer,
   authorization_endpoint: `${issuer}/oauth2/authorize`,
   token_endpoint: `${issuer}/oauth2/token`,
@@ -38,7 +38,7 @@ export const serverMetadata = ({ issuer, delegateTokens }: Settings) => ({
   code_challenge_methods_supported: ['S256'],
   scopes_supported: delegateTokens ? [...OPENID_SCOPES, DELEGATE_SCOPE] : OPENID_SCOPES,
   subject_types_supported: ['public'],
-  id_token_signing_alg_values_supported: ID_TOKEN_ALGS,
+  id_token_signing_alg_values_supported: ID_TOKEN_ALGS.filter((alg) => signingAlgs.includes(alg)),
   claims_supported: CLAIMS,
   prompt_values_supported: ['none', 'login', 'consent', 'select_account'],
   claims_parameter_supported: false,

@@ -56,6 +56,16 @@ export const invalid = (pointer: string, detail: string): ProblemError =>
 export const unsupported = (pointer: string, detail: string): ProblemError =>
   new ProblemError('unsupported_value', detail, { errors: [{ pointer, detail }] })
 
+/** @throws {ProblemError} `unsupported_value` for an algorithm that this server has no keys of. */
+export function requireSigned(
+  pointer: string,
+  alg: string | null | undefined,
+  algs: readonly string[],
+): void {
+  if (alg == null || algs.includes(alg)) return
+  throw unsupported(pointer, `is not signed with here: it must be one of ${algs.join(', ')}`)
+}
+
 export const notFound = (what: string): ProblemError =>
   new ProblemError('not_found', `No such ${what}`)
 

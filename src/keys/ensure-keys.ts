@@ -5,7 +5,7 @@ import { type Birth, newKey } from './new-key.ts'
 import { KeyEncryptionError, requireKek } from './private-key-envelope.ts'
 import { provenBy } from './proof.ts'
 import { insertKeys, lengthenTokens, listSigningKeys, lockKeys } from './queries.ts'
-import { isOf, KEY_SLOTS, type KeySlot, publishedAt, tokenLifetime } from './schedule.ts'
+import { isOf, type KeySlot, publishedAt, slotsOf, tokenLifetime } from './schedule.ts'
 
 type Surroundings = Pick<Deps, 'db' | 'now' | 'config' | 'custody'>
 
@@ -20,7 +20,7 @@ export async function ensureKeys(deps: Surroundings): Promise<void> {
   await db.transaction().execute(async (tx) => {
     await lockKeys(tx)
     const there = (await listSigningKeys(tx)).filter((key) =>
-      KEY_SLOTS.some((slot) => isOf(key, slot)),
+      slotsOf(config.signingAlgs).some((slot) => isOf(key, slot)),
     )
     for (const { private_key, ...key } of there) {
       requireKek(keks, key, key.proof)
@@ -65,7 +65,7 @@ async function fillSlots(
         : { status, created_at: at, published_at, activated_at: at },
     )
   }
-  const missing = KEY_SLOTS.flatMap((slot) =>
+  const missing = slotsOf(deps.config.signingAlgs).flatMap((slot) =>
     births(slot).map((birth) => newKey(deps, slot, birth)),
   )
   await insertKeys(tx, await Promise.all(missing))

@@ -5,7 +5,7 @@ import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { makeMissingKeys } from './ensure-keys.ts'
 import { listRetired, listUseless, removeKeys, replacePrivateKey } from './queries.ts'
 import { rotateDue } from './rotate.ts'
-import { destroyableAt, KEY_SLOTS, refreshInterval, removableAt } from './schedule.ts'
+import { destroyableAt, refreshInterval, removableAt, slotsOf } from './schedule.ts'
 
 /**
  * Moves every key along its life: whichever replica looks first, and once. Nothing waits for it: a key that is
@@ -40,7 +40,7 @@ export async function keepSchedule(deps: Deps): Promise<void> {
   const statuses = deps.keys
     .figures()
     .map(({ purpose, alg, status }) => `${purpose} ${alg} ${status}`)
-  const isMissing = KEY_SLOTS.some(({ purpose, alg }) =>
+  const isMissing = slotsOf(deps.config.signingAlgs).some(({ purpose, alg }) =>
     ['active', 'next'].some((status) => !statuses.includes(`${purpose} ${alg} ${status}`)),
   )
   if (isMissing) {

@@ -4,7 +4,7 @@ import { ensureKeys } from './ensure-keys.ts'
 import type { KeyRing } from './key-ring.ts'
 import { type KeyView, loadKeys, loadSealKeys } from './load-keys.ts'
 import { countActive, fingerprint } from './queries.ts'
-import { isVerifiable, KEY_SLOTS, nextStep, refreshInterval, replicaMargin } from './schedule.ts'
+import { isVerifiable, nextStep, refreshInterval, replicaMargin, slotsOf } from './schedule.ts'
 
 type Surroundings = Pick<Deps, 'db' | 'config' | 'now' | 'log' | 'custody'>
 
@@ -122,7 +122,7 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
       return jwks()
     },
     ready: () =>
-      KEY_SLOTS.every(({ purpose, alg }) =>
+      slotsOf(config.signingAlgs).every(({ purpose, alg }) =>
         view.signers.has(view.active.get(`${purpose} ${alg}`) ?? ''),
       ),
     refresh,

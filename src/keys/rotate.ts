@@ -15,12 +15,12 @@ import {
   tryLockKeys,
 } from './queries.ts'
 import {
-  KEY_SLOTS,
   type KeySlot,
   planRotation,
   publishedAt,
   type Rotation,
   slotsDue,
+  slotsOf,
   tokenLifetime,
 } from './schedule.ts'
 
@@ -40,7 +40,7 @@ export async function rotateKeys(
   by: By,
 ): Promise<void> {
   const { db, config, now } = deps
-  const slots = KEY_SLOTS.filter(
+  const slots = slotsOf(config.signingAlgs).filter(
     ({ alg, purpose }) => alg === (which.alg ?? alg) && purpose === (which.purpose ?? purpose),
   )
   if (slots.length === 0) throw unsupported('/alg', 'is not used for keys of this purpose')

@@ -26,12 +26,18 @@ import { SIGNING_ALGS, type SigningAlg } from '../oauth/signing-alg.ts'
 
 export type KeySlot = { purpose: KeyPurpose; alg: SigningAlg }
 
-/** Every purpose and algorithm that has keys. Revocation events go with the ID-JAGs that they end. */
-export const KEY_SLOTS: readonly KeySlot[] = [
-  ...SIGNING_ALGS.map((alg) => ({ purpose: 'id_token', alg }) as const),
-  ...SIGNING_ALGS.map((alg) => ({ purpose: 'id_jag', alg }) as const),
+/**
+ * Every purpose and algorithm that has keys. Revocation events go with the ID-JAGs that they end. Keys of an
+ * algorithm that is no longer wanted stay as they are, signing nothing, until they are dropped by hand.
+ */
+export const slotsOf = (algs: readonly SigningAlg[]): readonly KeySlot[] => [
+  ...algs.map((alg) => ({ purpose: 'id_token', alg }) as const),
+  ...algs.map((alg) => ({ purpose: 'id_jag', alg }) as const),
   { purpose: 'seal', alg: 'ES256' },
 ]
+
+/** With every algorithm. */
+export const KEY_SLOTS = slotsOf(SIGNING_ALGS)
 
 export type KeyLife = Pick<
   Row<'signing_keys'>,
@@ -48,6 +54,7 @@ export type KeyLife = Pick<
 export type Lifetimes = {
   jwksCeiling: number
   keyRotationInterval: number
+  signingAlgs: readonly SigningAlg[]
   idTokenLifetime: number
   idJagLifetime: number
 }
@@ -140,9 +147,9 @@ export function planRotation<Key extends KeyLife>(
 export function slotsDue(
   keys: readonly KeyLife[],
   now: Date,
-  times: Pick<Lifetimes, 'jwksCeiling' | 'keyRotationInterval'>,
+  times: Pick<Lifetimes, 'jwksCeiling' | 'keyRotationInterval' | 'signingAlgs'>,
 ): KeySlot[] {
-  return KEY_SLOTS.filter((slot) => {
+  return slotsOf(times.signingAlgs).filter((slot) => {
     const { active, next } = holdersOf(keys, slot)
     return active !== undefined && next !== undefined && now >= dueAt(active, next, times)
   })

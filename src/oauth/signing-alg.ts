@@ -1,3 +1,10 @@
 /** The algorithms that this server signs with (RFC 7518 §3.1, RFC 8037 §3.1). */
 export const SIGNING_ALGS = ['ES256', 'RS256', 'EdDSA', 'PS256', 'ES384'] as const
 export type SigningAlg = (typeof SIGNING_ALGS)[number]
+
+/** What somebody registered to get, or, where that is no longer signed with here, what every server signs with. */
+export const signableAlg = (
+  wanted: string,
+  algs: readonly SigningAlg[],
+  otherwise: 'ES256' | 'RS256',
+): SigningAlg => algs.find((alg) => alg === wanted) ?? otherwise

@@ -5,7 +5,7 @@ import { OAuthError } from '../oauth/errors.ts'
 import { DELEGATE_SCOPE, TYP } from '../oauth/names.ts'
 import { joinScope } from '../oauth/scope.ts'
 import { newSecret } from '../oauth/secret.ts'
-import type { SigningAlg } from '../oauth/signing-alg.ts'
+import { signableAlg } from '../oauth/signing-alg.ts'
 import { noteIdTokenKey } from '../sessions/family-queries.ts'
 import {
   ACCESS_TOKEN_LIFETIME,
@@ -78,7 +78,8 @@ async function signTokens(
     scope: joinScope(grant.scope),
   }
   if (!signedIn || !grant.scope.includes('openid')) return { answer, kids: [access.kid] }
-  const alg = agent.id_token_signed_response_alg as SigningAlg
+  const wanted = agent.id_token_signed_response_alg
+  const alg = signableAlg(wanted, deps.config.signingAlgs, 'RS256')
   const claims = idTokenClaims(grant, {
     now,
     lifetime: deps.config.idTokenLifetime,
