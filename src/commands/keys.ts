@@ -1,0 +1,151 @@
+/**
+ * Signing keys from a terminal, over the admin API of a running server, so that what is done is audited like
+ * every other call. Without ADMIN_API_KEY it takes the key that the embedded server made in DATA_DIR.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { type Config, loadConfig } from '../config.ts'
+import { keyTable, type ListedKey } from './key-table.ts'
+
+const USAGE = `npm run keys -- <command>
+
+  list [--all] [--json]            keys that sign, will sign, or are still published; --all: every one there was
+  rotate [--alg A] [--purpose P]   the next key signs from now on, of all keys or of those chosen
+  compromise <kid>… [--reason R]   drop keys that somebody else may hold, at once
+  rewrap                           encrypt private keys anew under the newest KEY_ENCRYPTION_KEY
+
+  --url U   where the server answers, if that is not ISSUER`
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    all: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    alg: { type: 'string' },
+    purpose: { type: 'string' },
+    reason: { type: 'string' },
+    url: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
+})
+const [command, ...kids] = positionals
+
+/** What a person has to mend; told without a stack. */
+class UsageError extends Error {}
+
+try {
+  if (values.help || command === undefined) console.log(USAGE)
+  else await run(command)
+} catch (error) {
+  console.error(`keys: ${error instanceof Error ? error.message : error}`)
+  process.exitCode = error instanceof UsageError ? 2 : 1
+}
+
+async function run(name: string): Promise<void> {
+  if (name !== 'compromise' && kids.length > 0) throw new UsageError(`${name} takes no kid`)
+  if (name === 'list') return print(await listAll())
+  if (name === 'rotate') {
+    const { alg, purpose } = values
+    const { data } = (await ask('POST', '/keys/rotate', { alg, purpose })) as { data: ListedKey[] }
+    return print(data)
+  }
+  if (name === 'rewrap') {
+    const done = (await ask('POST', '/keys/rewrap')) as Record<string, unknown>
+    return values.json
+      ? printJson(done)
+      : console.log(
+          `${done.private_keys} private keys and ${done.proofs} proofs were put under the key ${done.key_encryption_key}. Every other value may leave KEY_ENCRYPTION_KEY.`,
+        )
+  }
+  if (name === 'compromise') {
+    if (kids.length === 0) throw new UsageError('compromise needs a kid: npm run keys -- list')
+    for (const kid of kids) await compromise(kid)
+    return
+  }
+  throw new UsageError(`there is no command ${name}\n\n${USAGE}`)
+}
+
+async function compromise(kid: string): Promise<void> {
+  const path = `/keys/${encodeURIComponent(kid)}/compromise`
+  const done = (await ask('POST', path, { reason: values.reason })) as {
+    notice: string
+    complete: boolean
+    sessions_ended: number
+    events_signed_anew: number
+    events_queued: number
+    audiences: { name: string; issuer: string; told: boolean }[]
+  }
+  if (values.json) return printJson(done)
+  console.log(`${kid} is dropped.\n\n${done.notice}\n`)
+  console.log(
+    `Sessions ended: ${done.sessions_ended}; events signed anew: ${done.events_signed_anew}; events queued: ${done.events_queued}.`,
+  )
+  if (!done.complete) console.log('Something was still in use: the server goes on by itself.')
+  for (const { name, issuer, told } of done.audiences) {
+    console.log(`  ${told ? 'told' : 'tell'}  ${name}  ${issuer}`)
+  }
+}
+
+async function listAll(): Promise<ListedKey[]> {
+  const keys: ListedKey[] = []
+  let cursor: string | null = null
+  do {
+    const query: string = cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`
+    const page = (await ask('GET', `/keys?limit=200${query}`)) as {
+      data: ListedKey[]
+      next_cursor: string | null
+    }
+    keys.push(...page.data)
+    cursor = page.next_cursor
+  } while (cursor !== null)
+  return keys
+}
+
+function print(keys: ListedKey[]): void {
+  const shown = keys.filter(
+    ({ status }) => values.all || !['removed', 'compromised'].includes(status),
+  )
+  if (values.json) printJson(shown)
+  else console.log(keyTable(shown, new Date()))
+}
+
+const printJson = (value: unknown) => console.log(JSON.stringify(value, null, 2))
+
+async function ask(method: string, path: string, body?: object): Promise<unknown> {
+  const config = loadConfig(process.env)
+  const url = `${values.url ?? config.issuer}/admin/v1${path}`
+  const answer = await fetch(url, {
+    method,
+    headers: {
+      authorization: `Bearer ${adminKey(config)}`,
+      ...(body && { 'content-type': 'application/json' }),
+    },
+    body: body ? JSON.stringify(body) : null,
+  }).catch((cause) => {
+    throw new Error(
+      `no server answers at ${new URL(url).origin}: start it, or name it with --url`,
+      {
+        cause,
+      },
+    )
+  })
+  const told = (await answer.json().catch(() => ({}))) as {
+    detail?: string
+    title?: string
+    ready_at?: string
+  }
+  if (answer.ok) return told
+  const ready = told.ready_at === undefined ? '' : ` (${told.ready_at})`
+  throw new Error(`${told.detail ?? told.title ?? `the server answered ${answer.status}`}${ready}`)
+}
+
+function adminKey({ adminApiKey, dataDir }: Config): string {
+  if (adminApiKey !== undefined) return adminApiKey
+  const path = join(dataDir, 'admin-api-key')
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch {
+    throw new UsageError(`set ADMIN_API_KEY: there is no ${path}`)
+  }
+}
