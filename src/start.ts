@@ -15,6 +15,7 @@ import { startKeeping } from './keys/keep-schedule.ts'
 import { openCustody } from './keys/open-custody.ts'
 import { openKeyRing } from './keys/open-key-ring.ts'
 import { watchKeys } from './keys/watch-keys.ts'
+import { startClearing } from './revoke/clear-key.ts'
 import { completeSecrets } from './secrets.ts'
 import { startTidying } from './tidy.ts'
 
@@ -78,9 +79,12 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     undo.push(() => app.close())
     const sealer = startSealer(deps)
     const keeping = startKeeping(deps)
+    const clearing = startClearing(deps)
     const tidying = startTidying(deps)
     const sharing = startSharing(deps)
-    undo.push(() => Promise.all([sealer.stop(), keeping.stop(), tidying.stop(), sharing.stop()]))
+    undo.push(() =>
+      Promise.all([sealer.stop(), keeping.stop(), clearing.stop(), tidying.stop(), sharing.stop()]),
+    )
 
     const database = embedded
       ? `embedded PostgreSQL ${version} in ${config.dataDir}`

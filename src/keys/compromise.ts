@@ -2,6 +2,7 @@ import { recordEvent } from '../audit/record.ts'
 import type { KeyPurpose } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { ProblemError } from '../http/problem.ts'
+import { addSeconds } from '../oauth/numeric-date.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { CustodyError } from './custody.ts'
 import { type Birth, newKey } from './new-key.ts'
@@ -15,7 +16,13 @@ import {
   lockKeys,
 } from './queries.ts'
 import type { By } from './rotate.ts'
-import { type KeySlot, planCompromise, publishedAt, tokenLifetime } from './schedule.ts'
+import {
+  type KeySlot,
+  planCompromise,
+  publishedAt,
+  replicaMargin,
+  tokenLifetime,
+} from './schedule.ts'
 
 export { listUncleared, markCleared } from './queries.ts'
 
@@ -28,6 +35,12 @@ export type CompromisedKey = {
   activated_at: Date | null
 }
 
+/** Until then a consumer may hold a key set with this key. */
+export const stillAcceptedUntil = (
+  { compromised_at }: Pick<CompromisedKey, 'compromised_at'>,
+  times: Pick<Deps['config'], 'jwksCeiling'>,
+): Date => addSeconds(compromised_at, replicaMargin(times) + times.jwksCeiling)
+
 /**
  * Drops a key in an emergency (DS-26): from this commit on it signs nothing, it is in no key set and nothing it
  * signed is believed here. If it was the one that signs, the next one takes over, early or not; without a
@@ -37,7 +50,7 @@ export type CompromisedKey = {
 export async function compromise(
   deps: Pick<Deps, 'db' | 'config' | 'now' | 'custody' | 'keys' | 'log'>,
   kid: string,
-  { reason, ...by }: By & { reason: string },
+  { reason, ...by }: By & { reason?: string | undefined },
 ): Promise<CompromisedKey> {
   const { db, config, now, keys, log } = deps
   const dropped = await db.transaction().execute(async (tx): Promise<CompromisedKey> => {

@@ -165,11 +165,11 @@ export async function lengthenTokens(db: Db, token_lifetime: number): Promise<vo
 export async function compromiseKey(
   db: Db,
   kid: string,
-  { at, reason }: { at: Date; reason: string },
+  { at, reason }: { at: Date; reason: string | undefined },
 ): Promise<void> {
   await db
     .updateTable('signing_keys')
-    .set({ status: 'compromised', compromised_at: at, compromise_reason: reason })
+    .set({ status: 'compromised', compromised_at: at, compromise_reason: reason ?? null })
     .where('kid', '=', kid)
     .execute()
 }
@@ -209,8 +209,15 @@ export function listUncleared(db: Db) {
     .execute()
 }
 
-export async function markCleared(db: Db, kid: string, at: Date): Promise<void> {
-  await db.updateTable('signing_keys').set({ cleared_at: at }).where('kid', '=', kid).execute()
+/** False if another replica was faster. */
+export async function markCleared(db: Db, kid: string, at: Date): Promise<boolean> {
+  const marked = await db
+    .updateTable('signing_keys')
+    .set({ cleared_at: at })
+    .where('kid', '=', kid)
+    .where('cleared_at', 'is', null)
+    .executeTakeFirst()
+  return marked.numUpdatedRows > 0n
 }
 
 /** Of these, the ones that this call removed: another replica may have been faster. */

@@ -145,3 +145,13 @@ export const findRevocation = (db: Db, id: string) =>
 
 export const listRevocations = (db: Db, list: ListRequest) =>
   db.selectFrom('revocations').$call(newestFirst(list)).select(REVOCATION_COLUMNS).execute()
+
+/** Everybody who may hold a copy of the key set, in all tenants: who runs it, and how it wants to be told. */
+export function listRelyingApps(db: Db) {
+  return db
+    .selectFrom('audiences')
+    .select(['id', 'name', 'issuer', 'owner_id', 'events_endpoint'])
+    .where('status', '!=', 'retired')
+    .orderBy('id')
+    .execute()
+}

@@ -7,10 +7,18 @@ import { ListQuery, listPage, readList } from '../http/list.ts'
 import { notFound } from '../http/problem.ts'
 import { Problem } from '../http/problem-schema.ts'
 import { IdParam } from '../http/shapes.ts'
+import { compromiseKey } from './compromise-key.ts'
 import { endDelegation } from './end.ts'
 import { findRevocation, listRevocations } from './queries.ts'
 import { requestRevocation } from './request.ts'
-import { NewRevocation, RequestedRevocation, Revocation, RevocationList } from './schema.ts'
+import {
+  Compromise,
+  CompromisedKey,
+  NewRevocation,
+  RequestedRevocation,
+  Revocation,
+  RevocationList,
+} from './schema.ts'
 import { stateRoutes } from './state-routes.ts'
 
 const tags = ['revocations']
@@ -94,6 +102,31 @@ export const revokeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       if (!found) throw notFound('delegation')
       return reply.code(204).send(null)
     },
+  )
+
+  app.post(
+    '/keys/:kid/compromise',
+    {
+      config: { scope: 'keys:write' },
+      schema: {
+        tags: ['keys'],
+        summary: 'Drop a signing key that somebody else may hold',
+        description:
+          'At once: it is out of the key set and signs nothing, the published next key takes over, and nothing it signed is accepted here. Sessions with ID tokens of the key end; events that wait are signed anew; audiences with an events endpoint are told. What relying apps with a copy of the key set may still accept, and until when, is in the answer. May be called again.',
+        params: Type.Object({
+          kid: Type.String({
+            pattern: '^[A-Za-z0-9_-]{43}$',
+            examples: ['NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs'],
+          }),
+        }),
+        body: Compromise,
+        response: { 200: CompromisedKey, '4xx': Problem },
+      },
+      preValidation: async (request) => {
+        request.body ??= {}
+      },
+    },
+    ({ params: { kid }, body, admin }) => compromiseKey(deps, { kid, reason: body?.reason, admin }),
   )
 
   await app.register(stateRoutes, deps)

@@ -1,6 +1,6 @@
 import Type, { type Static, type TObject, type TProperties } from 'typebox'
 import { ListOf } from '../http/list.ts'
-import { Instant, Nullable } from '../http/shapes.ts'
+import { Instant, Nullable, OneOf } from '../http/shapes.ts'
 
 const Id = (example: string) => Type.String({ minLength: 1, maxLength: 64, examples: [example] })
 const named = {
@@ -88,3 +88,45 @@ export const WithRevocation = <Properties extends TProperties>(shape: TObject<Pr
     },
     { additionalProperties: false },
   )
+
+export const Compromise = Type.Optional(
+  Type.Object({ reason: Type.Optional(Reason()) }, { additionalProperties: false }),
+)
+
+export const CompromisedKey = Type.Object({
+  kid: Type.String(),
+  alg: Type.String({ examples: ['ES256'] }),
+  purpose: OneOf(['id_token', 'id_jag', 'seal'] as const),
+  status: OneOf(['compromised'] as const),
+  compromised_at: Instant(),
+  activated_at: Nullable(Instant({ description: 'Since then it signed. Null: it never did' })),
+  sessions_ended: Type.Integer({ description: 'Sessions that this call ended' }),
+  events_signed_anew: Type.Integer({
+    description: 'Events that waited to be delivered and now have a new jti and another key',
+  }),
+  events_queued: Type.Integer({
+    description: 'Events that tell audiences to end what they gave on the word of the key',
+  }),
+  complete: Type.Boolean({
+    description: 'False: something was still in use; the server goes on by itself',
+  }),
+  still_accepted_until: Nullable(
+    Instant({
+      description:
+        'Until then a consumer with a copy of the key set may accept what is signed by the key. Null: it was in no key set',
+    }),
+  ),
+  notice: Type.String({
+    description: 'In plain words: what has ended, what has not, and whom to tell',
+  }),
+  audiences: Type.Array(
+    Type.Object({
+      id: Type.String(),
+      name: Type.String(),
+      issuer: Type.String(),
+      owner_id: Nullable(Type.String()),
+      told: Type.Boolean({ description: 'An event was queued for it because of the key' }),
+    }),
+    { description: 'Relying apps that may hold a copy of the key set: tell their operators' },
+  ),
+})

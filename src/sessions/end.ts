@@ -3,10 +3,15 @@ import type { Db } from '../db/tables.ts'
 import { endFamilies } from './family-queries.ts'
 import { endSessionLine } from './queries.ts'
 
-type Ending = { at: Date; reason: 'signed_out' | 'replaced'; request_id?: string | undefined }
+type Ending = {
+  at: Date
+  /** The first two are its user's own act. */
+  reason: 'signed_out' | 'replaced' | 'key_compromised'
+  request_id?: string | undefined
+}
 
 /**
- * Ends a session by its user's own act, with the line it belongs to and what agents hold of it: codes, ID
+ * Ends a session by its user's own act, or because a key that spoke for it is no longer believed, with the line it belongs to and what agents hold of it: codes, ID
  * and access tokens rest on the session and are refused from the commit on.
  *
  * A family with a refresh token stays, as it does when a session runs out: the token gives no others any more,
@@ -31,7 +36,8 @@ export async function endSession(
   await recordEvent(db, {
     type: 'session.ended',
     at,
-    actor: { kind: 'user', id: session.user_id },
+    actor:
+      reason === 'key_compromised' ? { kind: 'system' } : { kind: 'user', id: session.user_id },
     tenant_id: session.tenant_id,
     user_id: session.user_id,
     detail: { why: reason, session_ids: ended, family_ids: families.map(({ id }) => id) },

@@ -107,3 +107,23 @@ export async function endSessionsOfUsers(
     .execute()
   return ended.length
 }
+
+/**
+ * The live sessions for which an ID token was signed by this key, or may have been: of grants from before that
+ * was written down nobody knows.
+ */
+export function listSessionsSignedBy(db: Db, kid: string, now: Date) {
+  return db
+    .selectFrom('sessions')
+    .select(['id', 'continues', 'tenant_id', 'user_id'])
+    .where('ended_at', 'is', null)
+    .where('expires_at', '>', now)
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('refresh_token_families')
+        .select('session_id')
+        .where(sql<boolean>`(id_token_kids is null or ${kid} = any(id_token_kids))`),
+    )
+    .orderBy('id')
+    .execute()
+}

@@ -1,0 +1,106 @@
+import { recordEvent } from '../audit/record.ts'
+import { awaitWriters } from '../db/await-writers.ts'
+import type { Deps } from '../deps.ts'
+import { queueForKey } from '../events/queue-for-key.ts'
+import { signAnew } from '../events/sign-anew.ts'
+import { type CompromisedKey, listUncleared, markCleared } from '../keys/compromise.ts'
+import { endSession } from '../sessions/end.ts'
+import { listSessionsSignedBy } from '../sessions/queries.ts'
+
+export type Cleared = {
+  sessions_ended: number
+  events_signed_anew: number
+  events_queued: number
+  /** Audiences that were sent, or will be sent, an event because of the key. */
+  told: string[]
+  /** False: something still held on, and the worker goes on with it. */
+  complete: boolean
+}
+
+/** Milliseconds that whoever signed just before gets to write it down. */
+const PATIENCE = 5_000
+/** Sessions that end in one transaction. */
+const MOST = 100
+
+/**
+ * Ends what rests on a key that was dropped, after the drop has committed: the sessions whose ID tokens it
+ * signed, and, if it signed ID-JAGs, what relying apps gave on the word of those; events that still wait are
+ * signed anew. It may be run again and by any replica; it ends with `cleared_at`.
+ */
+export async function clearKey(deps: Deps, key: CompromisedKey): Promise<Cleared> {
+  const { kid, alg, purpose, activated_at } = key
+  const quiet = await awaitWriters(deps.db, PATIENCE)
+  const cleared: Cleared = {
+    sessions_ended: 0,
+    events_signed_anew: 0,
+    events_queued: 0,
+    told: [],
+    complete: quiet,
+  }
+  if (purpose === 'id_token') cleared.sessions_ended = await endSessionsSignedBy(deps, kid)
+  if (purpose === 'id_jag') {
+    const { signed, left } = await signAnew(deps, kid)
+    cleared.events_signed_anew = signed
+    if (left > 0) cleared.complete = false
+    if (activated_at) {
+      const { queued, audiences } = await queueForKey(deps, { kid, alg, since: activated_at })
+      cleared.events_queued = queued
+      cleared.told = audiences
+    }
+  }
+  if (cleared.complete) await finish(deps, kid, cleared)
+  return cleared
+}
+
+/** Milliseconds between two looks for keys that were dropped and not yet cleared. */
+const EVERY = 5_000
+
+export function startClearing(deps: Deps): { stop(): Promise<void> } {
+  let round: Promise<void> = Promise.resolve()
+  let busy = false
+  const timer = setInterval(() => {
+    if (busy) return
+    busy = true
+    round = clearLeftKeys(deps)
+      .catch((err) => deps.log.error({ err }, 'a compromised key could not be cleared yet'))
+      .finally(() => {
+        busy = false
+      })
+  }, EVERY)
+  timer.unref()
+  return {
+    async stop() {
+      clearInterval(timer)
+      await round
+    },
+  }
+}
+
+/** Goes on with the keys that were dropped and not yet cleared: a process may have ended in between. */
+export async function clearLeftKeys(deps: Deps): Promise<void> {
+  for (const { compromised_at, alg, ...key } of await listUncleared(deps.db)) {
+    if (compromised_at === null) continue
+    await clearKey(deps, { ...key, alg: alg as CompromisedKey['alg'], compromised_at })
+  }
+}
+
+async function endSessionsSignedBy({ db, now }: Deps, kid: string): Promise<number> {
+  const sessions = await listSessionsSignedBy(db, kid, now())
+  for (let from = 0; from < sessions.length; from += MOST) {
+    await db.transaction().execute(async (tx) => {
+      for (const session of sessions.slice(from, from + MOST)) {
+        await endSession(tx, session, { at: now(), reason: 'key_compromised' })
+      }
+    })
+  }
+  return sessions.length
+}
+
+async function finish({ db, now }: Deps, kid: string, { told, ...counts }: Cleared): Promise<void> {
+  await db.transaction().execute(async (tx) => {
+    const at = now()
+    if (!(await markCleared(tx, kid, at))) return
+    const detail = { kid, ...counts, audiences_told: told.length }
+    await recordEvent(tx, { type: 'key.cleared', at, actor: { kind: 'system' }, detail })
+  })
+}
