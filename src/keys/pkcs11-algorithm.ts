@@ -22,8 +22,6 @@ export type TokenAlgorithm = {
   generateBy: MechanismName
   /** What says in a template which key is meant. */
   kind: Attribute[]
-  /** What its private key could do besides signing. */
-  otherUses: number[]
   signBy: MechanismName
   parameter?: Mechanism['parameter']
   /** What is signed: of ECDSA the digest, for tokens do not hash there. */
@@ -32,6 +30,9 @@ export type TokenAlgorithm = {
   size: number
 }
 
+/** What a private key could do besides signing: some tokens allow all of it unless they are told. */
+export const OTHER_USES = [CKA_DECRYPT, CKA_UNWRAP, CKA_SIGN_RECOVER, CKA_DERIVE]
+
 /** Object identifiers of the curves, in DER. */
 const P256 = Buffer.from('06082a8648ce3d030107', 'hex')
 const P384 = Buffer.from('06052b81040022', 'hex')
@@ -39,21 +40,18 @@ const P384 = Buffer.from('06052b81040022', 'hex')
 const ED25519 = Buffer.from('\x13\x0cedwards25519', 'latin1')
 
 const whole = (input: Buffer) => input
-const ec = { otherUses: [CKA_DERIVE] }
 const rsa: Omit<TokenAlgorithm, 'signBy'> = {
   generateBy: 'CKM_RSA_PKCS_KEY_PAIR_GEN',
   kind: [
     { type: CKA_MODULUS_BITS, value: 2048 },
     { type: CKA_PUBLIC_EXPONENT, value: Buffer.from([1, 0, 1]) },
   ],
-  otherUses: [CKA_DECRYPT, CKA_UNWRAP, CKA_SIGN_RECOVER],
   prepare: whole,
   size: 256,
 }
 
 export const TOKEN_ALGORITHMS: Record<SigningAlg, TokenAlgorithm> = {
   ES256: {
-    ...ec,
     generateBy: 'CKM_EC_KEY_PAIR_GEN',
     kind: [{ type: CKA_EC_PARAMS, value: P256 }],
     signBy: 'CKM_ECDSA',
@@ -61,7 +59,6 @@ export const TOKEN_ALGORITHMS: Record<SigningAlg, TokenAlgorithm> = {
     size: 64,
   },
   ES384: {
-    ...ec,
     generateBy: 'CKM_EC_KEY_PAIR_GEN',
     kind: [{ type: CKA_EC_PARAMS, value: P384 }],
     signBy: 'CKM_ECDSA',
@@ -69,7 +66,6 @@ export const TOKEN_ALGORITHMS: Record<SigningAlg, TokenAlgorithm> = {
     size: 96,
   },
   EdDSA: {
-    ...ec,
     generateBy: 'CKM_EC_EDWARDS_KEY_PAIR_GEN',
     kind: [{ type: CKA_EC_PARAMS, value: ED25519 }],
     signBy: 'CKM_EDDSA',

@@ -29,7 +29,7 @@ type Waiting = {
   timer: NodeJS.Timeout
 }
 
-/** `onEnd` is called before anything that was asked of it fails. */
+/** `onEnd`: it is of no use any more. Called before anything fails for that reason. */
 export function startHost(
   program: URL,
   env: Record<string, string | undefined>,
@@ -78,6 +78,7 @@ export function startHost(
       const number = count++
       return new Promise((resolve, reject) => {
         const timer = setTimeout(() => {
+          onEnd()
           refuse(number, `the module did not answer within ${limit / 1000} s`)
           child.kill('SIGKILL')
         }, limit)

@@ -28,7 +28,7 @@ import {
   type Handle,
 } from './cryptoki.ts'
 import { CustodyError } from './custody.ts'
-import { TOKEN_ALGORITHMS } from './pkcs11-algorithm.ts'
+import { OTHER_USES, TOKEN_ALGORITHMS } from './pkcs11-algorithm.ts'
 import { jwkOf, type PublicKeyAttributes } from './pkcs11-public-key.ts'
 import { openSessions } from './pkcs11-sessions.ts'
 import { findSlot, logIn } from './pkcs11-slot.ts'
@@ -66,7 +66,7 @@ export function openToken(cryptoki: Cryptoki, selector: TokenSelector, pin: stri
   return {
     generate: (alg, label) =>
       inWriting(async (session) => {
-        const { generateBy, signBy, kind, otherUses } = TOKEN_ALGORITHMS[alg]
+        const { generateBy, signBy, kind } = TOKEN_ALGORITHMS[alg]
         for (const name of [generateBy, signBy]) {
           if (mechanisms.has(CKM[name])) continue
           throw new CustodyError(`the token makes no keys for ${alg}: it has no ${name}`)
@@ -88,7 +88,7 @@ export function openToken(cryptoki: Cryptoki, selector: TokenSelector, pin: stri
             { type: CKA_SENSITIVE, value: true },
             { type: CKA_EXTRACTABLE, value: false },
             { type: CKA_SIGN, value: true },
-            ...otherUses.map((type) => ({ type, value: false })),
+            ...OTHER_USES.map((type) => ({ type, value: false })),
           ],
         )
         try {
