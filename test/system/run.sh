@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What needs Debian packages: the whole `npm test` on a stock PostgreSQL server, and test/system/.
-# The tests find CHROMIUM (a browser) and PG15_BIN (the server's programs) in their environment; set
-# either beforehand to use another one.
+# The tests find CHROMIUM (a browser), PG15_BIN (the server's programs) and SOFTHSM2_MODULE (a token that is
+# software) in their environment; set any beforehand to use another one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 PATH="$PWD/node_modules/.bin:$PATH" # the project's own Node.js, also when npm did not start this
@@ -14,16 +14,19 @@ main() {
   trap 'exit 143' TERM
 
   find_programs
-  if [ -z "$CHROMIUM" ] || [ -z "$PG15_BIN" ]; then
+  if ! has_all; then
     install_missing
     find_programs
   fi
-  [ -n "$CHROMIUM" ] && [ -n "$PG15_BIN" ] || give_up
-  export CHROMIUM PG15_BIN
+  has_all || give_up
+  has_pkcs11js || build_pkcs11js || true
+  has_pkcs11js || give_up
+  export CHROMIUM PG15_BIN SOFTHSM2_MODULE
 
   start_postgres
   echo "PostgreSQL: $("$PG15_BIN/postgres" --version), at ${TEST_DATABASE_URL##*@}"
   echo "Browser: $CHROMIUM"
+  echo "Token: $SOFTHSM2_MODULE"
 
   local failed=0
   npm test || failed=1
@@ -48,6 +51,32 @@ find_programs() {
       fi
     done
   fi
+  if [ -z "${SOFTHSM2_MODULE:-}" ]; then
+    SOFTHSM2_MODULE=
+    [ ! -e /usr/lib/softhsm/libsofthsm2.so ] || SOFTHSM2_MODULE=/usr/lib/softhsm/libsofthsm2.so
+  fi
+}
+
+has_all() {
+  [ -n "$CHROMIUM" ] && [ -n "$PG15_BIN" ] && has_softhsm && { has_pkcs11js || has_compiler; }
+}
+
+has_softhsm() {
+  [ -n "$SOFTHSM2_MODULE" ] && command -v softhsm2-util >/dev/null
+}
+
+has_pkcs11js() {
+  node -e "require('pkcs11js')" 2>/dev/null
+}
+
+# Where npm found no compiler, it left the package out; where it runs no scripts, it left it as it came.
+build_pkcs11js() {
+  [ -d node_modules/pkcs11js ] || npm install --no-save
+  npm rebuild pkcs11js
+}
+
+has_compiler() {
+  command -v g++ >/dev/null && command -v make >/dev/null && command -v python3 >/dev/null
 }
 
 install_missing() {
@@ -62,6 +91,8 @@ install_missing() {
     mkdir -p "${no_cluster%/*}"
     echo 'create_main_cluster = false' >"$no_cluster"
   fi
+  has_softhsm || packages+=(softhsm2)
+  has_pkcs11js || has_compiler || packages+=(g++ make python3)
   apt-get install -y --no-install-recommends "${packages[@]}"
   rm -f "$no_cluster"
 }
@@ -71,9 +102,12 @@ give_up() {
     echo 'test:system needs Debian packages that are missing here:'
     [ -n "$CHROMIUM" ] || echo '  chromium        a browser'
     [ -n "$PG15_BIN" ] || echo '  postgresql-15   a PostgreSQL server (any version from 15 on will do)'
+    has_softhsm || echo '  softhsm2        a token for keys'
+    has_pkcs11js || echo '  g++ make python3  for npm install and npm rebuild pkcs11js, which compiles it'
     echo 'As root, with apt-get at hand, this script installs them; otherwise ask for:'
-    echo '  apt-get install --no-install-recommends chromium postgresql-15'
-    echo 'or name what you have: CHROMIUM=<program> PG15_BIN=<folder of initdb and pg_ctl>.'
+    echo '  apt-get install --no-install-recommends chromium postgresql-15 softhsm2 g++ make python3'
+    echo 'or name what you have: CHROMIUM=<program> PG15_BIN=<folder of initdb and pg_ctl>'
+    echo 'SOFTHSM2_MODULE=<libsofthsm2.so>.'
   } >&2
   exit 1
 }
