@@ -54,8 +54,10 @@ test('an audience hears once of each subject that the key vouched for there (DS-
     assert.equal(decodeJwt(row.jws).sub, row.sub)
     assert.equal(row.tenant_id, chat.tenant_id)
   }
+  const before = keys.signatures()
   assert.deepEqual(await queueForKey(deps, key), { queued: 0, audiences })
   assert.equal((await rows()).length, 4)
+  assert.equal(keys.signatures(), before)
 })
 
 test('nobody hears of whom the key did not vouch for, nor who has nowhere to hear it', async (t) => {

@@ -99,6 +99,8 @@ test('an event that a delivery holds is left to be asked for again', async (t) =
   const [first = ''] = before.keys()
   const compromised = await keys.compromise()
   await db.transaction().execute(async (delivery) => {
+    // Whoever waited for it would wait for good: then this transaction is ended, and the test has failed.
+    await sql`set local idle_in_transaction_session_timeout = '10s'`.execute(delivery)
     await sql`select from event_deliveries where id = ${first} for update`.execute(delivery)
     // Fewer at a time than there are, so that the one held does not end the search.
     assert.deepEqual(await signAnew(deps, compromised, 2), { signed: 6, left: 1 })
@@ -151,6 +153,14 @@ test('nothing is signed by the compromised key again, where its end was not hear
   const unheard = await keys.compromise('ES256', { misses: true })
   await assert.rejects(signAnew(deps, unheard), /kept changing/)
   assert.deepEqual(await byId(outbox), before)
+})
+
+test('where the key has not ended after all, each event is signed anew once, and all are left', async (t) => {
+  const { parties, queue, rows, keys, deps } = await openOutbox(t)
+  await queue(someEvents((await parties()).audience_id, 5))
+  keys.lastFor(20)
+  assert.deepEqual(await signAnew(deps, keys.kid(), 2), { signed: 5, left: 5 })
+  for (const { earlier_jtis } of await rows()) assert.equal(earlier_jtis.length, 1)
 })
 
 test('a server that stops half way leaves each event signed whole, and the next goes on', async (t) => {
