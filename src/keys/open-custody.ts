@@ -10,6 +10,7 @@ import {
 } from './custody.ts'
 import { type LocalCustody, type MakeKeyPair, openLocalCustody } from './local-custody.ts'
 import { KeyEncryptionError } from './private-key-envelope.ts'
+import { thumbprint } from './public-jwk.ts'
 
 type Jwk = Record<string, unknown>
 
@@ -81,7 +82,8 @@ async function requireMatch(
   sign: SignBytes,
 ): Promise<void> {
   const publicKey = createPublicKey({ key: public_jwk, format: 'jwk' })
-  if (verifyBytes(alg, PROBE, await sign(PROBE), publicKey)) return
+  if (thumbprint(public_jwk) === kid && verifyBytes(alg, PROBE, await sign(PROBE), publicKey))
+    return
   throw new CustodyError(
     `The private key of signing key ${kid} (${purpose}, ${alg}) does not belong to its public key`,
   )

@@ -45,6 +45,7 @@ export function openPrivateKey(keks: Buffer[], of: KeyIdentity, envelope: string
   const [, , nonce = '', text = ''] = envelope.split('.')
   const sealed = Buffer.from(text, 'base64url')
   try {
+    if (sealed.toString('base64url') !== text) throw new Error('stray bits')
     const decipher = createDecipheriv(CIPHER, envelopeKey(kek), Buffer.from(nonce, 'base64url'), {
       authTagLength: TAG_BYTES,
     })

@@ -1,0 +1,66 @@
+/**
+ * A custody in one file: keys that a key management service keeps and uses, reached over HTTP. The service of
+ * a cloud differs in its names; what it has to do is the same. Used with
+ * KEY_CUSTODY=file:///srv/agent-idp/http-custody.ts and KMS_URL, KMS_TOKEN in the environment.
+ */
+import { type Custody, CustodyError, type OpenCustody } from '../../src/keys/custody.ts'
+
+// biome-ignore lint/suspicious/noExplicitAny: whatever the service tells
+type Answer = any
+
+export const openCustody: OpenCustody = async () => {
+  const { KMS_URL, KMS_TOKEN } = process.env
+  if (!KMS_URL || !KMS_TOKEN) throw new CustodyError('set KMS_URL and KMS_TOKEN')
+
+  const closing = new AbortController()
+
+  /** One call. What went wrong is told in words, and without the token. */
+  const ask = async (method: string, path: string, body?: object): Promise<Answer> => {
+    const answer = await fetch(`${KMS_URL}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${KMS_TOKEN}`, 'content-type': 'application/json' },
+      body: body ? JSON.stringify(body) : null,
+      // A request for a token waits for this.
+      signal: AbortSignal.any([closing.signal, AbortSignal.timeout(5_000)]),
+    }).catch((cause) => {
+      throw new CustodyError('the key management service does not answer', { cause })
+    })
+    if (!answer.ok) {
+      throw new CustodyError(
+        `the key management service answered ${answer.status} to ${method} ${path}`,
+      )
+    }
+    return answer.status === 204 ? {} : ((await answer.json()) as Answer)
+  }
+
+  const custody: Custody = {
+    name: 'http',
+    async generate({ purpose, alg }) {
+      // The public key as a JWK (RFC 7517), and what the service calls the private one.
+      const { id, public_jwk } = await ask('POST', '/keys', { alg, label: `agent-idp ${purpose}` })
+      return { public_jwk, reference: `http:${id}` }
+    },
+    async open({ alg, reference }) {
+      const path = `/keys/${nameOf(reference)}/sign`
+      return async (input) => {
+        const { signature } = await ask('POST', path, { alg, input: input.toString('base64') })
+        // JOSE wants r and s of an ECDSA signature side by side; a service that answers in DER needs a conversion.
+        return Buffer.from(signature, 'base64')
+      }
+    },
+    async destroy({ reference }) {
+      await ask('DELETE', `/keys/${nameOf(reference)}`)
+    },
+    async close() {
+      closing.abort()
+    },
+  }
+  return custody
+}
+
+/** It comes from the database: nothing but what `generate` may have written goes into a path. */
+function nameOf(reference: string): string {
+  const [, name] = /^http:([A-Za-z0-9-]{1,64})$/.exec(reference) ?? []
+  if (name === undefined) throw new CustodyError('this is no key of the key management service')
+  return name
+}
