@@ -12,12 +12,8 @@ export type Named = {
 }
 export type Held = Named & Standing
 
-/**
- * Along the line of locks (revoke/end.ts), rows of one table by id. Users stand where owners do, after the
- * agents: the user that a rule names may own the agent that it names, and whoever changes an agent takes its
- * owner after it.
- */
-const ORDER: readonly NamedTable[] = ['agents', 'users', 'audiences']
+/** Along the line of locks (revoke/end.ts), rows of one table by id. */
+const ORDER: readonly NamedTable[] = ['users', 'agents', 'audiences']
 
 /**
  * Holds what a rule names, the tenant first, until the transaction ends.
