@@ -7,7 +7,7 @@ import { describeCredential } from './agent.ts'
 import { type CredentialRow, listLiveCredentials } from './credential-queries.ts'
 import { keepCredential } from './keep-credential.ts'
 import { readPublicJwk } from './public-jwk.ts'
-import { lockAgent } from './queries.ts'
+import { holdTenantOf, lockAgent } from './queries.ts'
 import { hasSecret } from './registration.ts'
 import type { Credential, NewCredential } from './schema.ts'
 
@@ -25,6 +25,7 @@ export async function addCredential(
   admin: Admin,
 ): Promise<Credential> {
   const key = jwk === undefined ? undefined : await readPublicJwk('/jwk', jwk)
+  await holdTenantOf(tx, agentId)
   const agent = await lockAgent(tx, agentId)
   if (agent === undefined) throw notFound('agent')
   checkKind(agent, key !== undefined)

@@ -8,7 +8,7 @@ import { readFuture } from '../http/shapes.ts'
 import { describeAgent } from './agent.ts'
 import { listLiveCredentials } from './credential-queries.ts'
 import { requireActiveOwner } from './gate.ts'
-import { findAgent, lockAgent, updateAgent } from './queries.ts'
+import { findAgent, lockAgent, shareOwner, updateAgent } from './queries.ts'
 import {
   checkGrantTypes,
   checkJwksUri,
@@ -29,6 +29,8 @@ export async function changeAgent(
   patch: AgentPatch,
   admin: Admin,
 ): Promise<Agent> {
+  // Before the agent's own lock: users come first in the order of locks.
+  if (patch.owner_id !== undefined) await shareOwner(tx, patch.owner_id)
   const before = await lockAgent(tx, id)
   if (before === undefined) throw notFound('agent')
   if (before.status === 'retired') {

@@ -10,7 +10,7 @@ import { describeAgent } from './agent.ts'
 import { requireActiveOwner } from './gate.ts'
 import { keepCredential } from './keep-credential.ts'
 import { type PublicJwk, readPublicJwk } from './public-jwk.ts'
-import { insertAgent, tenantExists } from './queries.ts'
+import { holdTenant, insertAgent } from './queries.ts'
 import {
   checkGrantTypes,
   checkJwksUri,
@@ -46,7 +46,7 @@ export async function enrolAgent(
   checkRedirectUris(redirect_uris)
   const expiresAt = readFuture('/expires_at', given.expires_at, now)
   const keys = await readKeys(given, deps.config.allowLoopbackHttp)
-  if (!(await tenantExists(tx, tenant_id))) throw invalid('/tenant_id', 'names no tenant')
+  if (!(await holdTenant(tx, tenant_id))) throw invalid('/tenant_id', 'names no tenant')
   await requireActiveOwner(tx, { tenant_id, owner_id: given.owner_id })
 
   const agent = await insertAgent(tx, {

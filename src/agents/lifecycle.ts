@@ -6,21 +6,23 @@
  *       └────────────────┴──────────┴─retire→ retired, which is final
  *
  * Each verb takes the agent's row lock first, so that a mint of this agent waits for this commit or is waited
- * for, and does nothing where the agent is in that state already.
+ * for, and does nothing where the agent is in that state already. Before it comes only the owner of one that
+ * is to act: users stand before agents in the order of locks (revoke/end.ts).
  */
 import { byAdmin, recordEvent } from '../audit/record.ts'
+import { ChangedMeanwhile } from '../db/changed-meanwhile.ts'
 import type { Db, Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { notFound, ProblemError } from '../http/problem.ts'
 import { endLiveCredentials } from './credential-queries.ts'
 import { requireReady } from './gate.ts'
-import { lockAgent, updateAgent } from './queries.ts'
+import { lockAgent, shareOwnerOf, updateAgent } from './queries.ts'
 
 type Status = Row<'agents'>['status']
 type Why = { reason?: string | undefined }
 
-/** @throws {ProblemError} `not_found`, `invalid_transition`, `owner_inactive` */
+/** @throws {ProblemError} `not_found`, `invalid_transition`, `owner_inactive`; {ChangedMeanwhile} */
 export function approveAgent(
   tx: Db,
   deps: Deps,
@@ -50,7 +52,7 @@ export function suspendAgent(
   })
 }
 
-/** Brings no delegation back. @throws {ProblemError} `not_found`, `invalid_transition`, `owner_inactive` */
+/** Brings no delegation back. @throws as `approveAgent` */
 export function resumeAgent(
   tx: Db,
   deps: Deps,
@@ -88,6 +90,7 @@ async function move(
   admin: Admin,
   { from, to, type }: { from: readonly Status[]; to: Status; type: string },
 ): Promise<Row<'agents'>> {
+  const owner = to === 'active' ? await shareOwnerOf(tx, id) : undefined
   const agent = await lockAgent(tx, id)
   if (agent === undefined) throw notFound('agent')
   if (agent.status === to) return agent
@@ -100,7 +103,10 @@ async function move(
     )
   }
   const now = deps.now()
-  if (to === 'active') await requireReady(tx, agent, now)
+  if (to === 'active') {
+    if (agent.owner_id !== (owner?.id ?? null)) throw new ChangedMeanwhile('the owner of an agent')
+    await requireReady(tx, agent, now)
+  }
   const credentials = to === 'retired' ? await endLiveCredentials(tx, id, now) : []
   const moved = await updateAgent(tx, id, {
     status: to,

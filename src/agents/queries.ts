@@ -94,7 +94,10 @@ export function touchAgent(
     .executeTakeFirst()
 }
 
-/** The owner's row, locked `for share`: they stay as they are until this transaction has committed. */
+/**
+ * The owner's row, locked `for share`: they stay as they are until this transaction has committed. Users come
+ * before agents in the order of locks, also those who own one.
+ */
 export function shareOwner(
   db: Db,
   id: string,
@@ -107,7 +110,33 @@ export function shareOwner(
     .executeTakeFirst()
 }
 
-export async function tenantExists(db: Db, id: string): Promise<boolean> {
-  const row = await db.selectFrom('tenants').select('id').where('id', '=', id).executeTakeFirst()
+/** The same of the owner that an agent has now. Undefined where there is none. */
+export function shareOwnerOf(db: Db, agentId: string): Promise<{ id: string } | undefined> {
+  return db
+    .selectFrom('users')
+    .select('id')
+    .where('id', '=', (eb) => eb.selectFrom('agents').select('owner_id').where('id', '=', agentId))
+    .forShare()
+    .executeTakeFirst()
+}
+
+/** Keeps the tenant of an agent, to which a new credential refers, from being suspended until the transaction ends. */
+export async function holdTenantOf(tx: Db, agentId: string): Promise<void> {
+  await tx
+    .selectFrom('tenants')
+    .select('id')
+    .where('id', '=', (eb) => eb.selectFrom('agents').select('tenant_id').where('id', '=', agentId))
+    .forKeyShare()
+    .execute()
+}
+
+/** Held, for what is made in it: a foreign key would come for it after other rows. */
+export async function holdTenant(tx: Db, id: string): Promise<boolean> {
+  const row = await tx
+    .selectFrom('tenants')
+    .select('id')
+    .where('id', '=', id)
+    .forKeyShare()
+    .executeTakeFirst()
   return row !== undefined
 }

@@ -122,7 +122,13 @@ export async function canOwn(
   return row !== undefined
 }
 
-export async function tenantExists(db: Db, id: string): Promise<boolean> {
-  const row = await db.selectFrom('tenants').select('id').where('id', '=', id).executeTakeFirst()
+/** Held, for what is made in it: a foreign key would come for it after other rows. */
+export async function holdTenant(tx: Db, id: string): Promise<boolean> {
+  const row = await tx
+    .selectFrom('tenants')
+    .select('id')
+    .where('id', '=', id)
+    .forKeyShare()
+    .executeTakeFirst()
   return row !== undefined
 }

@@ -9,7 +9,7 @@ import { readInstant } from '../http/shapes.ts'
 import { describeAudience } from './audience.ts'
 import { keepAliases, takeIssuer } from './keep-aliases.ts'
 import { checkIssuer, readAliases } from './names.ts'
-import { canOwn, insertAudience, tenantExists } from './queries.ts'
+import { canOwn, holdTenant, insertAudience } from './queries.ts'
 import type { Audience, NewAudience } from './schema.ts'
 import { sectorOf } from './sector.ts'
 import { NO_SETTINGS, patchSettings } from './settings.ts'
@@ -31,7 +31,7 @@ export async function registerAudience(
   const { subject_type = 'public' } = given
   const sector = sectorOf({ subject_type, sector: given.sector, issuer })
   const settings = patchSettings(NO_SETTINGS, given, profile, idJagLifetime)
-  if (!(await tenantExists(tx, tenant_id))) throw invalid('/tenant_id', 'names no tenant')
+  if (!(await holdTenant(tx, tenant_id))) throw invalid('/tenant_id', 'names no tenant')
   if (typeof owner_id === 'string' && !(await canOwn(tx, { tenant_id, owner_id }))) {
     throw invalid('/owner_id', 'names no user of this tenant')
   }

@@ -3,7 +3,7 @@ import type { Deps } from '../deps.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import { hashSecret, newSecret } from '../oauth/secret.ts'
 import { insertCode } from '../sessions/code-queries.ts'
-import { holdUser } from '../sessions/lock.ts'
+import { holdAgent, holdUser } from '../sessions/lock.ts'
 import type { LiveSession } from '../sessions/recognise.ts'
 import type { AuthorizationRequest } from './request.ts'
 
@@ -12,7 +12,7 @@ const CODE_LIFETIME = 60
 
 /**
  * A code, bound to everything that its redemption compares. Whether user, agent and session still stand is
- * asked again there, under locks; the lock here only keeps the order.
+ * asked again there, under locks; the locks here only keep the order.
  */
 export async function issueCode(
   deps: Deps,
@@ -30,6 +30,7 @@ export async function issueCode(
   const { tenant_id, user_id } = session
   await deps.db.transaction().execute(async (tx) => {
     await holdUser(tx, session)
+    await holdAgent(tx, agent_id)
     await insertCode(tx, {
       hash: hashSecret(code),
       tenant_id,

@@ -1,5 +1,6 @@
 import { type Selectable, sql, type Transaction } from 'kysely'
 import type { Reason } from '../audit/reason.ts'
+import { ChangedMeanwhile } from '../db/changed-meanwhile.ts'
 import type { Tables } from '../db/tables.ts'
 
 /** Whom a delegation joins. */
@@ -36,8 +37,9 @@ export type LockedParties =
 
 /**
  * Takes every row that a delegation rests on `for share`, one statement each so that the order is certain:
- * tenant, user, agent, owner, audience, entitlement. Whatever ends one of them takes its row `for update`
+ * tenant, user and owner, agent, audience, entitlement. Whatever ends one of them takes its row `for update`
  * first, so from here to the commit nothing does; and what was ended before is seen (rule 3).
+ * @throws {ChangedMeanwhile} when the agent has been given another owner since that was asked
  */
 export async function lockParties(
   tx: Transaction<Tables>,
@@ -53,9 +55,9 @@ export async function lockParties(
     .executeTakeFirst()
   if (tenant?.status !== 'active') return { live: false, reason: 'tenant_suspended' }
 
-  if (!(await lockActiveUser(tx, tenant_id, of.user_id))) {
-    return { live: false, reason: 'user_inactive' }
-  }
+  const people = await lockPeople(tx, { ...of, tenant_id })
+  const isActive = (id: string) => people.some((one) => one.id === id && one.status === 'active')
+  if (!isActive(of.user_id)) return { live: false, reason: 'user_inactive' }
   const agent = await tx
     .selectFrom('agents')
     .select(['name', 'status', 'expires_at', 'owner_id', 'grant_types'])
@@ -67,9 +69,10 @@ export async function lockParties(
   if (agent.expires_at === null || agent.expires_at <= now) {
     return { live: false, reason: 'agent_expired' }
   }
-  if (agent.owner_id === null || !(await lockActiveUser(tx, tenant_id, agent.owner_id))) {
-    return { live: false, reason: 'owner_inactive' }
-  }
+  const { owner_id } = agent
+  if (owner_id === null) return { live: false, reason: 'owner_inactive' }
+  if (!people.some(({ id }) => id === owner_id)) throw new ChangedMeanwhile('the owner of an agent')
+  if (!isActive(owner_id)) return { live: false, reason: 'owner_inactive' }
   const audience = await tx
     .selectFrom('audiences')
     .select(['status', 'profile', 'resources', 'claims', 'subject_type', 'sector'])
@@ -106,13 +109,21 @@ export async function lockParties(
   return { live: true, parties: { of: triple, agent, audience, entitlement } }
 }
 
-async function lockActiveUser(tx: Transaction<Tables>, tenantId: string, id: string) {
-  const user = await tx
+/** The user, and the owner as far as one can tell before the agent is held. */
+const lockPeople = (
+  tx: Transaction<Tables>,
+  { tenant_id, user_id, agent_id }: Triple & { tenant_id: string },
+) =>
+  tx
     .selectFrom('users')
-    .select('status')
-    .where('id', '=', id)
-    .where('tenant_id', '=', tenantId)
+    .select(['id', 'status'])
+    .where('tenant_id', '=', tenant_id)
+    .where((eb) =>
+      eb.or([
+        eb('id', '=', user_id),
+        eb('id', '=', eb.selectFrom('agents').select('owner_id').where('id', '=', agent_id)),
+      ]),
+    )
+    .orderBy('id')
     .forShare()
-    .executeTakeFirst()
-  return user?.status === 'active'
-}
+    .execute()

@@ -3,11 +3,14 @@
  *
  * Locks are taken in one order everywhere, rows of one table by id:
  *
- *   tenant → user → agent → owner → audience → entitlement → interaction → delegation → credential → session → code → family
+ *   tenant → user, owner → agent → audience → entitlement → interaction → delegation → credential → session → code → family
  *
  * 1. A mint and a consent take what they rest on `for share` along this line. A revocation holds the tenant,
  *    to which its own row refers, takes the row it names `for update`, and then goes down the line: nobody
- *    who holds an entitlement or anything after it waits upwards, so nobody waits in a circle.
+ *    waits upwards, so nobody waits in a circle. The owner of an agent is a user, taken where users are. Whoever
+ *    takes several of them takes them `for share`, and those who share do not wait for one another.
+ *    A `for key share`, be it a foreign key's, has its place in the line too: it keeps a `for update` waiting,
+ *    behind which others wait who have no quarrel with it.
  * 2. A mint or consent that reaches the named row first commits first, and the revocation then sees its
  *    delegation; one that comes later waits, and then sees what ended, be it an entitlement, a barred user
  *    or a dropped question where there was no delegation yet (rule 3).

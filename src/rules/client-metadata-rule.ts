@@ -15,6 +15,7 @@ import {
   UnfitDocument,
 } from '../agents/client-documents.ts'
 import { requireActiveOwner } from '../agents/gate.ts'
+import { shareOwner } from '../agents/queries.ts'
 import { byAdmin } from '../audit/record.ts'
 import type { Db } from '../db/tables.ts'
 import { violatedUnique } from '../db/unique.ts'
@@ -96,7 +97,7 @@ async function makeClientMetadataRule(
   const at = deps.now()
   const agent_expires_at = readFuture('/agent_expires_at', given.agent_expires_at, at)
   const [{ tenant_id }] = await holdNamed(tx, [
-    { pointer: '/owner_id', table: 'users', id: owner_id },
+    { pointer: '/owner_id', table: 'users', id: owner_id, take: shareOwner },
   ])
   if (given.tenant_id !== undefined && given.tenant_id !== tenant_id) {
     throw invalid('/tenant_id', 'is not the tenant of the owner')

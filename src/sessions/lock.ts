@@ -1,4 +1,5 @@
 import type { Reason } from '../audit/reason.ts'
+import { ChangedMeanwhile } from '../db/changed-meanwhile.ts'
 import type { Db } from '../db/tables.ts'
 import { shareSession } from './queries.ts'
 
@@ -21,10 +22,11 @@ export type LiveParties = NonNullable<Awaited<ReturnType<typeof shareUser>>> & {
 
 /**
  * Everything a code or a refresh token rests on, shared until the transaction ends, in the one order
- * (design §2, rule 3): tenant, user, agent, owner, credential, session; code and family come after.
+ * (design §2, rule 3): tenant, user and owner, agent, credential, session; code and family come after.
  * Whoever ends one of them takes it `for update` first, so commit order alone decides who was earlier.
  * Whether the session is live is told, for a refresh token outlives it.
  * @returns the reason, if one of the others is not live.
+ * @throws {ChangedMeanwhile} when the agent has been given another owner since that was asked
  */
 export async function shareParties(
   db: Db,
@@ -33,14 +35,16 @@ export async function shareParties(
 ): Promise<LiveParties | { refused: Reason }> {
   const tenant = await shareTenant(db, tenant_id)
   if (tenant?.status !== 'active') return { refused: 'tenant_suspended' }
-  const user = await shareUser(db, user_id)
+  const people = await shareUserAndOwner(db, { user_id, agent_id })
+  const user = people.find(({ id }) => id === user_id)
   if (user?.status !== 'active') return { refused: 'user_inactive' }
   const agent = await shareAgent(db, agent_id)
   if (!agent || agent.status === 'retired') return { refused: 'agent_retired' }
   if (agent.status === 'requested') return { refused: 'agent_requested' }
   if (agent.status === 'suspended') return { refused: 'agent_suspended' }
   if (!agent.expires_at || agent.expires_at <= now) return { refused: 'agent_expired' }
-  const owner = agent.owner_id ? await shareUser(db, agent.owner_id) : undefined
+  const owner = people.find(({ id }) => id === agent.owner_id)
+  if (!owner && agent.owner_id !== null) throw new ChangedMeanwhile('the owner of an agent')
   if (owner?.status !== 'active') return { refused: 'owner_inactive' }
   if (credential_id !== null && (await shareCredential(db, credential_id))?.ended_at !== null) {
     return { refused: 'credential_ended' }
@@ -67,10 +71,31 @@ export async function holdUser(
   return user?.status === 'active' ? undefined : 'user_inactive'
 }
 
+/** The same of the agent, for a row that refers to it and to a session. */
+export async function holdAgent(db: Db, id: string): Promise<void> {
+  await db.selectFrom('agents').select('id').where('id', '=', id).forKeyShare().execute()
+}
+
 const shareTenant = (db: Db, id: string) =>
   db.selectFrom('tenants').select('status').where('id', '=', id).forShare().executeTakeFirst()
 
 const shareUser = (db: Db, id: string) =>
+  users(db).where('id', '=', id).forShare().executeTakeFirst()
+
+/** The user, and the owner as far as one can tell before the agent is held. */
+const shareUserAndOwner = (db: Db, of: Pick<Parties, 'user_id' | 'agent_id'>) =>
+  users(db)
+    .where((eb) =>
+      eb.or([
+        eb('id', '=', of.user_id),
+        eb('id', '=', eb.selectFrom('agents').select('owner_id').where('id', '=', of.agent_id)),
+      ]),
+    )
+    .orderBy('id')
+    .forShare()
+    .execute()
+
+const users = (db: Db) =>
   db
     .selectFrom('users')
     .select([
@@ -82,9 +107,6 @@ const shareUser = (db: Db, id: string) =>
       'phone_number',
       'phone_verified_at',
     ])
-    .where('id', '=', id)
-    .forShare()
-    .executeTakeFirst()
 
 const shareAgent = (db: Db, id: string) =>
   db

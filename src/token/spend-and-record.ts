@@ -197,6 +197,8 @@ standing as (
   select asked.* from asked
   join ${held('x.status', 'tenants', 'x.id = asked.tenant_id')} t on true
   join ${held('x.status, x.xmin::text as version', 'users', 'x.id = asked.user_id')} u on true
+  join ${held('x.status', 'users', 'x.id = asked.owner_id')} o on true
+  ${rare ? `join ${standing('users', list('actor_owners'), "x.status = 'active'")} owners on true` : ''}
   ${
     // The client among its actors: whoever takes several agents takes them by id.
     rare
@@ -204,8 +206,6 @@ standing as (
       : ''
   }
   join ${held('x.expires_at, x.xmin::text as version', 'agents', 'x.id = asked.agent_id')} a on true
-  join ${held('x.status', 'users', 'x.id = asked.owner_id')} o on true
-  ${rare ? `join ${standing('users', list('actor_owners'), "x.status = 'active'")} owners on true` : ''}
   join ${held('x.xmin::text as version', 'audiences', 'x.id = asked.audience_id')} au on true
   join ${held('x.expires_at, x.xmin::text as version', 'entitlements', 'x.id = asked.entitlement_id')} e
     on true
