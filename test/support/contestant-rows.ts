@@ -39,7 +39,7 @@ const YEAR = 365 * 24 * 3_600_000
 export function rowsOf(of: Contestant, kind: Kind, now: Date): Rows {
   const { tenant_id, user_id, owner_id, agent_id, actor, elsewhere } = of
   const born = { tenant_id, created_at: now }
-  const people = [user_id, owner_id, ...(actor ? [actor.owner_id] : [])]
+  const people = new Set([user_id, owner_id, ...(actor ? [actor.owner_id] : [])])
   const agents = [of, ...(actor ? [actor] : [])]
   const places: Elsewhere[] = [
     { ...of, delegation_id: of.delegation_id ?? '' },
@@ -47,7 +47,7 @@ export function rowsOf(of: Contestant, kind: Kind, now: Date): Rows {
   ]
   return {
     tenants: kind.ownTenant ? [{ id: tenant_id, name: 'Contest' }] : [],
-    users: people.map((id) => ({
+    users: Array.from(people, (id) => ({
       id,
       email: `${id.toLowerCase()}@orbit.example`,
       email_verified_at: now,

@@ -65,6 +65,8 @@ export type Upstream = { id: string; issuer: string; jwks_uri: string; subject: 
 export type Kind = {
   /** Each in a tenant of its own. */
   ownTenant?: boolean
+  /** The user owns the agent, and its actor. */
+  ownAgent?: boolean
   consent?: 'user' | 'admin'
   /** No delegation: `null`. */
   delegation?: 'always' | 'once' | null
@@ -110,10 +112,10 @@ export async function makeContestants(
   return made
 }
 
-const newContestant = (kind: Kind): Contestant => ({
+const newContestant = (kind: Kind, user_id = newId('usr')): Contestant => ({
   tenant_id: kind.ownTenant ? newId('ten') : DEFAULT_TENANT,
-  user_id: newId('usr'),
-  owner_id: newId('usr'),
+  user_id,
+  owner_id: kind.ownAgent ? user_id : newId('usr'),
   agent_id: newId('agt'),
   document: newDocument(kind),
   credential_id: newId('crd'),
@@ -129,15 +131,15 @@ const newContestant = (kind: Kind): Contestant => ({
   code: newSecret(),
   asks: kind.asks ?? {},
   alias: kind.alias ? newIssuer() : undefined,
-  actor: kind.actor ? newActor(kind) : undefined,
+  actor: kind.actor ? newActor(kind, user_id) : undefined,
   elsewhere: kind.elsewhere ? newElsewhere() : undefined,
   upstream: kind.upstream === undefined ? undefined : newUpstream(kind.upstream),
 })
 
-const newActor = (kind: Kind): Actor => ({
+const newActor = (kind: Kind, user_id: string): Actor => ({
   agent_id: newId('agt'),
   document: newDocument(kind),
-  owner_id: newId('usr'),
+  owner_id: kind.ownAgent ? user_id : newId('usr'),
   credential_id: newId('crd'),
   permission_id: newId('apm'),
   narrow_permission_id: kind.actor === 'narrowed' ? newId('apm') : undefined,

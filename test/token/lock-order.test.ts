@@ -1,11 +1,15 @@
-/** What locks several rows of one table takes them by id: a mint for several agents, and a rule for a host of them. */
+/**
+ * What locks several rows of one table takes them by id: a mint for several agents, and a rule for a host of
+ * them. The order of the tables has a file of its own (lock-line.test.ts).
+ */
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { sql } from 'kysely'
-import { exchange } from '../support/contestant-requests.ts'
+import type pg from 'pg'
+import { exchange, refresh } from '../support/contestant-requests.ts'
 import { openContestantSite } from '../support/contestant-site.ts'
 import { type Contestant, type Kind, makeContestants } from '../support/contestants.ts'
-import { openHouse } from '../support/house.ts'
+import { type Answer, openHouse } from '../support/house.ts'
 
 const house = await openHouse({ after }, { RATE_LIMITS: 'off' })
 const { db, pool } = house.deps
@@ -60,13 +64,50 @@ test('mints that wait for locks leave connections to those that need not', async
   }
 })
 
+test('whoever took the owner that an agent no longer has by then is asked to come again', async () => {
+  const asking: ((of: Contestant) => Promise<Answer>)[] = [
+    (of) => refresh(house, of),
+    ({ user_id, agent_id, audience_id }) =>
+      house.admin('POST', '/delegations', {
+        ...{ user_id, agent_id, audience_id },
+        scopes: ['docs.read'],
+        mode: 'always',
+      }),
+    (of) => house.admin('POST', `/agents/${of.agent_id}/approve`),
+  ]
+  const contestants = await makeContestants(db, asking.length)
+  const [other] = (await makeContestants(db, 1)) as [Contestant]
+  for (const [index, ask] of asking.entries()) {
+    const of = contestants[index] as Contestant
+    const { agent_id: id } = of
+    if (index === 2) {
+      await db.updateTable('agents').set({ status: 'requested' }).where('id', '=', id).execute()
+    }
+    const [asked] = await holding([id], async (holder) => {
+      const asked = ask(of)
+      await untilSomebodyWaits(1)
+      await holder.query('update agents set owner_id = $1 where id = $2', [other.owner_id, id])
+      await holder.query('commit')
+      return [asked]
+    })
+    const { status, headers, text } = await asked
+    assert.equal(status, 503, text)
+    assert.equal(headers['retry-after'], '1')
+    const again = await ask(of)
+    assert.ok([200, 201].includes(again.status), again.text)
+  }
+})
+
 /** Runs while a transaction of the test holds these agents. */
-async function holding<T>(agents: string[], run: () => Promise<T>): Promise<T> {
+async function holding<T>(
+  agents: string[],
+  run: (holder: pg.PoolClient) => Promise<T>,
+): Promise<T> {
   const holder = await pool.connect()
   try {
     await holder.query('begin')
     await holder.query('select from agents where id = any($1) for update', [agents])
-    return await run()
+    return await run(holder)
   } finally {
     await holder.query('rollback')
     holder.release()
