@@ -78,7 +78,7 @@ export async function compromise(
       await compromiseKey(tx, activating.kid, { at, reason: 'not made by this server' })
       lacks.push('active')
     }
-    const made = await makeMissing(deps, slot, lacks, at)
+    const made = await makeMissing(deps, slot, lacks)
     await insertKeys(tx, made)
     const active =
       made.find(({ status }) => status === 'active')?.kid ?? (genuine ? activating?.kid : undefined)
@@ -94,18 +94,20 @@ export async function compromise(
 
 /** None if they cannot be made now: a bad key is dropped all the same, and the schedule makes up for it. */
 async function makeMissing(
-  deps: Pick<Deps, 'config' | 'custody' | 'log'>,
+  deps: Pick<Deps, 'config' | 'custody' | 'log' | 'now'>,
   slot: KeySlot,
   lacks: ('active' | 'next')[],
-  at: Date,
 ) {
-  const born = { created_at: at, published_at: publishedAt(at, deps.config) }
-  const births = lacks.map(
-    (status): Birth =>
-      status === 'next' ? { status, ...born } : { status, ...born, activated_at: at },
-  )
   try {
-    return await Promise.all(births.map((birth) => newKey(deps, slot, birth)))
+    const keys = await Promise.all(lacks.map(() => newKey(deps, slot)))
+    const at = deps.now()
+    const born = { created_at: at, published_at: publishedAt(at, deps.config) }
+    const birthOf = (status: Birth['status']): Birth =>
+      status === 'next' ? { status, ...born } : { status, ...born, activated_at: at }
+    return lacks.flatMap((status, index) => {
+      const key = keys[index]
+      return key ? [{ ...key, ...birthOf(status) }] : []
+    })
   } catch (err) {
     if (!(err instanceof CustodyError)) throw err
     deps.log.error({ err, ...slot }, 'no new signing key could be made')

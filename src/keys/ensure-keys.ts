@@ -53,20 +53,24 @@ async function fillSlots(
   there: Key[],
   { first }: { first: boolean },
 ): Promise<void> {
-  const at = deps.now()
-  const births = ({ purpose, alg }: KeySlot): Birth[] => {
-    const held = there.filter((key) => isOf(key, { purpose, alg })).map(({ status }) => status)
-    const lacks = (['active', 'next'] as const).filter((status) => !held.includes(status))
-    // Before the first keys of a slot nothing was served, so nothing is cached: these count as published at once.
-    const published_at = first && held.length === 0 ? at : publishedAt(at, deps.config)
-    return lacks.map((status) =>
-      status === 'next'
-        ? { status, created_at: at, published_at }
-        : { status, created_at: at, published_at, activated_at: at },
-    )
-  }
+  const heldOf = (slot: KeySlot) =>
+    there.filter((key) => isOf(key, slot)).map(({ status }) => status)
   const missing = slotsOf(deps.config.signingAlgs).flatMap((slot) =>
-    births(slot).map((birth) => newKey(deps, slot, birth)),
+    (['active', 'next'] as const)
+      .filter((status) => !heldOf(slot).includes(status))
+      .map(async (status) => ({ slot, status, key: await newKey(deps, slot) })),
   )
-  await insertKeys(tx, await Promise.all(missing))
+  const made = await Promise.all(missing)
+  // Once they are made: that takes long, and nobody sees them before the commit.
+  const at = deps.now()
+  const birthOf = (slot: KeySlot, status: Birth['status']): Birth => {
+    // Before the first keys of a slot nothing was served, so nothing is cached: these count as published at once.
+    const isFirst = first && heldOf(slot).length === 0
+    const published_at = isFirst ? at : publishedAt(at, deps.config)
+    return status === 'next'
+      ? { status, created_at: at, published_at }
+      : { status, created_at: at, published_at, activated_at: at }
+  }
+  const rows = made.map(({ slot, status, key }) => ({ ...key, ...birthOf(slot, status) }))
+  await insertKeys(tx, rows)
 }

@@ -55,7 +55,7 @@ export async function rotateKeys(
         { members: { ready_at: plan.readyAt.toISOString() } },
       )
     }
-    await takeSteps(deps, tx, plan.steps, at, by)
+    await takeSteps(deps, tx, plan.steps, by)
   })
   await deps.keys.refresh()
 }
@@ -68,7 +68,7 @@ export async function rotateDue(deps: Surroundings): Promise<number> {
     const keys = await listSigningKeys(tx)
     const plan = planRotation(keys, slotsDue(keys, at, deps.config), at, deps.config)
     if ('readyAt' in plan) return 0
-    await takeSteps(deps, tx, plan.steps, at, { actor: { kind: 'system' } })
+    await takeSteps(deps, tx, plan.steps, { actor: { kind: 'system' } })
     return plan.steps.length
   })
   if (rotated > 0) await deps.keys.refresh()
@@ -79,20 +79,29 @@ async function takeSteps(
   deps: Surroundings,
   tx: Db,
   steps: Rotation<Key>[],
-  at: Date,
   by: By,
 ): Promise<void> {
-  for (const { slot, retiring, activating } of steps) {
-    await requireUsable(deps, activating)
-    const published_at = publishedAt(at, deps.config)
-    const next = await newKey(deps, slot, { status: 'next', created_at: at, published_at })
+  const made: { step: Rotation<Key>; next: Awaited<ReturnType<typeof newKey>> }[] = []
+  for (const step of steps) {
+    await requireUsable(deps, step.activating)
+    made.push({ step, next: await newKey(deps, step.slot) })
+  }
+  const at = deps.now()
+  for (const { step, next } of made) {
+    const { slot, retiring, activating } = step
     const lifetime = Math.max(tokenLifetime(deps.config), retiring.token_lifetime ?? 0)
     await retireKey(tx, retiring.kid, at)
     await activateKey(tx, activating.kid, at, lifetime)
-    await insertKeys(tx, [next])
     const detail = { kid: activating.kid, retired_kid: retiring.kid, next_kid: next.kid, ...slot }
     await recordEvent(tx, { type: 'key.rotated', at, detail, ...by })
   }
+  // Last of all: nobody sees a key before the commit, and making keys takes long, or a replica freezes meanwhile.
+  const created_at = deps.now()
+  const published_at = publishedAt(created_at, deps.config)
+  const rows = made.map(
+    ({ next }) => ({ ...next, status: 'next', created_at, published_at }) as const,
+  )
+  await insertKeys(tx, rows)
 }
 
 /**
