@@ -2,153 +2,281 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import {
+  destroyableAt,
+  dueAt,
+  isOf,
   isPublished,
-  isRemovable,
   isVerifiable,
   KEY_SLOTS,
   type KeyLife,
+  type KeySlot,
+  nextStep,
+  planCompromise,
   planRotation,
-  publishedAt,
-  readyAt,
   removableAt,
   replicaMargin,
+  slotsDue,
+  tokenLifetime,
 } from '../../src/keys/schedule.ts'
 import { addSeconds } from '../../src/oauth/numeric-date.ts'
+import { SIGNING_ALGS } from '../../src/oauth/signing-alg.ts'
+import { openWorld, SLOTS, START } from './schedule-world.ts'
 
-const START = new Date('2026-11-21T12:00:00Z')
-const times = { jwksCeiling: 86_400, idTokenLifetime: 600, idJagLifetime: 300 }
-
-type Key = KeyLife & { alg: string; activated_at: Date | null }
-
-/** The keys as a database would hold them, moved by nothing but what the schedule allows. */
-function firstKeys(): Key[] {
-  return KEY_SLOTS.flatMap((slot) =>
-    (['active', 'next'] as const).map((status) => ({
-      ...slot,
-      status,
-      kid: `${slot.purpose}-${slot.alg}-${status}`,
-      published_at: START,
-      activated_at: status === 'active' ? START : null,
-      retired_at: null,
-    })),
-  )
+const DAY = 86_400
+const times = {
+  jwksCeiling: DAY,
+  keyRotationInterval: 30 * DAY,
+  signingAlgs: SIGNING_ALGS,
+  idTokenLifetime: 600,
+  idJagLifetime: 300,
 }
 
-function rotate(keys: Key[], slots: typeof KEY_SLOTS, now: Date, settings: typeof times): boolean {
-  const plan = planRotation(keys, slots, now, settings)
-  if (!('steps' in plan)) return false
-  for (const { slot, retiring, activating } of plan.steps) {
-    Object.assign(retiring, { status: 'retired', retired_at: now })
-    Object.assign(activating, { status: 'active', activated_at: now })
-    const kid = `${slot.purpose}-${slot.alg}-${keys.length}`
-    const published_at = publishedAt(now, settings)
-    keys.push({ ...slot, kid, status: 'next', published_at, activated_at: null, retired_at: null })
-  }
-  return true
-}
-
-const act = fc.record({
-  seconds: fc.oneof(fc.nat(3 * 86_400), fc.nat(700), fc.constant(86_400)),
-  purpose: fc.constantFrom(undefined, 'id_token', 'id_jag', 'seal'),
-  alg: fc.constantFrom(undefined, 'ES256', 'RS256'),
+const tokenTimes = fc.record({
+  idTokenLifetime: fc.constantFrom(60, 600, 601, 7200, DAY),
+  idJagLifetime: fc.constantFrom(60, 300),
 })
 const settings = fc.record({
-  jwksCeiling: fc.oneof(fc.constant(86_400), fc.integer({ min: 1, max: 604_800 })),
-  idTokenLifetime: fc.integer({ min: 60, max: 86_400 }),
-  idJagLifetime: fc.integer({ min: 60, max: 300 }),
+  jwksCeiling: fc.constantFrom(DAY, 1, 60, 3600, 7 * DAY),
+  keyRotationInterval: fc.constantFrom(30 * DAY, 1, 3600, DAY, 90 * DAY),
 })
 
-test('whatever is rotated whenever, one key signs, one is next, and every token verifies (DS-21, DS-22, IJ-03)', () => {
-  fc.assert(
-    fc.property(settings, fc.array(act, { maxLength: 30 }), (times, acts) => {
-      const keys = firstKeys()
-      const lag = replicaMargin(times)
-      let now = START
-      for (const { seconds, purpose, alg } of acts) {
-        now = addSeconds(now, seconds)
-        const slots = KEY_SLOTS.filter(
-          (slot) => slot.purpose === (purpose ?? slot.purpose) && slot.alg === (alg ?? slot.alg),
-        )
-        if (slots.length === 0) continue
-        rotate(keys, slots, now, times)
-        for (const key of keys) if (isRemovable(key, now, times)) key.status = 'removed'
-
-        for (const slot of KEY_SLOTS) {
-          const mine = keys.filter((key) => key.purpose === slot.purpose && key.alg === slot.alg)
-          for (const status of ['active', 'next']) {
-            assert.equal(mine.filter((key) => key.status === status).length, 1)
-          }
-        }
-        for (const key of keys) {
-          // DS-21: published for a whole ceiling before it signs, but for the first.
-          if (key.activated_at && key.activated_at > START) {
-            assert.ok(key.activated_at >= readyAt(key, times))
-          }
-          // DS-22: the last token that a slow replica signed with it verifies until it ends, and so
-          // does the oldest copy of the key set from before.
-          if (key.retired_at && key.purpose !== 'seal') {
-            const lastTokenEnds = addSeconds(key.retired_at, lag + times.idTokenLifetime)
-            const stillNeeded = now < addSeconds(lastTokenEnds, times.jwksCeiling)
-            if (stillNeeded) assert.ok(isPublished(key, now, times))
-          }
-        }
-      }
+const server = fc.nat(2)
+const slot = fc.constantFrom(...SLOTS)
+/** What parts of a margin, or of a lifetime, matter most: none and all of it. */
+const part = fc.constantFrom(0, 1, 1, 0.01, 0.5, 0.99)
+const act = fc.oneof(
+  // By what it has to do with: the ceiling, the interval, a margin, a token's life, or nothing.
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      does: fc.constant('wait'),
+      of: fc.constantFrom('ceiling', 'interval', 'margin', 'life', 'hour'),
+      part: fc.oneof({ weight: 6, arbitrary: part }, fc.constant(1.001)),
     }),
-    { numRuns: 500 },
+  },
+  { weight: 3, arbitrary: fc.record({ does: fc.constant('keep'), server }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      does: fc.constant('rotate'),
+      server,
+      purpose: fc.constantFrom(undefined, 'id_token', 'id_jag', 'seal'),
+      alg: fc.constantFrom(undefined, 'ES256', 'RS256'),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ does: fc.constant('waitForStep'), which: fc.nat(30) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ does: fc.constant('sign'), server, lag: part, life: part }),
+  },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('queue'), server, slot, lag: part }) },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('deliver'), which: fc.nat(30) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      does: fc.constant('compromise'),
+      server,
+      slot,
+      status: fc.constantFrom('active', 'next', 'retired'),
+      made: fc.oneof({ weight: 3, arbitrary: fc.constant(true) }, fc.constant(false)),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('restart'), server, tokenTimes }) },
+)
+
+test('whatever is done and when, one key signs that all know, and none goes that is needed (DS-21, DS-22, DS-26, DS-29, IJ-03)', () => {
+  const seen = { rotated: 0, removed: 0, destroyed: 0, dropped: 0, signed: 0 }
+  fc.assert(
+    fc.property(
+      settings,
+      tokenTimes,
+      fc.array(act, { minLength: 20, maxLength: 60, size: 'max' }),
+      (times, tokenTimes, acts) => {
+        const world = openWorld(times, tokenTimes)
+        const spans = {
+          ceiling: times.jwksCeiling,
+          interval: times.keyRotationInterval,
+          margin: replicaMargin(times),
+          life: tokenTimes.idTokenLifetime,
+          hour: 3600,
+        }
+        for (const it of acts) {
+          if (it.does === 'wait') world.advance(Math.ceil(it.part * spans[it.of] * 1000) / 1000)
+          else if (it.does === 'waitForStep') world.advanceToStep(it.which)
+          else if (it.does === 'keep') world.keep(it.server)
+          else if (it.does === 'sign') {
+            world.sign(it.server, it.lag, it.life)
+            seen.signed += 1
+          } else if (it.does === 'queue') world.queueEvent(it.server, it.slot, it.lag)
+          else if (it.does === 'deliver') world.endEvent(it.which)
+          else if (it.does === 'restart') world.restart(it.server, it.tokenTimes)
+          else if (it.does === 'compromise') {
+            const key = world.keys.findLast((key) => key.status === it.status && isOf(key, it.slot))
+            if (key) world.compromise(it.server, key, it.made)
+          } else {
+            const { purpose, alg } = it
+            const slots = SLOTS.filter(
+              (slot) =>
+                slot.purpose === (purpose ?? slot.purpose) && slot.alg === (alg ?? slot.alg),
+            )
+            if (slots.length > 0) world.rotateByHand(slots, it.server)
+          }
+          world.check()
+        }
+        seen.rotated += world.keys.filter(({ retired_at }) => retired_at).length
+        seen.removed += world.keys.filter(({ status }) => status === 'removed').length
+        seen.dropped += world.keys.filter(({ status }) => status === 'compromised').length
+        seen.destroyed += world.keys.filter(({ hasPrivatePart }) => !hasPrivatePart).length
+      },
+    ),
+    { numRuns: 1500 },
   )
+  // It was about something.
+  for (const [what, times] of Object.entries(seen)) assert.ok(times > 500, `${what}: ${times}`)
 })
+
+const key = (change: Partial<KeyLife>): KeyLife => ({
+  kid: 'k',
+  purpose: 'id_jag',
+  alg: 'ES256',
+  status: 'active',
+  published_at: START,
+  activated_at: START,
+  retired_at: null,
+  token_lifetime: 600,
+  ...change,
+})
+/** An active key and a next one in every slot, since the start. */
+const firstKeys = (): KeyLife[] =>
+  KEY_SLOTS.flatMap((slot) =>
+    (['active', 'next'] as const).map((status) =>
+      key({
+        ...slot,
+        status,
+        kid: `${slot.purpose}-${slot.alg}-${status}`,
+        activated_at: status === 'active' ? START : null,
+      }),
+    ),
+  )
+const just = (at: Date): Date => new Date(at.getTime() - 1)
 
 test('all or nothing: one slot that is too early holds back the others, until its ready_at', () => {
   const keys = firstKeys()
-  const [first] = KEY_SLOTS
-  assert.ok(first)
-  const ready = addSeconds(START, 86_400)
-  assert.ok(rotate(keys, [first], ready, times))
-  const before = structuredClone(keys)
-  const later = addSeconds(ready, 86_400 - 1)
-  assert.deepEqual(planRotation(keys, KEY_SLOTS, later, times), {
-    readyAt: addSeconds(ready, 86_400 + replicaMargin(times)),
-  })
-  assert.deepEqual(keys, before)
-  assert.ok(rotate(keys, KEY_SLOTS.slice(1), later, times))
+  const young = keys.find(({ status }) => status === 'next')
+  assert.ok(young)
+  young.published_at = addSeconds(START, 500)
+  const ready = addSeconds(START, DAY)
+  assert.deepEqual(planRotation(keys, KEY_SLOTS, ready, times), { readyAt: addSeconds(ready, 500) })
+  const plan = planRotation(keys, KEY_SLOTS.slice(1), ready, times)
+  assert.ok('steps' in plan)
+  assert.deepEqual(
+    plan.steps.map(({ slot }) => slot),
+    KEY_SLOTS.slice(1),
+  )
+  for (const { slot, retiring, activating } of plan.steps) {
+    assert.equal(retiring.kid, `${slot.purpose}-${slot.alg}-active`)
+    assert.equal(activating.kid, `${slot.purpose}-${slot.alg}-next`)
+  }
 })
 
 test('the very second decides', () => {
   const keys = firstKeys()
-  const just = addSeconds(START, 86_400)
-  assert.ok('readyAt' in planRotation(keys, KEY_SLOTS, new Date(just.getTime() - 1), times))
-  assert.ok('steps' in planRotation(keys, KEY_SLOTS, just, times))
+  const ready = addSeconds(START, DAY)
+  assert.ok('readyAt' in planRotation(keys, KEY_SLOTS, just(ready), times))
+  assert.ok('steps' in planRotation(keys, KEY_SLOTS, ready, times))
 
-  const retired: KeyLife = {
-    kid: 'k',
-    purpose: 'id_jag',
-    alg: 'ES256',
-    status: 'retired',
-    published_at: START,
-    retired_at: START,
-  }
-  const end = removableAt(START, times)
-  assert.equal(end.getTime(), addSeconds(START, 10 + 600 + 86_400).getTime())
-  assert.ok(isPublished(retired, new Date(end.getTime() - 1), times))
-  assert.ok(!isPublished(retired, end, times))
+  const due = addSeconds(START, 30 * DAY)
+  assert.deepEqual(slotsDue(keys, just(due), times), [])
+  assert.deepEqual(slotsDue(keys, due, times), KEY_SLOTS)
+
+  const retired = key({ status: 'retired', retired_at: START })
+  assert.deepEqual(destroyableAt(START, times), addSeconds(START, 10))
+  const end = addSeconds(START, 10 + 600 + DAY)
+  assert.deepEqual(removableAt(retired, times, undefined), end)
+  assert.deepEqual(nextStep(retired, [retired], times, undefined), { does: 'remove', at: end })
+})
+
+test('a key that has served its time signs on until the next one may', () => {
+  const active = key({ activated_at: START })
+  const next = key({
+    status: 'next',
+    published_at: addSeconds(START, 30 * DAY),
+    activated_at: null,
+  })
+  assert.deepEqual(dueAt(active, next, times), addSeconds(START, 31 * DAY))
+  // An interval shorter than the ceiling: as often as may be.
+  const hourly = { ...times, keyRotationInterval: 3600 }
+  assert.deepEqual(dueAt(active, key({ published_at: START }), hourly), addSeconds(START, DAY))
+})
+
+test('a retired key waits for its last event, and a ceiling from its end (DS-22)', () => {
+  const retired = key({ status: 'retired', retired_at: START })
+  assert.equal(removableAt(retired, times, 'queued'), undefined)
+  assert.equal(nextStep(retired, [], times, 'queued'), undefined)
+  const ended = addSeconds(START, 3 * DAY)
+  assert.deepEqual(removableAt(retired, times, ended), addSeconds(ended, DAY))
+  // Of an event that was over before the tokens were, nothing is left to wait for.
+  assert.deepEqual(removableAt(retired, times, START), addSeconds(START, 10 + 600 + DAY))
+})
+
+test('a key stays for as long as its tokens lived when it signed, whatever is set by now (DS-22)', () => {
+  const at = (token_lifetime: number | null) =>
+    removableAt(key({ status: 'retired', retired_at: START, token_lifetime }), times, undefined)
+  assert.deepEqual(at(7200), addSeconds(START, 10 + 7200 + DAY))
+  // From before that was written down: as long as ever they can.
+  assert.deepEqual(at(null), addSeconds(START, 10 + DAY + DAY))
+  // Access tokens live ten minutes, however short the others are.
+  assert.equal(tokenLifetime({ idTokenLifetime: 60, idJagLifetime: 60 }), 600)
+  assert.equal(tokenLifetime({ idTokenLifetime: 7200, idJagLifetime: 300 }), 7200)
+})
+
+test('in place of a compromised key signs the next one, and of the others none (DS-26)', () => {
+  const keys = firstKeys()
+  const slot: KeySlot = { purpose: 'id_jag', alg: 'EdDSA' }
+  const [active, next] = ['active', 'next'].map((status) =>
+    keys.find(({ kid }) => kid === `id_jag-EdDSA-${status}`),
+  ) as [KeyLife, KeyLife]
+  assert.deepEqual(planCompromise(keys, active), { activating: next, lacks: ['next'] })
+  assert.deepEqual(planCompromise(keys, next), { activating: undefined, lacks: ['next'] })
+  const retired = key({ ...slot, kid: 'old', status: 'retired', retired_at: START })
+  assert.deepEqual(planCompromise([...keys, retired], retired), {
+    activating: undefined,
+    lacks: [],
+  })
+  const alone = keys.filter((one) => one !== next)
+  assert.deepEqual(planCompromise(alone, active), {
+    activating: undefined,
+    lacks: ['active', 'next'],
+  })
 })
 
 test('sealing keys are never in the JWKS, and verify old seals for ever unless compromised', () => {
-  const of = (status: KeyLife['status'], purpose: KeyLife['purpose']): KeyLife => ({
-    kid: 'k',
-    purpose,
-    alg: 'ES256',
-    status,
-    published_at: START,
-    retired_at: status === 'next' || status === 'active' ? null : START,
-  })
-  const aged = addSeconds(START, 10 * 365 * 86_400)
+  const of = (status: KeyLife['status'], purpose: KeyLife['purpose']) => key({ status, purpose })
   for (const status of ['next', 'active', 'retired', 'removed'] as const) {
-    assert.equal(isPublished(of(status, 'seal'), START, times), false)
-    assert.equal(isVerifiable(of(status, 'seal'), aged, times), true)
+    assert.equal(isPublished(of(status, 'seal')), false)
+    assert.equal(isVerifiable(of(status, 'seal')), true)
   }
   for (const purpose of ['id_jag', 'id_token', 'seal'] as const) {
-    assert.equal(isVerifiable(of('compromised', purpose), START, times), false)
+    assert.equal(isVerifiable(of('compromised', purpose)), false)
+    assert.equal(isPublished(of('compromised', purpose)), false)
   }
-  assert.equal(isVerifiable(of('removed', 'id_jag'), START, times), false)
+  for (const purpose of ['id_jag', 'id_token'] as const) {
+    assert.equal(isVerifiable(of('removed', purpose)), false)
+    for (const status of ['next', 'active', 'retired'] as const) {
+      assert.equal(isPublished(of(status, purpose)), true)
+    }
+  }
+})
+
+test('nothing is to become of keys that are gone, nor of one that nothing can follow', () => {
+  const keys = firstKeys()
+  for (const status of ['removed', 'compromised'] as const) {
+    assert.equal(nextStep(key({ status, retired_at: START }), keys, times, undefined), undefined)
+  }
+  const alone = key({})
+  assert.equal(nextStep(alone, [alone], times, undefined), undefined)
+  assert.deepEqual(slotsDue([alone], addSeconds(START, 90 * DAY), times), [])
+  assert.throws(() => planRotation([alone], [{ purpose: 'id_jag', alg: 'ES256' }], START, times), {
+    message: 'id_jag ES256 lacks a key',
+  })
 })
