@@ -1,5 +1,8 @@
-/** SQLSTATE classes and codes that pass by themselves: connection lost, too many, a lock held too long. */
-const PASSING = /^(08|53|57P0|55P03$|40001$|40P01$)/
+/**
+ * SQLSTATE classes and codes that pass by themselves: connection lost, too many, a lock held too long, a
+ * transaction that was silent for too long.
+ */
+const PASSING = /^(08|53|57P0|55P03$|25P03$|40001$|40P01$)/
 const ELSEWHERE = new Set([
   'ECUSTODY',
   'ECONNREFUSED',
@@ -8,8 +11,9 @@ const ELSEWHERE = new Set([
   'ENOENT',
   'ETIMEDOUT',
 ])
-/** The driver gives these no code. */
-const WORDS = /^(timeout exceeded when trying to connect|Connection terminated)/
+/** The driver gives these no code. The last one is what a transaction learns whose connection was cut. */
+const WORDS =
+  /^(timeout exceeded when trying to connect|Connection terminated|Client has encountered a connection error)/
 
 /** Seconds after which a caller may try again. */
 export const RETRY_AFTER = 1
