@@ -69,7 +69,9 @@ export function openToken(cryptoki: Cryptoki, selector: TokenSelector, pin: stri
         const { generateBy, signBy, kind } = TOKEN_ALGORITHMS[alg]
         for (const name of [generateBy, signBy]) {
           if (mechanisms.has(CKM[name])) continue
-          throw new CustodyError(`the token makes no keys for ${alg}: it has no ${name}`)
+          throw new CustodyError(
+            `the token makes no keys for ${alg}, which SIGNING_ALGS asks for: it has no ${name}`,
+          )
         }
         const bytes = randomBytes(16)
         const id = bytes.toString('hex')

@@ -21,8 +21,13 @@ import {
   privateParts,
 } from '../support/private-parts.ts'
 import { searchMemory } from '../support/process-memory.ts'
-import { databaseSettings, type ServerProcess, startProcess } from '../support/server-process.ts'
-import { makeToken } from '../support/soft-hsm.ts'
+import {
+  databaseSettings,
+  runToEnd,
+  type ServerProcess,
+  startProcess,
+} from '../support/server-process.ts'
+import { hasEnded, hostsOf, makeToken, type SoftToken } from '../support/soft-hsm.ts'
 import { privateKeysIn } from '../support/soft-hsm-keys.ts'
 import { type Story, tellStory } from '../support/story.ts'
 
@@ -30,19 +35,16 @@ type Key = HeldKey & { status: string; public_jwk: Record<string, unknown> }
 
 test('with keys in a token, private keys are neither in the database nor in the memory of the server', async (t) => {
   const token = makeToken(t)
-  const { server, pool } = await openServer(t, {
-    KEY_CUSTODY: token.setting,
-    SOFTHSM2_CONF: process.env.SOFTHSM2_CONF,
-  })
+  const { server, pool } = await openServer(t, inToken(token))
   await liveThrough(server)
 
   const keys = await listKeys(pool)
-  const inToken = privateKeysIn(token)
-  assert.equal(inToken.size, keys.length, 'the private keys of retired ones are destroyed')
+  const opened = privateKeysIn(token)
+  assert.equal(opened.size, keys.length, 'the private keys of retired ones are destroyed')
   const parts = new Map(
     keys.map(({ kid, reference, public_jwk }) => {
       const [, id = ''] = /^pkcs11:([0-9a-f]{32})$/.exec(reference) ?? []
-      const secret = inToken.get(id)
+      const secret = opened.get(id)
       assert.ok(secret, reference)
       assertBelong(secret, public_jwk)
       return [kid, secret]
@@ -102,8 +104,7 @@ test('after a change of KEY_CUSTODY rotations bring the keys into the token, and
   const server = await startProcess(t, {
     ...first.settings,
     PORT: String(first.server.port),
-    KEY_CUSTODY: token.setting,
-    SOFTHSM2_CONF: process.env.SOFTHSM2_CONF,
+    ...inToken(token),
   })
   for (const custodies of [['local'], ['local', 'pkcs11'], ['pkcs11']]) {
     const keys = await listKeys(first.pool)
@@ -119,6 +120,54 @@ test('after a change of KEY_CUSTODY rotations bring the keys into the token, and
   assert.equal(await server.stop(), 0)
 })
 
+test('a server goes on when the host of its token is killed, and leaves none behind when it stops', async (t) => {
+  const token = makeToken(t)
+  const { server } = await openServer(t, inToken(token))
+  const [story] = (await makeStories(server, ['ES256'])) as [Story]
+  await exchangeAndVerify(server, story)
+  const pid = server.child.pid as number
+  for (const _ of [1, 2]) {
+    const [host] = hostsOf(pid) as [number]
+    process.kill(host, 'SIGKILL')
+    await hasEnded(host)
+    // Until the server has heard of it, it may say that it cannot sign for now.
+    for (;;) {
+      const { status, text } = await story.exchange()
+      if (status === 200) break
+      assert.equal(status, 503, text)
+      assert.match(text, /temporarily_unavailable/)
+    }
+  }
+  const [host] = hostsOf(pid) as [number]
+  assert.equal(await server.stop(), 0)
+  assert.deepEqual(hostsOf(pid), [])
+  await hasEnded(host)
+})
+
+test('a server that cannot open its token says why in a line, without the PIN', async (t) => {
+  const token = makeToken(t)
+  const database = await testDatabase(t)
+  const settings = { ...databaseSettings(), ...inToken(token), DATABASE_URL: database.url }
+  const refusals: [string, RegExp][] = [
+    [token.setting.replace(token.pinFile, '/nowhere/pin'), /pin-source cannot be read \(ENOENT\)/],
+    [
+      `${token.setting.replace(/&pin.*/, '')}&pin-value=hunter2`,
+      /CKR_PIN_INCORRECT: the PIN is wrong/,
+    ],
+    [token.setting.replace('agent-idp', 'another'), /no token fits .* "agent-idp" \(serial/],
+    [token.setting.replace('.so', '.none'), /module cannot be loaded: check module-path/],
+    [`${token.setting}&pin-value=hunter2`, /KEY_CUSTODY: .* pin-source or pin-value, not both/],
+  ]
+  for (const [KEY_CUSTODY, says] of refusals) {
+    const { code, output } = await runToEnd(t, { ...settings, KEY_CUSTODY })
+    assert.equal(code, 1, output)
+    const said = output.split('\n').filter((line) => !line.startsWith('{') && line !== '')
+    assert.match(said.join('\n'), /^agent-idp cannot start: .*$/)
+    assert.match(output, says)
+    assert.ok(!output.includes('hunter2') && !output.includes(token.pin))
+  }
+})
+
 test('what the search looks for is what PEM, JWK and hexadecimal text have of a key', () => {
   const secret = Buffer.from(Array.from({ length: 32 }, (_, index) => (index * 37 + 11) % 256))
   const needles = needlesOf('d', secret)
@@ -131,6 +180,11 @@ test('what the search looks for is what PEM, JWK and hexadecimal text have of a 
   }
   assert.ok(!finds(secret.subarray(1)))
   assert.ok(!finds(secret.subarray(0, 31).toString('hex')))
+})
+
+const inToken = ({ setting }: SoftToken) => ({
+  KEY_CUSTODY: setting,
+  SOFTHSM2_CONF: process.env.SOFTHSM2_CONF,
 })
 
 /** On a database of its own, with keys that may be rotated after a second. */
