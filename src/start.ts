@@ -60,13 +60,15 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     }
     const { pool, db } = openPool(connection, onIdleError)
     const hot = openHotPool(connection, onIdleError)
-    undo.push(() => Promise.all([db.destroy(), hot.end()]))
+    // Who holds a connection may have to wait for the keys: those are read on another one.
+    const aside = openPool(connection, onIdleError, 1)
+    undo.push(() => Promise.all([db.destroy(), hot.end(), aside.db.destroy()]))
     const version = await requireVersion(pool)
 
     const now = () => new Date()
     const custody = await openCustody(config)
     undo.push(() => custody.close())
-    const keys = await openKeyRing({ db, config, now, log, custody })
+    const keys = await openKeyRing({ db: aside.db, config, now, log, custody })
     undo.push(() => keys.close())
     const outbound = createOutbound({ allow, allowLoopbackHttp: config.allowLoopbackHttp })
     const metrics = createMetrics({ pool, hot })

@@ -5,24 +5,11 @@ import { ProblemError } from '../http/problem.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { CustodyError } from './custody.ts'
-import { type Birth, newKey } from './new-key.ts'
+import { makeMissingKeys } from './ensure-keys.ts'
 import { provenBy } from './proof.ts'
-import {
-  activateKey,
-  compromiseKey,
-  findKey,
-  insertKeys,
-  listSigningKeys,
-  lockKeys,
-} from './queries.ts'
+import { activateKey, compromiseKey, findKey, listSigningKeys, lockKeys } from './queries.ts'
 import type { By } from './rotate.ts'
-import {
-  type KeySlot,
-  planCompromise,
-  publishedAt,
-  replicaMargin,
-  tokenLifetime,
-} from './schedule.ts'
+import { planCompromise, replicaMargin, tokenLifetime } from './schedule.ts'
 
 export { listUncleared, markCleared } from './queries.ts'
 
@@ -69,48 +56,30 @@ export async function compromise(
     }
 
     const at = now()
-    const { activating, lacks } = planCompromise(await listSigningKeys(tx), key)
+    const next = planCompromise(await listSigningKeys(tx), key)
     await compromiseKey(tx, kid, { at, reason })
-    const genuine = activating && provenBy(config.keyEncryptionKeys ?? [], activating)
-    if (activating && genuine) {
-      await activateKey(tx, activating.kid, at, tokenLifetime(config))
-    } else if (activating) {
-      await compromiseKey(tx, activating.kid, { at, reason: 'not made by this server' })
-      lacks.push('active')
+    if (next && provenBy(config.keyEncryptionKeys ?? [], next)) {
+      await activateKey(tx, next.kid, at, tokenLifetime(config))
+    } else if (next) {
+      await compromiseKey(tx, next.kid, { at, reason: 'not made by this server' })
     }
-    const made = await makeMissing(deps, slot, lacks)
-    await insertKeys(tx, made)
-    const active =
-      made.find(({ status }) => status === 'active')?.kid ?? (genuine ? activating?.kid : undefined)
-    const next = made.find(({ status }) => status === 'next')?.kid
-    const detail = { kid, was: key.status, active_kid: active, next_kid: next, ...slot }
+    const detail = { kid, was: key.status, next_kid: next?.kid, ...slot }
     await recordEvent(tx, { type: 'key.compromised', at, detail, ...by })
     return { kid, ...slot, activated_at, compromised_at: at }
   })
   log.warn({ kid, purpose: dropped.purpose, alg: dropped.alg }, 'a signing key was dropped')
   await keys.refresh()
+  await makeUpFor(deps)
   return dropped
 }
 
-/** None if they cannot be made now: a bad key is dropped all the same, and the schedule makes up for it. */
-async function makeMissing(
-  deps: Pick<Deps, 'config' | 'custody' | 'log' | 'now'>,
-  slot: KeySlot,
-  lacks: ('active' | 'next')[],
-) {
+/** A bad key is dropped also when no other can be made now; the schedule then tries again. */
+async function makeUpFor(deps: Parameters<typeof makeMissingKeys>[0] & Pick<Deps, 'keys'>) {
   try {
-    const keys = await Promise.all(lacks.map(() => newKey(deps, slot)))
-    const at = deps.now()
-    const born = { created_at: at, published_at: publishedAt(at, deps.config) }
-    const birthOf = (status: Birth['status']): Birth =>
-      status === 'next' ? { status, ...born } : { status, ...born, activated_at: at }
-    return lacks.flatMap((status, index) => {
-      const key = keys[index]
-      return key ? [{ ...key, ...birthOf(status) }] : []
-    })
+    await makeMissingKeys(deps)
+    await deps.keys.refresh()
   } catch (err) {
     if (!(err instanceof CustodyError)) throw err
-    deps.log.error({ err, ...slot }, 'no new signing key could be made')
-    return []
+    deps.log.error({ err }, 'no new signing key could be made')
   }
 }

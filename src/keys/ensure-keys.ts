@@ -1,13 +1,13 @@
-import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
-import { type Birth, newKey } from './new-key.ts'
+import { bearKeys, confirmBirth, withNewKeys } from './new-key.ts'
 import { KeyEncryptionError, requireKek } from './private-key-envelope.ts'
 import { provenBy } from './proof.ts'
-import { insertKeys, lengthenTokens, listSigningKeys, lockKeys } from './queries.ts'
-import { isOf, type KeySlot, publishedAt, slotsOf, tokenLifetime } from './schedule.ts'
+import { lengthenTokens, listSigningKeys, lockKeys, lockMaking } from './queries.ts'
+import { isOf, type KeySlot, slotsOf, tokenLifetime } from './schedule.ts'
 
-type Surroundings = Pick<Deps, 'db' | 'now' | 'config' | 'custody'>
+type Surroundings = Pick<Deps, 'db' | 'now' | 'config' | 'custody' | 'log'>
+type Key = Awaited<ReturnType<typeof listSigningKeys>>[number]
 
 /**
  * Makes what the first start lacks: an active and a next key for each purpose and algorithm. Replicas
@@ -17,60 +17,57 @@ type Surroundings = Pick<Deps, 'db' | 'now' | 'config' | 'custody'>
 export async function ensureKeys(deps: Surroundings): Promise<void> {
   const { db, config, custody } = deps
   const keks = config.keyEncryptionKeys ?? []
-  await db.transaction().execute(async (tx) => {
-    await lockKeys(tx)
-    const there = (await listSigningKeys(tx)).filter((key) =>
-      slotsOf(config.signingAlgs).some((slot) => isOf(key, slot)),
-    )
-    for (const { private_key, ...key } of there) {
-      requireKek(keks, key, key.proof)
-      if (!provenBy(keks, key)) {
-        throw new KeyEncryptionError(
-          `The public key of signing key ${key.kid} (${key.purpose}, ${key.alg}) is not the one it was made with, or this server did not make it`,
-        )
-      }
-      await custody.open({ ...key, alg: key.alg as SigningAlg, reference: private_key ?? '' })
+  const slots = slotsOf(config.signingAlgs)
+  for (const { private_key, ...key } of await listSigningKeys(db)) {
+    if (!slots.some((slot) => isOf(key, slot))) continue
+    requireKek(keks, key, key.proof)
+    if (!provenBy(keks, key)) {
+      throw new KeyEncryptionError(
+        `The public key of signing key ${key.kid} (${key.purpose}, ${key.alg}) is not the one it was made with, or this server did not make it`,
+      )
     }
-    await lengthenTokens(tx, tokenLifetime(config))
-
-    await fillSlots(deps, tx, there, { first: true })
-  })
-}
-
-/** Makes what a slot lacks since a key was dropped while no other could be made. */
-export async function makeMissingKeys(deps: Surroundings): Promise<void> {
-  await deps.db.transaction().execute(async (tx) => {
-    await lockKeys(tx)
-    await fillSlots(deps, tx, await listSigningKeys(tx), { first: false })
-  })
-}
-
-type Key = Awaited<ReturnType<typeof listSigningKeys>>[number]
-
-async function fillSlots(
-  deps: Surroundings,
-  tx: Db,
-  there: Key[],
-  { first }: { first: boolean },
-): Promise<void> {
-  const heldOf = (slot: KeySlot) =>
-    there.filter((key) => isOf(key, slot)).map(({ status }) => status)
-  const missing = slotsOf(deps.config.signingAlgs).flatMap((slot) =>
-    (['active', 'next'] as const)
-      .filter((status) => !heldOf(slot).includes(status))
-      .map(async (status) => ({ slot, status, key: await newKey(deps, slot) })),
-  )
-  const made = await Promise.all(missing)
-  // Once they are made: that takes long, and nobody sees them before the commit.
-  const at = deps.now()
-  const birthOf = (slot: KeySlot, status: Birth['status']): Birth => {
-    // Before the first keys of a slot nothing was served, so nothing is cached: these count as published at once.
-    const isFirst = first && heldOf(slot).length === 0
-    const published_at = isFirst ? at : publishedAt(at, deps.config)
-    return status === 'next'
-      ? { status, created_at: at, published_at }
-      : { status, created_at: at, published_at, activated_at: at }
+    await custody.open({ ...key, alg: key.alg as SigningAlg, reference: private_key ?? '' })
   }
-  const rows = made.map(({ slot, status, key }) => ({ ...key, ...birthOf(slot, status) }))
-  await insertKeys(tx, rows)
+  await lengthenTokens(db, tokenLifetime(config))
+  await fillSlots(deps, true)
 }
+
+/** Makes what a slot lacks since a key was dropped. */
+export const makeMissingKeys = (deps: Surroundings): Promise<void> => fillSlots(deps, false)
+
+async function fillSlots(deps: Surroundings, first: boolean): Promise<void> {
+  const slots = slotsOf(deps.config.signingAlgs)
+  if (lacksOf(await listSigningKeys(deps.db), slots).length === 0) return
+  const born = await deps.db.transaction().execute(async (tx) => {
+    await lockMaking(tx)
+    const wanted = lacksOf(await listSigningKeys(tx), slots)
+    return withNewKeys(deps, wanted, async (made) => {
+      await lockKeys(tx)
+      const there = await listSigningKeys(tx)
+      const lacks = lacksOf(there, slots)
+      const used = made.filter((_, index) => lacks.some((lack) => isSame(lack, wanted[index])))
+      await bearKeys(
+        tx,
+        deps,
+        used.map((key) => {
+          const status = wanted[made.indexOf(key)]?.status ?? 'next'
+          return { ...key, status, first: first && !there.some((one) => isOf(one, key)) }
+        }),
+      )
+      return { used, result: used }
+    })
+  })
+  await confirmBirth(deps, born)
+}
+
+type Lack = KeySlot & { status: 'active' | 'next' }
+
+const lacksOf = (keys: readonly Key[], slots: readonly KeySlot[]): Lack[] =>
+  slots.flatMap((slot) =>
+    (['active', 'next'] as const)
+      .filter((status) => !keys.some((key) => isOf(key, slot) && key.status === status))
+      .map((status) => ({ ...slot, status })),
+  )
+
+const isSame = (lack: Lack, other: Lack | undefined): boolean =>
+  other !== undefined && isOf(lack, other) && lack.status === other.status

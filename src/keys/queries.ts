@@ -1,6 +1,7 @@
 import { type Insertable, sql } from 'kysely'
 import type { Db, Tables } from '../db/tables.ts'
 import type { ListRequest } from '../http/list.ts'
+import { addSeconds } from '../oauth/numeric-date.ts'
 
 const LIFE = [
   ...(['kid', 'purpose', 'alg', 'status', 'published_at', 'activated_at', 'retired_at'] as const),
@@ -25,15 +26,26 @@ export async function countActive(db: Db, kids: readonly string[]): Promise<numb
   return Number(count)
 }
 
-/** One change of keys or first start at a time, whichever replica; held until the transaction ends. */
+/** One change of keys at a time, whichever replica; held until the transaction ends, which is to be soon. */
 export async function lockKeys(tx: Db): Promise<void> {
+  await sql`set local idle_in_transaction_session_timeout = '10s'`.execute(tx)
   await sql`select pg_advisory_xact_lock(hashtext('agent-idp signing keys'))`.execute(tx)
 }
 
+/**
+ * One replica makes keys at a time, the others wait. Taken before `lockKeys`, and held while nothing is asked of
+ * the database: a token may take long.
+ */
+export async function lockMaking(tx: Db): Promise<void> {
+  await sql`set local idle_in_transaction_session_timeout = '10min'`.execute(tx)
+  await sql`select pg_advisory_xact_lock(hashtext('agent-idp making keys'))`.execute(tx)
+}
+
 /** The same, without waiting: false when another replica is at it. */
-export async function tryLockKeys(tx: Db): Promise<boolean> {
+export async function tryLockMaking(tx: Db): Promise<boolean> {
+  await sql`set local idle_in_transaction_session_timeout = '10min'`.execute(tx)
   const { rows } = await sql<{ locked: boolean }>`
-    select pg_try_advisory_xact_lock(hashtext('agent-idp signing keys')) as locked`.execute(tx)
+    select pg_try_advisory_xact_lock(hashtext('agent-idp making keys')) as locked`.execute(tx)
   return rows[0]?.locked === true
 }
 
@@ -133,7 +145,34 @@ export async function retireKey(db: Db, kid: string, at: Date): Promise<void> {
     .execute()
 }
 
-/** @param token_lifetime seconds that what it signs may live, as far as this server and the key before know */
+/** The longest that anything signed for a purpose by an algorithm may live, in seconds, by `id_jag ES256`. */
+export async function listLongestTokens(db: Db): Promise<Map<string, number>> {
+  const rows = await db
+    .selectFrom('signing_keys')
+    .select(['purpose', 'alg'])
+    .select((eb) => eb.fn.max('token_lifetime').as('longest'))
+    .groupBy(['purpose', 'alg'])
+    .execute()
+  return new Map(rows.map(({ purpose, alg, longest }) => [`${purpose} ${alg}`, longest ?? 0]))
+}
+
+/** They count as published then, or later if that is what they have. */
+export async function confirmPublished(db: Db, kids: readonly string[], at: Date): Promise<void> {
+  await db
+    .updateTable('signing_keys')
+    .set({ published_at: at })
+    .where('kid', 'in', kids)
+    .where('status', '=', 'next')
+    // Soon enough after it was written there is nothing to mend.
+    .where('published_at', '<', addSeconds(at, -0.05))
+    .where('published_at', '>', sql<Date>`created_at`)
+    .execute()
+}
+
+/**
+ * What it signs may live as long as what any key of its slot signed: other replicas may be set otherwise.
+ * @param token_lifetime seconds, as this server is set
+ */
 export async function activateKey(
   db: Db,
   kid: string,
@@ -141,12 +180,14 @@ export async function activateKey(
   token_lifetime: number,
 ): Promise<void> {
   await db
-    .updateTable('signing_keys')
-    .set((eb) => ({
+    .updateTable('signing_keys as key')
+    .set({
       status: 'active',
       activated_at: at,
-      token_lifetime: eb.fn<number>('greatest', ['token_lifetime', eb.val(token_lifetime)]),
-    }))
+      token_lifetime: sql<number>`greatest(${token_lifetime}::integer, (
+        select max(same.token_lifetime) from signing_keys same
+        where same.purpose = key.purpose and same.alg = key.alg))`,
+    })
     .where('kid', '=', kid)
     .where('status', '=', 'next')
     .execute()

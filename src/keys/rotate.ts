@@ -3,21 +3,20 @@ import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { ProblemError, unsupported } from '../http/problem.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
-import { newKey } from './new-key.ts'
+import { bearKeys, confirmBirth, type NewKey, withNewKeys } from './new-key.ts'
 import { KeyEncryptionError } from './private-key-envelope.ts'
 import { provenBy } from './proof.ts'
 import {
   activateKey,
-  insertKeys,
   listSigningKeys,
   lockKeys,
+  lockMaking,
   retireKey,
-  tryLockKeys,
+  tryLockMaking,
 } from './queries.ts'
 import {
   type KeySlot,
   planRotation,
-  publishedAt,
   type Rotation,
   slotsDue,
   slotsOf,
@@ -26,7 +25,7 @@ import {
 
 export type RotationRequest = { alg?: SigningAlg; purpose?: KeySlot['purpose'] }
 export type By = { actor: Actor; request_id?: string }
-type Surroundings = Pick<Deps, 'db' | 'config' | 'now' | 'custody' | 'keys'>
+type Surroundings = Pick<Deps, 'db' | 'config' | 'now' | 'custody' | 'keys' | 'log'>
 type Key = Awaited<ReturnType<typeof listSigningKeys>>[number]
 
 /**
@@ -39,69 +38,88 @@ export async function rotateKeys(
   which: RotationRequest,
   by: By,
 ): Promise<void> {
-  const { db, config, now } = deps
-  const slots = slotsOf(config.signingAlgs).filter(
+  const slots = slotsOf(deps.config.signingAlgs).filter(
     ({ alg, purpose }) => alg === (which.alg ?? alg) && purpose === (which.purpose ?? purpose),
   )
   if (slots.length === 0) throw unsupported('/alg', 'is not used for keys of this purpose')
-  await db.transaction().execute(async (tx) => {
-    await lockKeys(tx)
-    const at = now()
-    const plan = planRotation(await listSigningKeys(tx), slots, at, config)
-    if ('readyAt' in plan) {
-      throw new ProblemError(
-        'too_early',
-        'A consumer may still hold a key set without the next key. Try again at ready_at',
-        { members: { ready_at: plan.readyAt.toISOString() } },
-      )
-    }
-    await takeSteps(deps, tx, plan.steps, by)
-  })
-  await deps.keys.refresh()
+  const plan = (keys: readonly Key[]) => {
+    const planned = planRotation(keys, slots, deps.now(), deps.config)
+    if ('steps' in planned) return planned.steps
+    throw new ProblemError(
+      'too_early',
+      'A consumer may still hold a key set without the next key. Try again at ready_at',
+      { members: { ready_at: planned.readyAt.toISOString() } },
+    )
+  }
+  await rotate(deps, plan, by)
 }
 
 /** Rotates the keys that have served their time, unless another replica is at it. Returns how many. */
-export async function rotateDue(deps: Surroundings): Promise<number> {
-  const rotated = await deps.db.transaction().execute(async (tx) => {
-    if (!(await tryLockKeys(tx))) return 0
-    const at = deps.now()
-    const keys = await listSigningKeys(tx)
-    const plan = planRotation(keys, slotsDue(keys, at, deps.config), at, deps.config)
-    if ('readyAt' in plan) return 0
-    await takeSteps(deps, tx, plan.steps, { actor: { kind: 'system' } })
-    return plan.steps.length
-  })
-  if (rotated > 0) await deps.keys.refresh()
-  return rotated
+export function rotateDue(deps: Surroundings): Promise<number> {
+  const plan = (keys: readonly Key[]) => {
+    const now = deps.now()
+    const planned = planRotation(keys, slotsDue(keys, now, deps.config), now, deps.config)
+    return 'steps' in planned ? planned.steps : []
+  }
+  return rotate(deps, plan, { actor: { kind: 'system' } }, tryLockMaking)
 }
 
+/** Plans, makes the keys, and, with everybody else held off for a moment, plans again and writes. */
+async function rotate(
+  deps: Surroundings,
+  plan: (keys: readonly Key[]) => Rotation<Key>[],
+  by: By,
+  take: (tx: Db) => Promise<boolean | void> = lockMaking,
+): Promise<number> {
+  const born = await deps.db.transaction().execute(async (tx) => {
+    if ((await take(tx)) === false) return []
+    const planned = plan(await listSigningKeys(tx))
+    for (const { activating } of planned) await requireUsable(deps, activating)
+    return withNewKeys(
+      deps,
+      planned.map(({ slot }) => slot),
+      async (made) => {
+        await lockKeys(tx)
+        const steps = plan(await listSigningKeys(tx))
+        const used = await takeSteps(deps, tx, planned, steps, made, by)
+        return { used, result: used }
+      },
+    )
+  })
+  await confirmBirth(deps, born)
+  if (born.length > 0) await deps.keys.refresh()
+  return born.length
+}
+
+/** Of what was planned, what is still to be done. Returns the keys that came to be next. */
 async function takeSteps(
   deps: Surroundings,
   tx: Db,
+  planned: Rotation<Key>[],
   steps: Rotation<Key>[],
+  made: NewKey[],
   by: By,
-): Promise<void> {
-  const made: { step: Rotation<Key>; next: Awaited<ReturnType<typeof newKey>> }[] = []
-  for (const step of steps) {
-    await requireUsable(deps, step.activating)
-    made.push({ step, next: await newKey(deps, step.slot) })
-  }
+): Promise<NewKey[]> {
   const at = deps.now()
-  for (const { step, next } of made) {
-    const { slot, retiring, activating } = step
-    const lifetime = Math.max(tokenLifetime(deps.config), retiring.token_lifetime ?? 0)
+  const used: NewKey[] = []
+  for (const [index, { slot, retiring, activating }] of planned.entries()) {
+    const next = made[index]
+    const holds = steps.some(
+      (step) => step.retiring.kid === retiring.kid && step.activating.kid === activating.kid,
+    )
+    if (!next || !holds) continue
     await retireKey(tx, retiring.kid, at)
-    await activateKey(tx, activating.kid, at, lifetime)
+    await activateKey(tx, activating.kid, at, tokenLifetime(deps.config))
     const detail = { kid: activating.kid, retired_kid: retiring.kid, next_kid: next.kid, ...slot }
     await recordEvent(tx, { type: 'key.rotated', at, detail, ...by })
+    used.push(next)
   }
-  // Last of all: nobody sees a key before the commit, and making keys takes long, or a replica freezes meanwhile.
-  const created_at = deps.now()
-  const published_at = publishedAt(created_at, deps.config)
-  const rows = made.map(
-    ({ next }) => ({ ...next, status: 'next', created_at, published_at }) as const,
+  await bearKeys(
+    tx,
+    deps,
+    used.map((key) => ({ ...key, status: 'next' })),
   )
-  await insertKeys(tx, rows)
+  return used
 }
 
 /**

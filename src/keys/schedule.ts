@@ -155,23 +155,16 @@ export function slotsDue(
   })
 }
 
-/** What ends with a key, and who takes over: the key itself is out at once, whatever it was. */
-export type Compromise<Key extends KeyLife> = {
-  /** The key that signs from now on, early or not; undefined if the key signed nothing, or none is there. */
-  activating: Key | undefined
-  /** What the slot lacks afterwards. */
-  lacks: ('active' | 'next')[]
-}
-
+/**
+ * Who takes over from a key that is dropped, early or not; undefined if it did not sign, or if nobody is there.
+ * What the slot then lacks is made anew.
+ */
 export function planCompromise<Key extends KeyLife>(
   keys: readonly Key[],
-  { kid, purpose, alg }: Pick<Key, 'kid' | 'purpose'> & { alg: string },
-): Compromise<Key> {
+  { kid, purpose, alg }: Pick<KeyLife, 'kid' | 'purpose' | 'alg'>,
+): Key | undefined {
   const { active, next } = holdersOf(keys, { purpose, alg: alg as SigningAlg })
-  if (active?.kid === kid) {
-    return { activating: next, lacks: next ? ['next'] : ['active', 'next'] }
-  }
-  return { activating: undefined, lacks: next?.kid === kid ? ['next'] : [] }
+  return active?.kid === kid ? next : undefined
 }
 
 export type Step = { does: 'activate' | 'retire' | 'remove'; at: Date }
