@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createHmac, createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { after, test } from 'node:test'
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
+import { keepSchedule } from '../../src/keys/keep-schedule.ts'
 import { CLIENT_ASSERTION_TYPE, GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
 import { authorize, authorizeUrl, redirected } from '../support/browser.ts'
 import { openHouse } from '../support/house.ts'
@@ -377,8 +378,10 @@ test('an ID token outlives the rotation of its key, and is refused once the key 
 
   // Ten minutes for the last token, a day for caches, and the time in which replicas learn of it.
   house.wait(DAY + 9)
+  await keepSchedule(house.deps)
   assert.ok(await works(endless))
   house.wait(1)
+  await keepSchedule(house.deps)
   await assertRefusal(house, () => story.exchange({ subject_token: endless }), [
     400,
     'invalid_grant',
