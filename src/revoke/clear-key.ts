@@ -74,23 +74,32 @@ export function startClearing(deps: Deps): { stop(): Promise<void> } {
   }
 }
 
-/** Goes on with the keys that were dropped and not yet cleared: a process may have ended in between. */
+/**
+ * Goes on with the keys that were dropped and not yet cleared: a process may have ended in between. One that
+ * cannot be cleared does not keep the others waiting.
+ */
 export async function clearLeftKeys(deps: Deps): Promise<void> {
+  const faults: unknown[] = []
   for (const { compromised_at, alg, ...key } of await listUncleared(deps.db)) {
     if (compromised_at === null) continue
-    await clearKey(deps, { ...key, alg: alg as CompromisedKey['alg'], compromised_at })
+    const dropped = { ...key, alg: alg as CompromisedKey['alg'], compromised_at }
+    await clearKey(deps, dropped).catch((error) => faults.push(error))
   }
+  if (faults.length > 0) throw faults[0]
 }
 
+/**
+ * Each line of sessions in a transaction of its own: whoever ends sessions takes all of them, by their ids,
+ * before the first family, and a transaction that ends one line after the other does not.
+ */
 async function endSessionsSignedBy({ db, now }: Deps, kid: string): Promise<number> {
-  const sessions = await listSessionsSignedBy(db, kid, now())
-  // Each by itself: a session takes others of its line along, and those of two are in no order together.
-  for (const session of sessions) {
-    await db
+  let ended = 0
+  for (const session of await listSessionsSignedBy(db, kid, now())) {
+    ended += await db
       .transaction()
       .execute((tx) => endSession(tx, session, { at: now(), reason: 'key_compromised' }))
   }
-  return sessions.length
+  return ended
 }
 
 async function finish({ db, now }: Deps, kid: string, { told, ...counts }: Cleared): Promise<void> {

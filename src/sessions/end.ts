@@ -11,8 +11,9 @@ type Ending = {
 }
 
 /**
- * Ends a session by its user's own act, or because a key that spoke for it is no longer believed, with the line it belongs to and what agents hold of it: codes, ID
- * and access tokens rest on the session and are refused from the commit on.
+ * Ends a session by its user's own act, or because a key that spoke for it is no longer believed, with the line
+ * it belongs to and what agents hold of it: codes, ID and access tokens rest on the session and are refused from
+ * the commit on. Returns how many sessions it ended: none where somebody was faster.
  *
  * A family with a refresh token stays, as it does when a session runs out: the token gives no others any more,
  * and an exchange takes it for an `offline` delegation alone. What ends a person or an agent rather than a
@@ -24,10 +25,10 @@ export async function endSession(
   db: Db,
   session: { id: string; continues: string | null; tenant_id: string; user_id: string },
   { at, reason, request_id }: Ending,
-): Promise<void> {
+): Promise<number> {
   const first = session.continues ?? session.id
   const ended = await endSessionLine(db, { first, at, reason })
-  if (ended.length === 0) return
+  if (ended.length === 0) return 0
   const families = await endFamilies(db, {
     of: { session_ids: ended, holdingToken: false },
     at,
@@ -43,4 +44,5 @@ export async function endSession(
     detail: { why: reason, session_ids: ended, family_ids: families.map(({ id }) => id) },
     request_id,
   })
+  return ended.length
 }
