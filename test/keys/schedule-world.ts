@@ -183,14 +183,13 @@ export function openWorld(times: Times, tokenTimes: TokenTimes) {
     compromise(which: number, key: Key, made: boolean) {
       if (key.status === 'removed' || key.status === 'compromised') return
       const slot = slotOf(key)
-      const { activating, lacks } = planCompromise(keys, key)
+      const activating = planCompromise(keys, key)
       if (key.status === 'active') signs(slot, undefined)
       Object.assign(key, { status: 'compromised', compromised_at: now })
       if (activating)
         activate(activating, Math.max(tokenLifetime(by(which).times), longestIn(slot)), true)
       if (!made) lacking.add(slot)
-      const born = made ? lacks.map((status) => make(slot, status, by(which))) : []
-      for (const one of born) one.token_lifetime = longestIn(slot)
+      if (made) world.fill(which)
     },
     /** What a slot lacks, since none could be made. */
     fill(which: number) {
