@@ -5,7 +5,7 @@ import { startSealer } from './audit/sealer.ts'
 import { type Config, ConfigError } from './config.ts'
 import { type EmbeddedPostgres, startEmbedded } from './db/embedded.ts'
 import { migrateToLatest } from './db/migrate.ts'
-import { type Connection, openHotPool, openPool } from './db/pool.ts'
+import { type Connection, openAside, openHotPool, openPool } from './db/pool.ts'
 import type { Deps } from './deps.ts'
 import { createMetrics } from './http/metrics.ts'
 import { createOutbound, parseAllowList } from './http/outbound.ts'
@@ -61,14 +61,14 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     const { pool, db } = openPool(connection, onIdleError)
     const hot = openHotPool(connection, onIdleError)
     // Who holds a connection may have to wait for the keys: those are read on another one.
-    const aside = openPool(connection, onIdleError, 1)
+    const aside = openAside(connection, onIdleError)
     undo.push(() => Promise.all([db.destroy(), hot.end(), aside.db.destroy()]))
     const version = await requireVersion(pool)
 
     const now = () => new Date()
     const custody = await openCustody(config)
     undo.push(() => custody.close())
-    const keys = await openKeyRing({ db: aside.db, config, now, log, custody })
+    const keys = await openKeyRing({ db, aside: aside.db, config, now, log, custody })
     undo.push(() => keys.close())
     const outbound = createOutbound({ allow, allowLoopbackHttp: config.allowLoopbackHttp })
     const metrics = createMetrics({ pool, hot })

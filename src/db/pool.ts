@@ -28,6 +28,14 @@ export function openPool(connection: Connection, onIdleError: (error: Error) => 
   return { pool, db: new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) }) }
 }
 
+/** One connection for what requests wait for; a database that says nothing for so long is away. */
+export const openAside = (connection: Connection, onIdleError: (error: Error) => void) =>
+  openPool(
+    { ...poolConfig(connection), connectionTimeoutMillis: 2_000, query_timeout: 2_000 },
+    onIdleError,
+    1,
+  )
+
 /**
  * Connections for the statements prepared by hand. Those join a handful of rows by their keys, and their
  * plans are kept: a plan made while a table was small must not become a scan when it has grown.

@@ -13,7 +13,7 @@ const ELSEWHERE = new Set([
 ])
 /** The driver gives these no code. The last one is what a transaction learns whose connection was cut. */
 const WORDS =
-  /^(timeout exceeded when trying to connect|Connection terminated|Client has encountered a connection error)/
+  /^(timeout exceeded when trying to connect|Query read timeout|Connection terminated|Client has encountered a connection error)/
 
 /** Seconds after which a caller may try again. */
 export const RETRY_AFTER = 1

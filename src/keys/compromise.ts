@@ -4,7 +4,6 @@ import type { Deps } from '../deps.ts'
 import { ProblemError } from '../http/problem.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
-import { CustodyError } from './custody.ts'
 import { makeMissingKeys } from './ensure-keys.ts'
 import { provenBy } from './proof.ts'
 import { activateKey, compromiseKey, findKey, listSigningKeys, lockKeys } from './queries.ts'
@@ -79,7 +78,6 @@ async function makeUpFor(deps: Parameters<typeof makeMissingKeys>[0] & Pick<Deps
     await makeMissingKeys(deps)
     await deps.keys.refresh()
   } catch (err) {
-    if (!(err instanceof CustodyError)) throw err
     deps.log.error({ err }, 'no new signing key could be made')
   }
 }

@@ -39,7 +39,7 @@ async function fillSlots(deps: Surroundings, first: boolean): Promise<void> {
   const slots = slotsOf(deps.config.signingAlgs)
   if (lacksOf(await listSigningKeys(deps.db), slots).length === 0) return
   const born = await deps.db.transaction().execute(async (tx) => {
-    await lockMaking(tx)
+    await lockMaking(tx, first ? '10min' : undefined)
     const wanted = lacksOf(await listSigningKeys(tx), slots)
     return withNewKeys(deps, wanted, async (made) => {
       await lockKeys(tx)

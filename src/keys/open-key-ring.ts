@@ -6,7 +6,10 @@ import { type KeyView, loadKeys, loadSealKeys } from './load-keys.ts'
 import { countActive, fingerprint } from './queries.ts'
 import { isVerifiable, nextStep, refreshInterval, replicaMargin, slotsOf } from './schedule.ts'
 
-type Surroundings = Pick<Deps, 'db' | 'config' | 'now' | 'log' | 'custody'>
+type Surroundings = Pick<Deps, 'db' | 'config' | 'now' | 'log' | 'custody'> & {
+  /** Where keys are read: by a connection that no request holds, and that does not wait for long. */
+  aside?: Deps['db']
+}
 
 /** Milliseconds that a request waits for the keys to be read again. */
 const PATIENCE = 1_000
@@ -21,20 +24,27 @@ const PATIENCE = 1_000
 export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyRing> {
   const { config, log, now } = deps
   await ensureKeys(deps)
+  const source = { ...deps, db: deps.aside ?? deps.db }
 
-  const told = new Set<string>()
-  const tellUnproven = ({ unproven }: KeyView) => {
+  let told: string[] = []
+  /** Once, not twice a second. */
+  const tell = ({ unproven, faults }: KeyView) => {
+    const before = told
+    told = [...unproven, ...faults.map(({ message }) => message)]
     for (const kid of unproven) {
-      if (told.has(kid)) continue
-      told.add(kid)
+      if (before.includes(kid)) continue
       log.error({ kid }, 'no value of KEY_ENCRYPTION_KEY proves this signing key: it is ignored')
+    }
+    for (const err of faults) {
+      if (!before.includes(err.message)) log.error({ err }, 'a signing key could not be opened')
     }
   }
 
-  let known = await fingerprint(deps.db)
-  let view = await loadKeys(deps)
+  let known = await fingerprint(source.db)
+  let view = await loadKeys(source)
   for (const fault of view.faults) throw fault
-  tellUnproven(view)
+  tell(view)
+  const signatures = new Map<string, number>()
   let read = instant()
   let lost = false
   let closed = false
@@ -53,11 +63,11 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
     const startedAt = instant()
     try {
       // Before the keys themselves: what changes between the two is then read again the next time.
-      const seen = await fingerprint(deps.db)
+      const seen = await fingerprint(source.db)
       if (seen !== known || view.faults.length > 0) {
-        view = await loadKeys(deps, view)
-        for (const err of view.faults) log.error({ err }, 'a signing key could not be opened')
-        tellUnproven(view)
+        view = await loadKeys(source, view)
+        for (const kid of signatures.keys()) if (!view.verifying.has(kid)) signatures.delete(kid)
+        tell(view)
         known = seen
       }
       read = startedAt
@@ -89,7 +99,6 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
     })
   }
   const timer = asks ? setInterval(poll, refreshInterval(config) * 1000).unref() : undefined
-  const signatures = new Map<string, number>()
   const recently = Promise.resolve()
   const jwks = () => ({ ...view.jwks, stale: !isRecent() })
   const upToDate = () => (isRecent() ? recently : freshen())
