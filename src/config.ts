@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { SIGNING_ALGS, type SigningAlg } from './oauth/signing-alg.ts'
+import { REQUIRED_ALGS, SIGNING_ALGS, type SigningAlg } from './oauth/signing-alg.ts'
 import { isLoopback } from './oauth/uri.ts'
 
 /** Every setting, declared once; nothing else reads the environment. Lifetimes are in seconds. */
@@ -176,8 +176,6 @@ function readSigningAlgs(
   )
   return SIGNING_ALGS
 }
-
-const REQUIRED_ALGS: readonly SigningAlg[] = ['ES256', 'RS256']
 
 function isAddressOrBlock(entry: string): boolean {
   const [address = '', bits, ...more] = entry.split('/')

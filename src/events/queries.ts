@@ -1,5 +1,6 @@
 import { sql, type Transaction } from 'kysely'
 import type { Db, EventDialect, Row, Tables } from '../db/tables.ts'
+import { REQUIRED_ALGS } from '../oauth/signing-alg.ts'
 
 /** How an audience is told, for those that want to be. */
 export type Listener = {
@@ -27,13 +28,22 @@ const listeners = (db: Db) =>
 export const listListeners = (db: Db, ids: readonly string[]): Promise<Listener[]> =>
   listeners(db).where(sql<boolean>`id = any(${ids}::text[])`).execute()
 
-/** Those whose ID-JAGs may be of this algorithm: it is theirs, or was perhaps before they were last changed. */
+/**
+ * Those whose ID-JAGs may be of this algorithm: it is theirs, or was perhaps before they were last changed, or
+ * is what they got while SIGNING_ALGS was without theirs.
+ */
 export const listListenersBy = (
   db: Db,
   { alg, since }: { alg: string; since: Date },
 ): Promise<Listener[]> =>
   listeners(db)
-    .where((eb) => eb.or([eb('id_jag_signing_alg', '=', alg), eb('updated_at', '>=', since)]))
+    .where((eb) =>
+      eb.or([
+        eb('id_jag_signing_alg', '=', alg),
+        eb('updated_at', '>=', since),
+        ...(alg === 'ES256' ? [eb('id_jag_signing_alg', 'not in', REQUIRED_ALGS)] : []),
+      ]),
+    )
     .orderBy('id')
     .execute()
 

@@ -1,10 +1,10 @@
 import { newTimeOrderedId } from '../db/ids.ts'
 import type { Db, EventDialect } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
-import type { SigningAlg } from '../oauth/signing-alg.ts'
+import { signableAlg } from '../oauth/signing-alg.ts'
 import { type Revocation, revocationClaims, typOf } from './revocation-set.ts'
 
-/** `alg`: the one that ID-JAGs for its audience are signed with. */
+/** `alg`: the one that its audience asks for. */
 type Unsigned = Revocation & { dialect: EventDialect; alg: string }
 export type Signed = { jti: string; kid: string; jws: string }
 
@@ -39,6 +39,6 @@ async function signEvent<Event extends Unsigned>(
 ): Promise<Event & Signed> {
   const jti = newTimeOrderedId('', now)
   const claims = revocationClaims(config.issuer, event, jti, now)
-  const alg = event.alg as SigningAlg
+  const alg = signableAlg(event.alg, config.signingAlgs, 'ES256')
   return { ...event, jti, ...(await keys.sign('id_jag', alg, typOf(event.dialect), claims)) }
 }

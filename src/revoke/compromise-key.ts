@@ -18,7 +18,7 @@ export async function compromiseKey(
   const key = await compromise(deps, kid, { reason, actor })
   const { told, ...cleared } = await clearKey(deps, key)
   const until = key.purpose === 'seal' ? null : stillAcceptedUntil(key, deps.config)
-  const apps = key.purpose === 'id_jag' ? await listRelyingApps(deps.db) : []
+  const apps = key.purpose === 'id_jag' ? await listRelyingApps(deps.db, told) : []
   return {
     ...key,
     status: 'compromised' as const,

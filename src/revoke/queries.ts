@@ -146,12 +146,12 @@ export const findRevocation = (db: Db, id: string) =>
 export const listRevocations = (db: Db, list: ListRequest) =>
   db.selectFrom('revocations').$call(newestFirst(list)).select(REVOCATION_COLUMNS).execute()
 
-/** Everybody who may hold a copy of the key set, in all tenants: who runs it, and how it wants to be told. */
-export function listRelyingApps(db: Db) {
+/** Everybody who may hold a copy of the key set, in all tenants, and these, whatever became of them. */
+export function listRelyingApps(db: Db, ids: readonly string[]) {
   return db
     .selectFrom('audiences')
-    .select(['id', 'name', 'issuer', 'owner_id', 'events_endpoint'])
-    .where('status', '!=', 'retired')
+    .select(['id', 'name', 'issuer', 'owner_id'])
+    .where((eb) => eb.or([eb('status', '!=', 'retired'), sql<SqlBool>`id = any(${ids}::text[])`]))
     .orderBy('id')
     .execute()
 }
