@@ -9,6 +9,8 @@ const RIGHT = {
   ADMIN_API_KEY: KEY,
   KEY_ENCRYPTION_KEY: KEK,
 }
+const ALGS =
+  /SIGNING_ALGS must be some of ES256, RS256, EdDSA, PS256, ES384, comma-separated, ES256 and RS256 among/
 const PUBLIC = { ISSUER: 'https://id.orbit.example' }
 
 const REFUSED: [what: string, settings: Record<string, string | undefined>, word: RegExp][] = [
@@ -36,6 +38,12 @@ const REFUSED: [what: string, settings: Record<string, string | undefined>, word
     /ADMIN_API_KEY must be printable/,
   ],
   ['no admin key', { ADMIN_API_KEY: undefined }, /ADMIN_API_KEY is required with DATABASE_URL/],
+  ['an algorithm that nobody signs with', { SIGNING_ALGS: 'ES256,RS256,HS256' }, ALGS],
+  ['algorithms without RS256 (DS-25)', { SIGNING_ALGS: 'ES256,EdDSA' }, ALGS],
+  ['algorithms without ES256 (DS-25)', { SIGNING_ALGS: 'RS256' }, ALGS],
+  ['an algorithm named twice', { SIGNING_ALGS: 'ES256,RS256,ES256' }, ALGS],
+  ['an algorithm without a name', { SIGNING_ALGS: 'ES256,RS256,' }, ALGS],
+  ['an algorithm in small letters', { SIGNING_ALGS: 'es256,RS256' }, ALGS],
   ['a short encryption key', { KEY_ENCRYPTION_KEY: 'c2hvcnQ=' }, /KEY_ENCRYPTION_KEY must be 32/],
   [
     'an encryption key of which one part is wrong',
@@ -99,4 +107,14 @@ test('takes several encryption keys, newest first', () => {
   const value = `${KEK}, ${older.toString('base64')}`
   const { keyEncryptionKeys } = loadConfig({ ...RIGHT, KEY_ENCRYPTION_KEY: value })
   assert.deepEqual(keyEncryptionKeys, [Buffer.alloc(32, 1), older])
+})
+
+test('what is signed with is all there is, or what was chosen, in one order (DS-25)', () => {
+  const algsOf = (SIGNING_ALGS?: string) => loadConfig({ ...RIGHT, SIGNING_ALGS }).signingAlgs
+  const all = ['ES256', 'RS256', 'EdDSA', 'PS256', 'ES384']
+  assert.deepEqual(algsOf(), all)
+  assert.deepEqual(algsOf(''), all)
+  assert.deepEqual(algsOf(all.toReversed().join(',')), all)
+  assert.deepEqual(algsOf('RS256, ES256'), ['ES256', 'RS256'])
+  assert.deepEqual(algsOf('PS256,RS256,ES256'), ['ES256', 'RS256', 'PS256'])
 })
