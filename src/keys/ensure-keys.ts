@@ -51,7 +51,7 @@ async function fillSlots(deps: Surroundings, first: boolean): Promise<void> {
         deps,
         used.map((key) => {
           const status = wanted[made.indexOf(key)]?.status ?? 'next'
-          return { ...key, status, first: first && !there.some((one) => isOf(one, key)) }
+          return { ...key, status, first: first && there.length === 0 }
         }),
       )
       return { used, result: used }

@@ -138,9 +138,16 @@ export function planRotation<Key extends KeyLife>(
   now: Date,
   times: Pick<Lifetimes, 'jwksCeiling'>,
 ): { steps: Rotation<Key>[] } | { readyAt: Date } {
-  const steps = slots.map((slot) => stepOf(keys, slot))
-  const ready = Math.max(...steps.map(({ activating }) => readyAt(activating, times).getTime()))
-  return now.getTime() < ready ? { readyAt: new Date(ready) } : { steps }
+  const steps: Rotation<Key>[] = []
+  let ready = now
+  for (const slot of slots) {
+    const { active, next } = holdersOf(keys, slot)
+    if (active && next) steps.push({ slot, retiring: active, activating: next })
+    // One was dropped a moment ago, or none could be made since: not before one that is made now may sign.
+    const published_at = active && next ? next.published_at : publishedAt(now, times)
+    ready = later(ready, readyAt({ published_at }, times))
+  }
+  return now < ready ? { readyAt: ready } : { steps }
 }
 
 /** The slots whose key has served its time. */
@@ -185,12 +192,6 @@ export function nextStep(
   const at = dueAt(active, next, times)
   if (key.kid === active.kid) return { does: 'retire', at }
   return key.kid === next.kid ? { does: 'activate', at } : undefined
-}
-
-function stepOf<Key extends KeyLife>(keys: readonly Key[], slot: KeySlot): Rotation<Key> {
-  const { active, next } = holdersOf(keys, slot)
-  if (!active || !next) throw new Error(`${slot.purpose} ${slot.alg} lacks a key`)
-  return { slot, retiring: active, activating: next }
 }
 
 function holdersOf<Key extends KeyLife>(keys: readonly Key[], slot: KeySlot) {

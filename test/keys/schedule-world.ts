@@ -137,10 +137,7 @@ export function openWorld(times: Times, tokenTimes: TokenTimes) {
       const moments = [...new Set(steps)].sort((a, b) => a - b)
       now = new Date(moments[which % moments.length] ?? now)
     },
-    rotateByHand(slots: readonly KeySlot[], which: number) {
-      world.fill(which)
-      return rotate(slots, by(which))
-    },
+    rotateByHand: (slots: readonly KeySlot[], which: number) => rotate(slots, by(which)),
 
     /** What the worker does, held against what was told of each key before. */
     keep(which: number) {
@@ -183,13 +180,12 @@ export function openWorld(times: Times, tokenTimes: TokenTimes) {
     compromise(which: number, key: Key, made: boolean) {
       if (key.status === 'removed' || key.status === 'compromised') return
       const slot = slotOf(key)
-      const activating = planCompromise(keys, key)
+      const next = planCompromise(keys, key)
       if (key.status === 'active') signs(slot, undefined)
       Object.assign(key, { status: 'compromised', compromised_at: now })
-      if (activating)
-        activate(activating, Math.max(tokenLifetime(by(which).times), longestIn(slot)), true)
-      if (!made) lacking.add(slot)
+      if (next) activate(next, Math.max(tokenLifetime(by(which).times), longestIn(slot)), true)
       if (made) world.fill(which)
+      else lacking.add(slot)
     },
     /** What a slot lacks, since none could be made. */
     fill(which: number) {

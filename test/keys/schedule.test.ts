@@ -270,7 +270,16 @@ test('nothing is to become of keys that are gone, nor of one that nothing can fo
   const alone = key({})
   assert.equal(nextStep(alone, [alone], times, undefined), undefined)
   assert.deepEqual(slotsDue([alone], addSeconds(START, 90 * DAY), times), [])
-  assert.throws(() => planRotation([alone], [{ purpose: 'id_jag', alg: 'ES256' }], START, times), {
-    message: 'id_jag ES256 lacks a key',
-  })
+})
+
+test('a slot that lacks a key rotates when one that is made now may sign', () => {
+  const keys = firstKeys()
+  const now = addSeconds(START, 5 * DAY)
+  const ready = { readyAt: addSeconds(now, 10 + DAY) }
+  for (const status of ['active', 'next'] as const) {
+    const left = keys.filter((key) => key.kid !== `id_jag-ES256-${status}`)
+    assert.deepEqual(planRotation(left, KEY_SLOTS, now, times), ready)
+    const others = KEY_SLOTS.filter(({ purpose, alg }) => `${purpose} ${alg}` !== 'id_jag ES256')
+    assert.ok('steps' in planRotation(left, others, now, times))
+  }
 })
