@@ -17,53 +17,75 @@ const USAGE = `npm run keys -- <command>
 
   --url U   where the server answers, if that is not ISSUER`
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    all: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-    alg: { type: 'string' },
-    purpose: { type: 'string' },
-    reason: { type: 'string' },
-    url: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
-})
-const [command, ...kids] = positionals
-
 /** What a person has to mend; told without a stack. */
 class UsageError extends Error {}
 
+const OPTIONS = {
+  all: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
+  alg: { type: 'string' },
+  purpose: { type: 'string' },
+  reason: { type: 'string' },
+  url: { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const
+
+let values: ReturnType<typeof readArguments>['values']
 try {
-  if (values.help || command === undefined) console.log(USAGE)
-  else await run(command)
+  const { values: given, positionals } = readArguments()
+  values = given
+  if (values.help) console.log(USAGE)
+  else await run(positionals)
 } catch (error) {
   console.error(`keys: ${error instanceof Error ? error.message : error}`)
   process.exitCode = error instanceof UsageError ? 2 : 1
 }
 
-async function run(name: string): Promise<void> {
+function readArguments() {
+  try {
+    return parseArgs({ allowPositionals: true, options: OPTIONS })
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message}\n\n${USAGE}`)
+  }
+}
+
+async function run([name, ...kids]: string[]): Promise<void> {
+  if (name === undefined) throw new UsageError(`what is to be done?\n\n${USAGE}`)
   if (name !== 'compromise' && kids.length > 0) throw new UsageError(`${name} takes no kid`)
   if (name === 'list') return print(await listAll())
-  if (name === 'rotate') {
-    const { alg, purpose } = values
-    const { data } = (await ask('POST', '/keys/rotate', { alg, purpose })) as { data: ListedKey[] }
-    return print(data)
+  if (name === 'rotate') return rotate()
+  if (name === 'rewrap') return rewrap()
+  if (name !== 'compromise') throw new UsageError(`there is no command ${name}\n\n${USAGE}`)
+  if (kids.length === 0) throw new UsageError('compromise needs a kid: npm run keys -- list')
+  await compromiseAll(kids)
+}
+
+async function rotate(): Promise<void> {
+  const { alg, purpose } = values
+  const { data } = (await ask('POST', '/keys/rotate', { alg, purpose })) as { data: ListedKey[] }
+  print(data)
+}
+
+async function rewrap(): Promise<void> {
+  const done = (await ask('POST', '/keys/rewrap')) as Record<string, unknown>
+  if (values.json) return printJson(done)
+  console.log(
+    `${done.private_keys} private keys and ${done.proofs} proofs were put under the key ${done.key_encryption_key}. Every other value may leave KEY_ENCRYPTION_KEY.`,
+  )
+}
+
+/** One that cannot be dropped does not save the others. */
+async function compromiseAll(kids: string[]): Promise<void> {
+  const faults: string[] = []
+  for (const kid of kids) {
+    try {
+      await compromise(kid)
+    } catch (error) {
+      if (error instanceof UsageError) throw error
+      faults.push(`${kid}: ${(error as Error).message}`)
+    }
   }
-  if (name === 'rewrap') {
-    const done = (await ask('POST', '/keys/rewrap')) as Record<string, unknown>
-    return values.json
-      ? printJson(done)
-      : console.log(
-          `${done.private_keys} private keys and ${done.proofs} proofs were put under the key ${done.key_encryption_key}. Every other value may leave KEY_ENCRYPTION_KEY.`,
-        )
-  }
-  if (name === 'compromise') {
-    if (kids.length === 0) throw new UsageError('compromise needs a kid: npm run keys -- list')
-    for (const kid of kids) await compromise(kid)
-    return
-  }
-  throw new UsageError(`there is no command ${name}\n\n${USAGE}`)
+  if (faults.length > 0) throw new Error(faults.join('\nkeys: '))
 }
 
 async function compromise(kid: string): Promise<void> {
@@ -110,11 +132,17 @@ function print(keys: ListedKey[]): void {
   else console.log(keyTable(shown, new Date()))
 }
 
-const printJson = (value: unknown) => console.log(JSON.stringify(value, null, 2))
+function printJson(value: unknown): void {
+  console.log(JSON.stringify(value, null, 2))
+}
 
 async function ask(method: string, path: string, body?: object): Promise<unknown> {
   const config = loadConfig(process.env)
-  const url = `${values.url ?? config.issuer}/admin/v1${path}`
+  const base = values.url ?? config.issuer
+  if (!/^https?:$/.test(URL.parse(base)?.protocol ?? '')) {
+    throw new UsageError('--url must be where the server answers, such as http://localhost:4000')
+  }
+  const url = `${base.replace(/\/+$/, '')}/admin/v1${path}`
   const answer = await fetch(url, {
     method,
     headers: {
@@ -123,12 +151,8 @@ async function ask(method: string, path: string, body?: object): Promise<unknown
     },
     body: body ? JSON.stringify(body) : null,
   }).catch((cause) => {
-    throw new Error(
-      `no server answers at ${new URL(url).origin}: start it, or name it with --url`,
-      {
-        cause,
-      },
-    )
+    const { origin } = new URL(url)
+    throw new Error(`no server answers at ${origin}: start it, or name it with --url`, { cause })
   })
   const told = (await answer.json().catch(() => ({}))) as {
     detail?: string
