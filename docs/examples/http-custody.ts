@@ -4,6 +4,7 @@
  * KEY_CUSTODY=file:///srv/agent-idp/http-custody.ts and KMS_URL, KMS_TOKEN in the environment.
  */
 import { type Custody, CustodyError, type OpenCustody } from '../../src/keys/custody.ts'
+import { thumbprint } from '../../src/keys/public-jwk.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: whatever the service tells
 type Answer = any
@@ -25,6 +26,7 @@ export const openCustody: OpenCustody = async () => {
     }).catch((cause) => {
       throw new CustodyError('the key management service does not answer', { cause })
     })
+    if (method === 'GET' && answer.status === 404) return undefined
     if (!answer.ok) {
       throw new CustodyError(
         `the key management service answered ${answer.status} to ${method} ${path}`,
@@ -48,8 +50,13 @@ export const openCustody: OpenCustody = async () => {
         return Buffer.from(signature, 'base64')
       }
     },
-    async destroy({ reference }) {
-      await ask('DELETE', `/keys/${nameOf(reference)}`)
+    async destroy({ kid, reference }) {
+      const path = `/keys/${nameOf(reference)}`
+      const found = await ask('GET', path)
+      if (found && thumbprint(found.public_jwk) !== kid) {
+        throw new CustodyError(`${reference} is another key than ${kid}`)
+      }
+      if (found) await ask('DELETE', path)
     },
     async close() {
       closing.abort()

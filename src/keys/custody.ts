@@ -31,7 +31,11 @@ export type Custody = {
    * @throws {CustodyError} when it is not there, or is another one.
    */
   open(key: HeldKey): Promise<SignBytes>
-  /** Ends a private key for good. Asked again after a crash: a key that is not there is no error. */
+  /**
+   * Ends a private key for good. Asked again after a crash: a key that is not there is no error. The reference
+   * comes from the database, where somebody may have written another one: what it names has to be the key of this
+   * `kid`, or it stays.
+   */
   destroy(key: HeldKey): Promise<void>
   close(): Promise<void>
 }

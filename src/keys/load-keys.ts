@@ -2,11 +2,9 @@ import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
-import { CustodyError, type SignBytes } from './custody.ts'
-import { KeyEncryptionError } from './private-key-envelope.ts'
 import { isNamedByThumbprint, provenBy } from './proof.ts'
 import { publicJwk } from './public-jwk.ts'
-import { listPrivateKeys, listSealKeys, listVerifyingKeys } from './queries.ts'
+import { listSealKeys, listVerifyingKeys } from './queries.ts'
 import { isPublished, type KeyLife } from './schedule.ts'
 
 type Jwk = Record<string, unknown>
@@ -18,21 +16,20 @@ export type KeyView = {
   verifying: Map<string, VerifyingKey>
   /** The active key's `kid`, by purpose and algorithm, as `id_jag ES256`. */
   active: Map<string, string>
-  /** What signs with the keys that sign now, and those that will, by `kid`. */
-  signers: Map<string, SignBytes>
+  /** The keys that sign, and those that will. */
+  signing: string[]
   jwks: { body: string; etag: string }
-  /** Why a signer is missing above; the key is in the JWKS all the same. */
-  faults: (KeyEncryptionError | CustodyError)[]
   /** Rows that this server did not make, as far as it can tell: they count for nothing. */
   unproven: string[]
 }
 
-type Surroundings = Pick<Deps, 'db' | 'config' | 'custody'>
-
-/** Reads the keys; what `before` had proved, imported and opened is not proved, imported and opened again. */
-export async function loadKeys(deps: Surroundings, before?: KeyView): Promise<KeyView> {
-  const keks = deps.config.keyEncryptionKeys ?? []
-  const read = await listVerifyingKeys(deps.db)
+/** Reads the keys; what `before` had proved and imported is not proved and imported again. */
+export async function loadKeys(
+  { db, config }: Pick<Deps, 'db' | 'config'>,
+  before?: KeyView,
+): Promise<KeyView> {
+  const keks = config.keyEncryptionKeys ?? []
+  const read = await listVerifyingKeys(db)
   const rows = read.filter((row) => findKnown(before, row) || provenBy(keks, row))
   const unproven = read.filter((row) => !rows.includes(row)).map(({ kid }) => kid)
 
@@ -42,14 +39,14 @@ export async function loadKeys(deps: Surroundings, before?: KeyView): Promise<Ke
     const key = findKnown(before, row)?.key ?? createPublicKey({ key: jwk, format: 'jwk' })
     verifying.set(life.kid, { life, alg: life.alg as SigningAlg, key, jwk })
   }
-  const { signers, faults } = await openSigners(deps, rows, before)
+  const kidsOf = (...statuses: KeyLife['status'][]) =>
+    rows.filter(({ status }) => statuses.includes(status))
   const active = new Map(
-    rows
-      .filter(({ status }) => status === 'active')
-      .map(({ kid, purpose, alg }) => [`${purpose} ${alg}`, kid]),
+    kidsOf('active').map(({ kid, purpose, alg }) => [`${purpose} ${alg}`, kid]),
   )
+  const signing = kidsOf('active', 'next').map(({ kid }) => kid)
   const published = [...verifying.values()].filter(({ life }) => isPublished(life))
-  return { verifying, active, signers, jwks: writeJwks(published), faults, unproven }
+  return { verifying, active, signing, jwks: writeJwks(published), unproven }
 }
 
 /** The public keys that seals may be verified with, read by `db`: removed ones too. */
@@ -77,37 +74,6 @@ function findKnown(
   const same = known?.life.purpose === row.purpose && known.alg === row.alg
   return same && isNamedByThumbprint(row) ? known : undefined
 }
-
-/** Those that will sign too, so that a rotation finds them open, and what is wrong with one shows before. */
-async function openSigners(
-  { db, custody }: Surroundings,
-  rows: Row[],
-  before?: KeyView,
-): Promise<Pick<KeyView, 'signers' | 'faults'>> {
-  const signers = new Map<string, SignBytes>()
-  const faults: KeyView['faults'] = []
-  const strange: string[] = []
-  for (const { kid, status } of rows) {
-    if (status !== 'active' && status !== 'next') continue
-    const known = before?.signers.get(kid)
-    if (known) signers.set(kid, known)
-    else strange.push(kid)
-  }
-  if (strange.length === 0) return { signers, faults }
-  const open = async ({ private_key, alg, ...row }: PrivateKey) => {
-    const held = { ...row, alg: alg as SigningAlg, reference: private_key ?? '' }
-    try {
-      signers.set(row.kid, await custody.open(held))
-    } catch (error) {
-      if (!(error instanceof KeyEncryptionError || error instanceof CustodyError)) throw error
-      faults.push(error)
-    }
-  }
-  await Promise.all((await listPrivateKeys(db, strange)).map(open))
-  return { signers, faults }
-}
-
-type PrivateKey = Awaited<ReturnType<typeof listPrivateKeys>>[number]
 
 const ORDER = ['active', 'next', 'retired']
 

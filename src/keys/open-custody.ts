@@ -46,17 +46,28 @@ export async function openCustody(
   }
   return {
     custodyOf,
-    generate: (slot) => chosen.generate(slot),
-    async open(key) {
-      const sign = await find(key).open(key)
-      await requireMatch(key, sign)
-      return sign
-    },
-    destroy: async (key) => find(key).destroy(key),
+    generate: (slot) => inOurWords(async () => chosen.generate(slot)),
+    open: (key) =>
+      inOurWords(async () => {
+        const sign = await find(key).open(key)
+        await requireMatch(key, sign)
+        return find(key) === local ? sign : (input) => inOurWords(async () => sign(input))
+      }),
+    destroy: (key) => inOurWords(async () => find(key).destroy(key)),
     reseal: (key) => (find(key) === local ? local.reseal(key) : undefined),
     async close() {
       await chosen.close()
     },
+  }
+}
+
+/** Whatever a custody throws is told like its own errors: it can be asked again. */
+async function inOurWords<Value>(work: () => Promise<Value>): Promise<Value> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof CustodyError || error instanceof KeyEncryptionError) throw error
+    throw new CustodyError('The place where private keys are kept failed', { cause: error })
   }
 }
 

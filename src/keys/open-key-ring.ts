@@ -3,6 +3,7 @@ import { signingInputOf } from '../oauth/jws.ts'
 import { ensureKeys } from './ensure-keys.ts'
 import type { KeyRing } from './key-ring.ts'
 import { type KeyView, loadKeys, loadSealKeys } from './load-keys.ts'
+import { openSigners } from './open-signers.ts'
 import { countActive, fingerprint } from './queries.ts'
 import { isVerifiable, nextStep, refreshInterval, replicaMargin, slotsOf } from './schedule.ts'
 
@@ -26,30 +27,27 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
   await ensureKeys(deps)
   const source = { ...deps, db: deps.aside ?? deps.db }
 
-  let told: string[] = []
+  const signers = openSigners(source)
+
+  let told: readonly string[] = []
   /** Once, not twice a second. */
-  const tell = ({ unproven, faults }: KeyView) => {
-    const before = told
-    told = [...unproven, ...faults.map(({ message }) => message)]
+  const tell = ({ unproven }: KeyView) => {
     for (const kid of unproven) {
-      if (before.includes(kid)) continue
+      if (told.includes(kid)) continue
       log.error({ kid }, 'no value of KEY_ENCRYPTION_KEY proves this signing key: it is ignored')
     }
-    for (const err of faults) {
-      if (!before.includes(err.message)) log.error({ err }, 'a signing key could not be opened')
-    }
+    told = unproven
   }
 
   let known = await fingerprint(source.db)
   let view = await loadKeys(source)
-  for (const fault of view.faults) throw fault
+  signers.keep(view.signing)
+  await signers.settled()
   tell(view)
   const signatures = new Map<string, number>()
   let read = instant()
   let lost = false
   let closed = false
-  let reading: Promise<void> = Promise.resolve()
-  let waiting = 0
 
   function instant() {
     return { running: performance.now(), wall: now().getTime() }
@@ -64,39 +62,50 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
     try {
       // Before the keys themselves: what changes between the two is then read again the next time.
       const seen = await fingerprint(source.db)
-      if (seen !== known || view.faults.length > 0) {
+      if (seen !== known) {
         view = await loadKeys(source, view)
         for (const kid of signatures.keys()) if (!view.verifying.has(kid)) signatures.delete(kid)
         tell(view)
         known = seen
       }
+      signers.keep(view.signing)
       read = startedAt
+      if (lost && !closed) log.info('signing keys are read again')
       lost = false
     } catch (error) {
+      // Once, not twice a second.
+      if (!lost && !closed) {
+        log.error({ err: error }, 'signing keys could not be read; still using those of before')
+      }
       lost = true
       throw error
     }
   }
-  /** A reading that begins after this call, for the one under way may not see what just changed. */
-  const refresh = () => {
-    waiting++
-    const mine = reading.then(look).finally(() => waiting--)
-    reading = mine.catch(() => undefined)
+  let reading: Promise<void> | undefined
+  let following: Promise<void> | undefined
+  const begin = () => {
+    const mine = look().finally(() => {
+      if (reading === mine) reading = undefined
+    })
+    reading = mine
     return mine
   }
-  let freshening: Promise<void> | undefined
-  const freshen = () => {
-    freshening ??= refresh().finally(() => {
-      freshening = undefined
-    })
-    return freshening
+  /** A reading that begins after this call, for the one under way may not see what just changed; shared by all who ask meanwhile. */
+  const refresh = () => {
+    if (!reading) return begin()
+    following ??= reading
+      .catch(() => undefined)
+      .then(() => {
+        following = undefined
+        return begin()
+      })
+    return following
   }
+  /** The one under way is good enough. */
+  const freshen = () => reading ?? begin()
 
   const poll = () => {
-    if (waiting > 0 || closed) return
-    refresh().catch((err) => {
-      if (!closed) log.error({ err }, 'signing keys could not be read; still using those of before')
-    })
+    if (!reading && !closed) begin().catch(() => undefined)
   }
   const timer = asks ? setInterval(poll, refreshInterval(config) * 1000).unref() : undefined
   const recently = Promise.resolve()
@@ -108,8 +117,8 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
       if (!isRecent()) await freshen()
       const kid = view.active.get(`${purpose} ${alg}`)
       if (kid === undefined) throw new Error(`There is no active ${alg} key for ${purpose}`)
-      const signer = view.signers.get(kid)
-      if (!signer) throw view.faults[0] ?? new Error(`Signing key ${kid} is not open`)
+      const found = signers.get(kid)
+      const signer = typeof found === 'function' ? found : await found
       const input = signingInputOf({ typ, kid }, claims, alg)
       const made = signer(Buffer.from(input, 'ascii'))
       const signature = Buffer.isBuffer(made) ? made : await made
@@ -132,7 +141,7 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
     },
     ready: () =>
       slotsOf(config.signingAlgs).every(({ purpose, alg }) =>
-        view.signers.has(view.active.get(`${purpose} ${alg}`) ?? ''),
+        signers.has(view.active.get(`${purpose} ${alg}`) ?? ''),
       ),
     refresh,
     figures() {

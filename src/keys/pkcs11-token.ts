@@ -132,6 +132,9 @@ export function openToken(cryptoki: Cryptoki, selector: TokenSelector, pin: stri
     destroy: (id, kid) =>
       inWriting(async (session) => {
         const [publicKey] = findObjects(session, CKO_PUBLIC_KEY, id)
+        if (!publicKey && findObjects(session, CKO_PRIVATE_KEY, id).length > 0) {
+          throw new CustodyError(`nothing shows whose key the one with the CKA_ID ${id} is`)
+        }
         if (publicKey && thumbprint(jwkOf(readPublicKey(session, id))) !== kid) {
           throw new CustodyError(`the key with the CKA_ID ${id} is another one than ${kid}`)
         }

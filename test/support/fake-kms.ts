@@ -1,4 +1,4 @@
-import { generateKeyPairSync, type KeyObject, randomUUID } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, type KeyObject, randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { signBytes } from '../../src/oauth/jws.ts'
@@ -17,6 +17,10 @@ export async function startFakeKms(t: { after(end: () => unknown): void }) {
       const made = randomUUID()
       keys.set(made, privateKey)
       return { id: made, public_jwk: publicKey.export({ format: 'jwk' }) }
+    }
+    if (method === 'GET') {
+      const found = keys.get(id)
+      return found && { public_jwk: createPublicKey(found).export({ format: 'jwk' }) }
     }
     const key = keys.get(id)
     if (method === 'DELETE') return keys.delete(id) || true
