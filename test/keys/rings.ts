@@ -1,18 +1,20 @@
 import { randomBytes } from 'node:crypto'
 import type { TestContext } from 'node:test'
+import pg from 'pg'
 import { pino } from 'pino'
 import { type Config, loadConfig } from '../../src/config.ts'
 import { openPool } from '../../src/db/pool.ts'
 import type { Deps } from '../../src/deps.ts'
 import { compromise } from '../../src/keys/compromise.ts'
 import { keepSchedule } from '../../src/keys/keep-schedule.ts'
-import { openCustody } from '../../src/keys/open-custody.ts'
+import { type KeyStore, openCustody } from '../../src/keys/open-custody.ts'
 import { openKeyRing } from '../../src/keys/open-key-ring.ts'
 import { rewrapKeys } from '../../src/keys/rewrap.ts'
 import { type RotationRequest, rotateKeys } from '../../src/keys/rotate.ts'
 import { addSeconds } from '../../src/oauth/numeric-date.ts'
 import { keyPairsFor } from '../support/key-pairs.ts'
 import { testDatabase } from '../support/postgres.ts'
+import { databaseUrl } from '../support/test-server.ts'
 
 /** A database and any number of replicas' key rings on it, under one clock. */
 export async function openRings(t: TestContext, environment: NodeJS.ProcessEnv = {}) {
@@ -34,11 +36,18 @@ export async function openRings(t: TestContext, environment: NodeJS.ProcessEnv =
     await database.drop()
   })
 
-  /** @param asks false: the ring looks only when told to */
-  const open = async (changes: Partial<Config> = {}, asks = true) => {
+  /**
+   * @param asks false: the ring looks only when told to
+   * @param kept what stands before the custody, such as one that fails
+   */
+  const open = async (
+    changes: Partial<Config> = {},
+    asks = true,
+    kept = (custody: KeyStore): KeyStore => custody,
+  ) => {
     const now = () => new Date(clock.now)
     const settings = { ...config, ...changes }
-    const custody = await openCustody(settings, keyPairsFor(database.url))
+    const custody = kept(await openCustody(settings, keyPairsFor(database.url)))
     const surroundings = { db, now, log, config: settings, custody }
     const keys = await openKeyRing(surroundings, asks)
     undo.push(() => keys.close())
@@ -54,5 +63,17 @@ export async function openRings(t: TestContext, environment: NodeJS.ProcessEnv =
   const wait = (seconds: number) => {
     clock.now = addSeconds(clock.now, seconds)
   }
-  return { db, config, clock, logs, open, wait }
+  const server = new pg.Pool({ connectionString: databaseUrl(database.url, 'postgres'), max: 1 })
+  undo.push(() => server.end())
+  const name = new URL(database.url).pathname.slice(1)
+  /** The database ends every session and takes no new one, until it is `back`. */
+  const away = async () => {
+    await server.query(`alter database ${name} allow_connections false`)
+    await server.query(
+      'select pg_terminate_backend(pid) from pg_stat_activity where datname = $1',
+      [name],
+    )
+  }
+  const back = () => server.query(`alter database ${name} allow_connections true`)
+  return { db, config, clock, logs, open, wait, away, back }
 }
