@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { Deps } from '../deps.ts'
 import { problemBody } from '../http/problem.ts'
+import type { KeySet } from '../keys/key-ring.ts'
 import { agentDocument, providerDocument } from './client-documents.ts'
 import { serverMetadata } from './metadata.ts'
 import { findPublicAgent } from './queries.ts'
@@ -26,7 +27,7 @@ export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
     return url
   }
 
-  const metadata = fixedDocument(serverMetadata(deps.config))
+  const metadata = fixedDocument(serverMetadata(deps.config), MAX_AGE)
   for (const [name, summary] of [
     ['oauth-authorization-server', 'Authorization server metadata (RFC 8414)'],
     ['openid-configuration', 'The same metadata, where OpenID Connect looks for it'],
@@ -34,23 +35,29 @@ export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
     app.get(
       openTo(`/.well-known/${name}`),
       { schema: { summary, response: { 200: Metadata } } },
-      (request, reply) => sendDocument(request, reply, metadata, MAX_AGE),
+      (request, reply) => sendDocument(request, reply, metadata),
     )
   }
 
+  const keySetDocument = (keySet: KeySet): Document => {
+    const maxAge = Math.min(keySet.stale ? STALE_MAX_AGE : MAX_AGE, jwksCeiling)
+    // An old key set verifies more than none, for as long as a consumer may keep one at all.
+    return prepare(keySet, `max-age=${maxAge}, stale-if-error=${jwksCeiling - maxAge}`)
+  }
+  let last: { keySet: KeySet; document: Document } | undefined
   app.get(
     openTo('/.well-known/jwks.json'),
     { schema: { summary: 'Public signing keys', response: { 200: Jwks } } },
     async (request, reply) => {
       const keySet = await deps.keys.freshJwks()
-      const maxAge = Math.min(keySet.stale ? STALE_MAX_AGE : MAX_AGE, jwksCeiling)
-      // An old key set verifies more than none, for as long as a consumer may keep one at all.
-      const more = `stale-if-error=${jwksCeiling - maxAge}`
-      return sendDocument(request, reply, keySet, maxAge, more)
+      if (last?.keySet.etag !== keySet.etag || last.keySet.stale !== keySet.stale) {
+        last = { keySet, document: keySetDocument(keySet) }
+      }
+      return sendDocument(request, reply, last.document)
     },
   )
 
-  const provider = fixedDocument(providerDocument(issuer))
+  const provider = fixedDocument(providerDocument(issuer), MAX_AGE)
   app.get(
     openTo('/agent-provider.json'),
     {
@@ -59,7 +66,7 @@ export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
         response: { 200: PublicClient },
       },
     },
-    (request, reply) => sendDocument(request, reply, provider, MAX_AGE),
+    (request, reply) => sendDocument(request, reply, provider),
   )
 
   app.get(
@@ -78,7 +85,7 @@ export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
         ? await findPublicAgent(deps.db, agent_id, deps.now())
         : undefined
       const document = agent && agentDocument(issuer, agent)
-      if (document) return sendDocument(request, reply, fixedDocument(document), AGENT_MAX_AGE)
+      if (document) return sendDocument(request, reply, fixedDocument(document, AGENT_MAX_AGE))
       return sendNotFound(reply)
     },
   )
@@ -95,25 +102,34 @@ const PREFLIGHT = {
   'access-control-max-age': '86400',
 }
 
-type Document = { body: string; etag: string }
-
-function fixedDocument(value: object): Document {
-  const body = JSON.stringify(value)
-  return { body, etag: `"${createHash('sha256').update(body).digest('base64url')}"` }
+/** As it goes out: everybody asks for the same few, and often. */
+type Document = {
+  body: Buffer
+  etag: string
+  headers: Record<string, string>
 }
+
+function fixedDocument(value: object, maxAge: number): Document {
+  const body = JSON.stringify(value)
+  const etag = `"${createHash('sha256').update(body).digest('base64url')}"`
+  return prepare({ body, etag }, `max-age=${maxAge}`)
+}
+
+const prepare = ({ body, etag }: { body: string; etag: string }, caching: string): Document => ({
+  body: Buffer.from(body),
+  etag,
+  headers: { ...ANY_ORIGIN, 'cache-control': `public, ${caching}`, etag },
+})
 
 function sendDocument(
   request: FastifyRequest,
   reply: FastifyReply,
-  { body, etag }: Document,
-  maxAge: number,
-  more = '',
+  { body, etag, headers }: Document,
 ): FastifyReply {
-  const caching = ['public', `max-age=${maxAge}`, more].filter(Boolean).join(', ')
-  reply.headers({ ...ANY_ORIGIN, 'cache-control': caching, etag })
+  reply.headers(headers)
   const known = request.headers['if-none-match']
   if (known !== undefined && isKnown(known, etag)) return reply.code(304).send()
-  return reply.type('application/json').send(body)
+  return reply.header('content-type', 'application/json; charset=utf-8').send(body)
 }
 
 /** Not cached: an agent that is resumed is there again at once. */

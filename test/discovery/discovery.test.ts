@@ -94,6 +94,24 @@ test('nothing may be cached for longer than JWKS_CEILING', async (t) => {
   assert.equal(headers['cache-control'], 'public, max-age=60, stale-if-error=0')
 })
 
+test('a key set that nobody could ask about is cached for seconds, until somebody could (DS-24)', async (t) => {
+  const house = await openHouse(t)
+  const { keys } = house.deps
+  const { freshJwks } = keys
+  let stale = false
+  keys.freshJwks = async () => ({ ...(await freshJwks()), stale })
+  const cached = async () => {
+    const { text, headers } = await get(house, JWKS)
+    assert.equal(text, keys.jwks().body)
+    return headers['cache-control']
+  }
+  assert.equal(await cached(), 'public, max-age=300, stale-if-error=86100')
+  stale = true
+  assert.equal(await cached(), 'public, max-age=10, stale-if-error=86390')
+  stale = false
+  assert.equal(await cached(), 'public, max-age=300, stale-if-error=86100')
+})
+
 test('an unchanged document answers 304, a rotated key set does not', async (t) => {
   const house = await openHouse(t)
   for (const url of [...METADATA, JWKS, PROVIDER]) {
