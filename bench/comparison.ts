@@ -2,19 +2,16 @@
  * One comparison: a Postgres, the targets on it, and rounds in which each of them is started, left idle,
  * loaded and stopped in turn. Only what was measured in the same round is set in relation.
  */
-import { once } from 'node:events'
 import fs from 'node:fs'
-import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
-import { json } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import pg from 'pg'
 import { exchangeForm, type Fixture } from './fixture.ts'
-import type { Measured, Plan } from './generator.ts'
+import type { MeasuredExchanges, Plan } from './generator.ts'
 import { assertionHeader, clientAssertion, privateKeyOf } from './jwt.ts'
-import { type Postgres, startPostgres } from './postgres.ts'
-import { privateDirtyMb, startChild } from './processes.ts'
+import { freePorts } from './ports.ts'
+import { connectWhenUp, type Postgres, startPostgres } from './postgres.ts'
+import { privateDirtyMb, runProgram } from './processes.ts'
 import { agentIdpAt, type Name, ROOT, startAgentIdp, type Target, targetOf } from './targets.ts'
 
 export interface Options {
@@ -29,7 +26,7 @@ export interface Options {
   verbose: boolean
 }
 
-export interface Turn extends Measured {
+export interface Turn extends MeasuredExchanges {
   readyMs: number
   idleMb: number
 }
@@ -122,24 +119,13 @@ async function takeTurn(
     const idleMb = privateDirtyMb(server.pid)
     if (first && target.refusesReplay) await requireReplayRefused(fixture)
     const pids = { serverPid: server.pid, postgresPid: postgres.pid }
-    const measured = await generate({ fixture, connections, seconds, warmup, ...pids })
+    const plan: Plan = { fixture, connections, seconds, warmup, ...pids }
+    const measured = (await runProgram('generator.ts', plan)) as MeasuredExchanges
     fixture.expected_rps = Math.max(fixture.expected_rps, measured.requestsPerSecond * 1.2)
     return { readyMs: server.readyMs, idleMb, ...measured }
   } finally {
     await server.stop()
   }
-}
-
-async function generate(plan: Plan): Promise<Measured> {
-  const program = path.join(import.meta.dirname, 'generator.ts')
-  const child = startChild(process.execPath, [program], { stdio: ['pipe', 'pipe', 'inherit'] })
-  if (!child.stdin || !child.stdout) throw new Error('cannot start the generator')
-  const exit = once(child, 'exit')
-  child.stdin.end(JSON.stringify(plan))
-  const measured = json(child.stdout).catch(() => undefined)
-  const [status] = await exit
-  if (status !== 0) throw new Error(`the generator ended with ${status}`)
-  return (await measured) as Measured
 }
 
 /** Work left out would look like speed: of one assertion presented eight times at once, one may win. */
@@ -186,37 +172,4 @@ async function timeStarts(
     say(`start ${n + 1}: ${times.first.at(-1)?.toFixed(0)} ms on an empty DATA_DIR`)
   }
   return times
-}
-
-async function connectWhenUp(connectionString: string): Promise<pg.Client> {
-  for (let tries = 0; ; tries++) {
-    const client = new pg.Client({ connectionString })
-    try {
-      await client.connect()
-      return client
-    } catch (error) {
-      if (tries >= 100) throw error
-      await sleep(100)
-    }
-  }
-}
-
-/** The first of `count` ports in a row that nothing listens on. */
-async function freePorts(from: number, count: number): Promise<number> {
-  for (let first = from; first < from + 1000; first += count) {
-    const ports = Array.from({ length: count }, (_, n) => first + n)
-    if ((await Promise.all(ports.map(isFree))).every(Boolean)) return first
-  }
-  throw new Error(`no free ports from ${from}`)
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = net.createServer()
-  const free = new Promise<boolean>((resolve) => {
-    server.once('error', () => resolve(false))
-    server.listen(port, '127.0.0.1', () => resolve(true))
-  })
-  const result = await free
-  server.close()
-  return result
 }

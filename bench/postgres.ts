@@ -8,6 +8,8 @@ import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
 import { startChild, stopChild } from './processes.ts'
 
 const OLDEST_MAJOR = 15
@@ -75,6 +77,20 @@ export async function startPostgres(port: number, root: string): Promise<Postgre
   } catch (error) {
     discard()
     throw error
+  }
+}
+
+/** It starts by itself: the first connection waits for it. */
+export async function connectWhenUp(connectionString: string): Promise<pg.Client> {
+  for (let tries = 0; ; tries++) {
+    const client = new pg.Client({ connectionString })
+    try {
+      await client.connect()
+      return client
+    } catch (error) {
+      if (tries >= 100) throw error
+      await sleep(100)
+    }
   }
 }
 

@@ -1,6 +1,9 @@
 /** Starts and stops what the bench runs, and reads its CPU time and memory from Linux' /proc. */
 import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import fs from 'node:fs'
+import path from 'node:path'
+import { json } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What runs, with the signal that asks it to end. */
@@ -46,6 +49,19 @@ export async function startServer(command: Command): Promise<Server> {
     throw new Error(`${command.args.join(' ')}: ${why}; --verbose shows what it says`)
   }
   return { pid, readyMs: performance.now() - started, stop }
+}
+
+/** Runs a program of the bench to its end: a plan goes in, what it measured comes out. */
+export async function runProgram(name: string, plan: object): Promise<unknown> {
+  const program = path.join(import.meta.dirname, name)
+  const child = startChild(process.execPath, [program], { stdio: ['pipe', 'pipe', 'inherit'] })
+  if (!child.stdin || !child.stdout) throw new Error(`cannot start ${name}`)
+  const exit = once(child, 'exit')
+  child.stdin.end(JSON.stringify(plan))
+  const measured = json(child.stdout).catch(() => undefined)
+  const [status] = await exit
+  if (status !== 0) throw new Error(`${name} ended with ${status}`)
+  return measured
 }
 
 /** @throws once everything is being stopped: nothing new starts then. */

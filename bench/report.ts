@@ -1,12 +1,7 @@
 /** From the turns to medians, ratios and a verdict. */
 import type { Comparison, Turn } from './comparison.ts'
+import { aligned, ratio, type Spread, spreadOf } from './spread.ts'
 import { NAMES, type Name } from './targets.ts'
-
-export interface Spread {
-  median: number
-  least: number
-  most: number
-}
 
 export interface Summary {
   targets: Partial<Record<Name, Record<string, number>>>
@@ -55,6 +50,7 @@ export function summarize(comparison: Comparison): Summary {
     ['oidc-provider', 'ceiling'],
     ['agent-idp', 'oidc-provider'],
     ['agent-idp-dpop', 'agent-idp'],
+    ['agent-idp-pkcs11', 'agent-idp'],
   ] as const) {
     const rates = (turns[one] ?? []).flatMap((turn, round) => {
       const beside = turns[other]?.[round]
@@ -70,16 +66,20 @@ export function summarize(comparison: Comparison): Summary {
 
 export function printed({ machine, options }: Comparison, summary: Summary): string {
   const { rounds, seconds, connections } = options
+  const head = ['', ...COLUMNS.map(([title]) => title)]
+  const rows = Object.entries(summary.targets).map(([name, medians]) => [
+    name,
+    ...COLUMNS.map(([title, digits]) => (medians[title] ?? NaN).toFixed(digits)),
+  ])
   const lines = [
     `${rounds} rounds of ${seconds} s, ${connections} connections, ${options.cases} cases`,
     `Node.js ${machine.node}, PostgreSQL ${machine.postgres}, ${machine.cores} × ${machine.cpu}`,
     '',
-    ...table(summary.targets),
+    ...aligned([head, ...rows]),
     '',
   ]
-  for (const [name, { median, least, most }] of Object.entries(summary.ratios)) {
-    const range = `${least.toFixed(2)}–${most.toFixed(2)}`
-    lines.push(`${name.padEnd(28)}${median.toFixed(2)}  (${range}, round by round)`)
+  for (const [name, spread] of Object.entries(summary.ratios)) {
+    lines.push(`${name.padEnd(30)}${ratio(spread)}, round by round`)
   }
   const { first, later } = summary.startMs
   if (first !== null && later !== null) {
@@ -101,25 +101,4 @@ function faultsOf(name: Name, round: number, turn: Turn): string[] {
   if (turn.errorCount > 0) faults.push(`${where}: ${turn.errorCount} errors: ${turn.errors[0]}`)
   if (turn.verified === 0) faults.push(`${where}: no answer was verified`)
   return faults
-}
-
-function table(targets: Summary['targets']): string[] {
-  const head = ['', ...COLUMNS.map(([title]) => title)]
-  const body = Object.entries(targets).map(([name, medians]) => [
-    name,
-    ...COLUMNS.map(([title, digits]) => (medians[title] ?? NaN).toFixed(digits)),
-  ])
-  const widths = head.map((_, n) => Math.max(...[head, ...body].map((row) => row[n]?.length ?? 0)))
-  return [head, ...body].map((row) =>
-    row
-      .map((cell, n) => (n === 0 ? cell.padEnd(widths[n] ?? 0) : cell.padStart(widths[n] ?? 0)))
-      .join('  '),
-  )
-}
-
-function spreadOf(values: number[]): Spread {
-  const sorted = [...values].sort((a, b) => a - b)
-  const at = (index: number) => sorted[index] ?? NaN
-  const median = (at((sorted.length - 1) >> 1) + at(sorted.length >> 1)) / 2
-  return { median, least: at(0), most: at(sorted.length - 1) }
 }

@@ -3,7 +3,8 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { killAll, stopAll } from './processes.ts'
+import { numbersOf, runCommand, say, stopWith, writeResult } from './command.ts'
+import { withoutSoftHsm } from './soft-hsm.ts'
 
 const { values } = parseArgs({
   options: {
@@ -29,18 +30,13 @@ const { compare } = await import('./comparison.ts')
 const { printed, summarize } = await import('./report.ts')
 const { NAMES } = await import('./targets.ts')
 
-let interrupted = false
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
-    interrupted = true
-    void stopAll()
-  })
-}
-process.on('exit', killAll)
-
-const only = values.only?.split(',') ?? [...NAMES]
-const unknown = only.filter((name) => !NAMES.some((known) => known === name))
-if (unknown.length > 0) stopWith(`--only takes ${NAMES.join(', ')}, not ${unknown.join(', ')}`)
+const lacking = withoutSoftHsm()
+const possible = NAMES.filter((name) => name !== 'agent-idp-pkcs11' || lacking === undefined)
+if (lacking !== undefined) say(`agent-idp-pkcs11 is left out: ${lacking}`)
+const only = values.only?.split(',') ?? [...possible]
+const unknown = only.filter((name) => !possible.some((known) => known === name))
+if (unknown.length > 0) stopWith(`--only takes ${possible.join(', ')}, not ${unknown.join(', ')}`)
+const within = numbersOf(values)
 const options = {
   rounds: within('rounds', 1, 50),
   seconds: within('seconds', 1, 60),
@@ -49,43 +45,14 @@ const options = {
   cases: within('cases', 1, 5000),
   starts: within('starts', 0, 20),
   port: within('port', 1024, 30_000),
-  only: NAMES.filter((name) => only.includes(name)),
+  only: possible.filter((name) => only.includes(name)),
   verbose: values.verbose,
 }
 
-try {
-  const comparison = await compare(options, (line) => process.stderr.write(`${line}\n`))
+await runCommand(async () => {
+  const comparison = await compare(options, say)
   const summary = summarize(comparison)
   process.stdout.write(`\n${printed(comparison, summary)}\n`)
-  if (values.out) write(values.out, { ...comparison, summary })
-  process.exitCode = summary.faults.length > 0 ? 1 : 0
-} catch (error) {
-  if (!interrupted) process.stderr.write(`${error instanceof Error ? error.message : error}\n`)
-  process.exitCode = interrupted ? 130 : 1
-}
-
-/** A bare name lands in results/, which git ignores. */
-function write(name: string, result: unknown): void {
-  const results = path.join(import.meta.dirname, 'results')
-  const file =
-    path.basename(name) === name
-      ? path.join(results, name)
-      : path.resolve(process.env.INIT_CWD ?? '', name)
-  fs.mkdirSync(path.dirname(file), { recursive: true })
-  fs.writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`)
-}
-
-function within(
-  name: Exclude<keyof typeof values, 'only' | 'out' | 'verbose'>,
-  least: number,
-  most: number,
-): number {
-  const value = Number(values[name])
-  if (!(value >= least && value <= most)) stopWith(`--${name} takes ${least} to ${most}`)
-  return value
-}
-
-function stopWith(message: string): never {
-  process.stderr.write(`${message}\n`)
-  process.exit(2)
-}
+  if (values.out) writeResult(values.out, { ...comparison, summary })
+  return summary.faults.length === 0
+})

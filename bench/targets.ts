@@ -7,10 +7,18 @@ import { enrol } from './agent-idp.ts'
 import type { Fixture } from './fixture.ts'
 import { newWorld, peerFixture, seedPeers } from './peers/world.ts'
 import { type Server, startServer } from './processes.ts'
+import { makeToken } from './soft-hsm.ts'
 
 export const ROOT = path.resolve(import.meta.dirname, '..')
-export const NAMES = ['ceiling', 'agent-idp', 'agent-idp-dpop', 'oidc-provider'] as const
+export const NAMES = [
+  'ceiling',
+  'agent-idp',
+  'agent-idp-dpop',
+  'agent-idp-pkcs11',
+  'oidc-provider',
+] as const
 export type Name = (typeof NAMES)[number]
+type Peer = 'ceiling' | 'oidc-provider'
 
 export interface Target {
   name: Name
@@ -34,7 +42,7 @@ export function targetOf(name: Name, place: Place): Target {
 }
 
 /** `npm start` with production's settings: the database and the secrets come from outside. */
-function agentIdp(name: 'agent-idp' | 'agent-idp-dpop', place: Place): Target {
+function agentIdp(name: Exclude<Name, Peer>, place: Place): Target {
   const issuer = `http://127.0.0.1:${place.port}`
   const adminKey = randomBytes(32).toString('base64url')
   const env = {
@@ -42,6 +50,7 @@ function agentIdp(name: 'agent-idp' | 'agent-idp-dpop', place: Place): Target {
     DATABASE_URL: place.databaseUrl,
     ADMIN_API_KEY: adminKey,
     KEY_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+    ...(name === 'agent-idp-pkcs11' && makeToken(path.join(place.dir, 'token'))),
   }
   const start = () => startAgentIdp(env, place.verbose)
   return {
@@ -77,7 +86,7 @@ export function startAgentIdp(env: Record<string, string>, verbose: boolean): Pr
   return startServer({ args: [main], cwd: ROOT, env, readyUrl: `${env.ISSUER}/readyz`, verbose })
 }
 
-function peer(name: 'ceiling' | 'oidc-provider', place: Place): Target {
+function peer(name: Peer, place: Place): Target {
   const issuer = `http://127.0.0.1:${place.port}`
   const worldFile = path.join(place.dir, `${name}.json`)
   const env = {
