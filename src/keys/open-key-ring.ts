@@ -46,7 +46,7 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
   tell(view)
   const signatures = new Map<string, number>()
   let read = instant()
-  let lost = false
+  let failures = 0
   let closed = false
 
   function instant() {
@@ -56,6 +56,8 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
   const age = () => Math.max(performance.now() - read.running, now().getTime() - read.wall)
   const longest = replicaMargin(config) * 1000
   const isRecent = () => age() <= longest
+  /** One failure may be of a reading that was under way while the process stood still: that says nothing of now. */
+  const isLost = () => failures > 1
 
   const look = async () => {
     const startedAt = instant()
@@ -70,14 +72,14 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
       }
       signers.keep(view.signing)
       read = startedAt
-      if (lost && !closed) log.info('signing keys are read again')
-      lost = false
+      if (isLost() && !closed) log.info('signing keys are read again')
+      failures = 0
     } catch (error) {
+      failures++
       // Once, not twice a second.
-      if (!lost && !closed) {
+      if (failures === 2 && !closed) {
         log.error({ err: error }, 'signing keys could not be read; still using those of before')
       }
-      lost = true
       throw error
     }
   }
@@ -101,8 +103,12 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
       })
     return following
   }
-  /** The one under way is good enough. */
-  const freshen = () => reading ?? begin()
+  /** The one under way is good enough, unless it began before the process stood still for a while. */
+  const freshen = async () => {
+    if (isLost()) return reading ?? begin()
+    await (reading ?? begin()).catch(() => undefined)
+    if (!isRecent()) await refresh()
+  }
 
   const poll = () => {
     if (!reading && !closed) begin().catch(() => undefined)
@@ -136,7 +142,7 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
     jwks,
     async freshJwks() {
       // While the database is known to be away nobody waits for it.
-      if (!isRecent() && !lost) await within(PATIENCE, freshen())
+      if (!isRecent() && !isLost()) await within(PATIENCE, freshen())
       return jwks()
     },
     ready: () =>

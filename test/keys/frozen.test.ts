@@ -1,0 +1,48 @@
+/** A replica that is frozen while it reads the keys goes on with what the database said before (DS-29). */
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { openKeyRing } from '../../src/keys/open-key-ring.ts'
+import { openRings } from './rings.ts'
+
+for (const [end, what] of [
+  [undefined, 'has its answer'],
+  [new Error('Query read timeout'), 'has waited too long for its answer'],
+] as const) {
+  test(`a reading that began before the freeze, and ${what} when it goes on, is not relied on`, async (t) => {
+    const house = await openRings(t)
+    const awake = await house.open({}, false)
+    let gate: Promise<void> | undefined
+    const aside = house.db.withPlugin({
+      transformQuery: ({ node }) => node,
+      async transformResult({ result }) {
+        await gate
+        return result
+      },
+    })
+    const frozen = await openKeyRing({ ...awake.deps, aside }, false)
+    t.after(() => frozen.close())
+
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    gate = promise
+    const reading = frozen.refresh()
+    // Long enough for the database to answer, with the keys of before.
+    await house.db.selectFrom('signing_keys').select('kid').execute()
+    house.wait(100_000)
+    await awake.rotate({ alg: 'ES256' })
+    const asked = frozen.freshJwks()
+    const sound = frozen.upToDate()
+    gate = undefined
+    if (end) reject(end)
+    else resolve()
+    await reading.catch((error) => assert.equal(error, end))
+
+    const { body, stale } = await asked
+    assert.equal(body, awake.jwks().body)
+    assert.equal(stale, false)
+    await sound
+    const { kid } = await frozen.sign('id_jag', 'ES256', 'oauth-id-jag+jwt', {})
+    assert.equal(kid, (await awake.sign('id_jag', 'ES256', 'oauth-id-jag+jwt', {})).kid)
+    assert.doesNotMatch(house.logs.join(''), /"level":50/)
+  })
+}
