@@ -100,6 +100,10 @@ async function appendSeal(
   }
   const hash = sealHash(content)
   const { jws, kid } = await keys.sign('seal', 'ES256', TYP.seal, content)
+  if (!(await keys.stillSign(tx, [kid]))) {
+    await keys.refresh()
+    throw new Error('the sealing key was rotated meanwhile: the next round seals')
+  }
   await tx
     .insertInto('seals')
     .values({

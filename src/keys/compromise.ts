@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { recordEvent } from '../audit/record.ts'
 import type { KeyPurpose } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
@@ -68,9 +69,12 @@ export async function compromise(
   })
   log.warn({ kid, purpose: dropped.purpose, alg: dropped.alg }, 'a signing key was dropped')
   await keys.refresh()
-  await makeUpFor(deps)
+  await Promise.race([makeUpFor(deps), pause(PATIENCE, undefined, { ref: false })])
   return dropped
 }
+
+/** Milliseconds. Whoever drops a key does not wait long for the making of another one. */
+const PATIENCE = 2_000
 
 /** A bad key is dropped also when no other can be made now; the schedule then tries again. */
 async function makeUpFor(deps: Parameters<typeof makeMissingKeys>[0] & Pick<Deps, 'keys'>) {

@@ -1,28 +1,44 @@
 import { recordEvent } from '../audit/record.ts'
+import { isInTime } from '../db/clock.ts'
 import type { Deps } from '../deps.ts'
 import { listEventEnds } from '../events/key-queries.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { makeMissingKeys } from './ensure-keys.ts'
+import { provenBy } from './proof.ts'
 import { listRetired, listUseless, removeKeys, replacePrivateKey } from './queries.ts'
 import { rotateDue } from './rotate.ts'
-import { destroyableAt, refreshInterval, removableAt, slotsOf } from './schedule.ts'
+import {
+  destroyableAt,
+  isOf,
+  type KeySlot,
+  refreshInterval,
+  removableAt,
+  slotsDue,
+  slotsOf,
+} from './schedule.ts'
 
 /**
  * Moves every key along its life: whichever replica looks first, and once. Nothing waits for it: a key that is
- * rotated, destroyed or removed late does no harm but to grow old.
+ * rotated, destroyed or removed late does no harm but to grow old. A replica with a wrong clock moves none.
  */
 export function startKeeping(deps: Deps): { stop(): Promise<void> } {
+  const told: Told = new Set()
   let round: Promise<void> = Promise.resolve()
   let busy = false
+  const work = () =>
+    attempt(deps, told, 'clock', async () => {
+      if (!(await isInTime(deps.db, deps.now))) {
+        throw new Error('the clock of this machine is not that of the database')
+      }
+      await keepSchedule(deps, told)
+    })
   const timer = setInterval(
     () => {
       if (busy) return
       busy = true
-      round = keepSchedule(deps)
-        .catch((err) => deps.log.error({ err }, 'the signing keys could not be moved along'))
-        .finally(() => {
-          busy = false
-        })
+      round = work().finally(() => {
+        busy = false
+      })
     },
     4 * refreshInterval(deps.config) * 1000,
   )
@@ -35,25 +51,43 @@ export function startKeeping(deps: Deps): { stop(): Promise<void> } {
   }
 }
 
-export async function keepSchedule(deps: Deps): Promise<void> {
+/** What went wrong the last time, so that the log says it once. */
+type Told = Set<string>
+
+/** One round. What cannot be done holds up nothing else. */
+export async function keepSchedule(deps: Deps, told: Told = new Set()): Promise<void> {
+  const { config, keys } = deps
+  const slots = slotsOf(config.signingAlgs)
   // What this replica has read says whether there is anything to do; the database is asked again under a lock.
-  const statuses = deps.keys
-    .figures()
-    .map(({ purpose, alg, status }) => `${purpose} ${alg} ${status}`)
-  const isMissing = slotsOf(deps.config.signingAlgs).some(({ purpose, alg }) =>
-    ['active', 'next'].some((status) => !statuses.includes(`${purpose} ${alg} ${status}`)),
-  )
-  if (isMissing) {
-    await makeMissingKeys(deps)
-    await deps.keys.refresh()
+  const holds = (slot: KeySlot, held: string) =>
+    keys.figures().some((key) => isOf(key, slot) && key.status === held)
+  if (slots.some((slot) => !holds(slot, 'active') || !holds(slot, 'next'))) {
+    await attempt(deps, told, 'missing', async () => {
+      await makeMissingKeys(deps)
+      await keys.refresh()
+    })
   }
-  const now = deps.now()
-  const isDue = deps.keys
-    .figures()
-    .some(({ status, next }) => status === 'next' && next !== undefined && now >= next.at)
-  if (isDue) await rotateDue(deps)
-  await removeRetired(deps)
-  await destroyUseless(deps)
+  for (const slot of slotsDue(keys.figures(), deps.now(), config)) {
+    const name = `${slot.purpose} ${slot.alg}`
+    await attempt(deps, told, name, () => rotateDue(deps, slot))
+  }
+  await attempt(deps, told, 'removal', () => removeRetired(deps))
+  await attempt(deps, told, 'destruction', () => destroyUseless(deps, told))
+}
+
+async function attempt(
+  { log }: Pick<Deps, 'log'>,
+  told: Told,
+  what: string,
+  work: () => Promise<unknown>,
+): Promise<void> {
+  try {
+    await work()
+    told.delete(what)
+  } catch (err) {
+    if (!told.has(what)) log.error({ err, what }, 'signing keys could not be moved along')
+    told.add(what)
+  }
 }
 
 /** Takes the retired keys that nobody needs any more out of the JWKS. */
@@ -81,15 +115,17 @@ async function removeRetired({ db, config, now, keys }: Deps): Promise<void> {
 }
 
 /** Ends the private part of keys that sign no more, wherever it is kept: what is gone cannot be stolen. */
-async function destroyUseless({ db, config, custody, now, log }: Deps): Promise<void> {
-  for (const { private_key, retired_at, compromised_at, ...key } of await listUseless(db)) {
+async function destroyUseless(deps: Deps, told: Told): Promise<void> {
+  const { db, config, custody, now } = deps
+  for (const row of await listUseless(db)) {
+    const { private_key: reference, retired_at, compromised_at, ...key } = row
     const since = compromised_at ?? retired_at
-    if (private_key === null || since === null || now() < destroyableAt(since, config)) continue
-    try {
-      await custody.destroy({ ...key, alg: key.alg as SigningAlg, reference: private_key })
+    if (reference === null || since === null || now() < destroyableAt(since, config)) continue
+    // A row that somebody else wrote may name anything.
+    if (!provenBy(config.keyEncryptionKeys ?? [], key)) continue
+    await attempt(deps, told, key.kid, async () => {
+      await custody.destroy({ ...key, alg: key.alg as SigningAlg, reference })
       await replacePrivateKey(db, key.kid, null)
-    } catch (err) {
-      log.error({ err, kid: key.kid }, 'the private key of a signing key could not be destroyed')
-    }
+    })
   }
 }

@@ -67,7 +67,7 @@ export function openSigners({ db, custody, log }: Pick<Deps, 'db' | 'custody' | 
       wanted = kids
       for (const kids of [open, failed])
         for (const kid of kids.keys()) if (!wanted.includes(kid)) kids.delete(kid)
-      for (const kid of kids) if (mayBegin(kid)) begin(kid)
+      for (const kid of kids) if (mayBegin(kid)) void begin(kid)
     },
     get(kid) {
       const signer = open.get(kid) ?? opening.get(kid)

@@ -233,7 +233,8 @@ export function listRetired(db: Db) {
 export function listUseless(db: Db) {
   return db
     .selectFrom('signing_keys')
-    .select(['kid', 'purpose', 'alg', 'private_key', 'retired_at', 'compromised_at'])
+    .select(['kid', 'purpose', 'alg', 'public_jwk', 'proof'])
+    .select(['private_key', 'retired_at', 'compromised_at'])
     .where('status', 'in', ['retired', 'removed', 'compromised'])
     .where('private_key', 'is not', null)
     .execute()

@@ -3,7 +3,7 @@ import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { kekId } from './private-key-envelope.ts'
-import { proveKey, provenBy } from './proof.ts'
+import { provenBy } from './proof.ts'
 import {
   listPublicKeys,
   lockKeys,
@@ -11,6 +11,7 @@ import {
   replacePrivateKey,
   replaceProof,
 } from './queries.ts'
+import { renewProofs } from './renew-proofs.ts'
 import type { By } from './rotate.ts'
 
 export type Rewrapped = {
@@ -51,15 +52,4 @@ export async function rewrapKeys(
   })
   await keys.refresh()
   return { ...done, key_encryption_key }
-}
-
-async function renewProofs(tx: Db, keks: Buffer[]): Promise<number> {
-  let renewed = 0
-  for (const key of await listPublicKeys(tx).execute()) {
-    const kek = provenBy(keks, key)
-    if (!kek || kek === keks[0]) continue
-    await replaceProof(tx, key.kid, proveKey(keks, key))
-    renewed += 1
-  }
-  return renewed
 }

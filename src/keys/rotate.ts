@@ -14,7 +14,9 @@ import {
   retireKey,
   tryLockMaking,
 } from './queries.ts'
+import { renewProofs } from './renew-proofs.ts'
 import {
+  isOf,
   type KeySlot,
   planRotation,
   type Rotation,
@@ -54,11 +56,12 @@ export async function rotateKeys(
   await rotate(deps, plan, by)
 }
 
-/** Rotates the keys that have served their time, unless another replica is at it. Returns how many. */
-export function rotateDue(deps: Surroundings): Promise<number> {
+/** Rotates the key of a slot if it has served its time, unless another replica is at it. Returns how many. */
+export function rotateDue(deps: Surroundings, slot: KeySlot): Promise<number> {
   const plan = (keys: readonly Key[]) => {
     const now = deps.now()
-    const planned = planRotation(keys, slotsDue(keys, now, deps.config), now, deps.config)
+    const due = slotsDue(keys, now, deps.config).filter((one) => isOf(one, slot))
+    const planned = planRotation(keys, due, now, deps.config)
     return 'steps' in planned ? planned.steps : []
   }
   return rotate(deps, plan, { actor: { kind: 'system' } }, tryLockMaking)
@@ -114,6 +117,7 @@ async function takeSteps(
     await recordEvent(tx, { type: 'key.rotated', at, detail, ...by })
     used.push(next)
   }
+  await renewProofs(tx, deps.config.keyEncryptionKeys ?? [])
   await bearKeys(
     tx,
     deps,

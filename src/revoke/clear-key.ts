@@ -25,9 +25,13 @@ const PATIENCE = 5_000
  * signed, and, if it signed ID-JAGs, what relying apps gave on the word of those; events that still wait are
  * signed anew. It may be run again and by any replica; it ends with `cleared_at`.
  */
-export async function clearKey(deps: Deps, key: CompromisedKey): Promise<Cleared> {
-  const { kid, alg, purpose, activated_at } = key
-  const quiet = await awaitWriters(deps.db, PATIENCE)
+export async function clearKey(
+  deps: Deps,
+  key: CompromisedKey,
+  patience = PATIENCE,
+): Promise<Cleared> {
+  const { kid, purpose } = key
+  const quiet = await awaitWriters(deps.db, patience)
   const cleared: Cleared = {
     sessions_ended: 0,
     events_signed_anew: 0,
@@ -37,17 +41,28 @@ export async function clearKey(deps: Deps, key: CompromisedKey): Promise<Cleared
   }
   if (purpose === 'id_token') cleared.sessions_ended = await endSessionsSignedBy(deps, kid)
   if (purpose === 'id_jag') {
-    const { signed, left } = await signAnew(deps, kid)
-    cleared.events_signed_anew = signed
-    if (left > 0) cleared.complete = false
-    if (activated_at) {
-      const { queued, audiences } = await queueForKey(deps, { kid, alg, since: activated_at })
-      cleared.events_queued = queued
-      cleared.told = audiences
-    }
+    await tellAudiences(deps, key, cleared).catch((err) => {
+      // There may be no key yet to sign with: the drop itself is done, and whoever asked for it is to know.
+      deps.log.error({ err, kid }, 'events of a compromised key could not all be signed')
+      cleared.complete = false
+    })
   }
   if (cleared.complete) await finish(deps, kid, cleared)
   return cleared
+}
+
+async function tellAudiences(
+  deps: Deps,
+  { kid, alg, activated_at }: CompromisedKey,
+  cleared: Cleared,
+): Promise<void> {
+  const { signed, left } = await signAnew(deps, kid)
+  cleared.events_signed_anew = signed
+  if (left > 0) cleared.complete = false
+  if (!activated_at) return
+  const { queued, audiences } = await queueForKey(deps, { kid, alg, since: activated_at })
+  cleared.events_queued = queued
+  cleared.told = audiences
 }
 
 /** Milliseconds between two looks for keys that were dropped and not yet cleared. */
