@@ -1,6 +1,5 @@
 import { sql, type Transaction } from 'kysely'
 import type { Db, EventDialect, Row, Tables } from '../db/tables.ts'
-import { REQUIRED_ALGS } from '../oauth/signing-alg.ts'
 
 /** How an audience is told, for those that want to be. */
 export type Listener = {
@@ -28,24 +27,9 @@ const listeners = (db: Db) =>
 export const listListeners = (db: Db, ids: readonly string[]): Promise<Listener[]> =>
   listeners(db).where(sql<boolean>`id = any(${ids}::text[])`).execute()
 
-/**
- * Those whose ID-JAGs may be of this algorithm: it is theirs, or was perhaps before they were last changed, or
- * is what they got while SIGNING_ALGS was without theirs.
- */
-export const listListenersBy = (
-  db: Db,
-  { alg, since }: { alg: string; since: Date },
-): Promise<Listener[]> =>
-  listeners(db)
-    .where((eb) =>
-      eb.or([
-        eb('id_jag_signing_alg', '=', alg),
-        eb('updated_at', '>=', since),
-        ...(alg === 'ES256' ? [eb('id_jag_signing_alg', 'not in', REQUIRED_ALGS)] : []),
-      ]),
-    )
-    .orderBy('id')
-    .execute()
+/** In any order but always the same. Which algorithm an audience asks for says little of what it got. */
+export const listAllListeners = (db: Db): Promise<Listener[]> =>
+  listeners(db).orderBy('id').execute()
 
 /** As it is written first; the rest of the row has its defaults. */
 export type NewDelivery = Pick<
@@ -67,6 +51,10 @@ export type NewDelivery = Pick<
   | 'created_at'
   | 'expires_at'
 > & { next_attempt_at: Date }
+
+/** Makes the transaction one that writes events, before it has: nobody is kept from anything. */
+export const holdOutbox = (tx: Transaction<Tables>) =>
+  sql`lock table event_deliveries in row exclusive mode`.execute(tx)
 
 /** What was queued by it: a subject that its audience was told of because of the same key is left out. */
 export async function insertDeliveries(

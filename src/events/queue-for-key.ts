@@ -1,17 +1,18 @@
 import type { Deps } from '../deps.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import {
+  holdOutbox,
   type Listener,
+  listAllListeners,
   listAudiencesTold,
   listDelegationsOfKey,
-  listListenersBy,
 } from './queries.ts'
 import { writeEvents } from './queue.ts'
 
 type Surroundings = Pick<Deps, 'db' | 'keys' | 'config' | 'now'>
 
 /** A compromised key that signed ID-JAGs; `since`: when it began to. */
-export type CompromisedKey = { kid: string; alg: string; since: Date }
+export type CompromisedKey = { kid: string; since: Date }
 
 /** `queued`: events, by this call. `audiences`: all that were told because of this key, or will be. */
 export type ToldOfKey = { queued: number; audiences: string[] }
@@ -36,11 +37,11 @@ const SKEW = 60
  */
 export async function queueForKey(
   deps: Surroundings,
-  { kid, alg, since }: CompromisedKey,
+  { kid, since }: CompromisedKey,
   most = MOST,
 ): Promise<ToldOfKey> {
-  const key = { kid, alg, since: addSeconds(since, -SKEW) }
-  const listeners = await listListenersBy(deps.db, key)
+  const key = { kid, since: addSeconds(since, -SKEW) }
+  const listeners = await listAllListeners(deps.db)
   let queued = 0
   for (const listener of listeners) queued += await tellOfKey(deps, key, listener, most)
   return { queued, audiences: await listAudiencesTold(deps.db, kid) }
@@ -60,7 +61,11 @@ async function tellOfKey(
     const page = await listDelegationsOfKey(deps.db, { ...of, after })
     const due = new Map(page.filter((one) => one.due).map((one) => [one.sub, one]))
     const events = [...due.values()].map(({ user_id, sub }) => ({ listener, user_id, sub, cause }))
-    queued += (await writeEvents(deps.db, deps, events)).length
+    queued += await deps.db.transaction().execute(async (tx) => {
+      // From here on whoever drops the key that signs these waits for them, and then finds them.
+      await holdOutbox(tx)
+      return (await writeEvents(tx, deps, events)).length
+    })
     after = page.at(-1)?.id ?? after
     if (page.length < limit) return queued
   }

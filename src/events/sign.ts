@@ -1,7 +1,6 @@
 import { newTimeOrderedId } from '../db/ids.ts'
 import type { Db, EventDialect } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
-import { signableAlg } from '../oauth/signing-alg.ts'
 import { type Revocation, revocationClaims, typOf } from './revocation-set.ts'
 
 /** `alg`: the one that its audience asks for. */
@@ -39,6 +38,6 @@ async function signEvent<Event extends Unsigned>(
 ): Promise<Event & Signed> {
   const jti = newTimeOrderedId('', now)
   const claims = revocationClaims(config.issuer, event, jti, now)
-  const alg = signableAlg(event.alg, config.signingAlgs, 'ES256')
+  const alg = keys.algFor('id_jag', event.alg)
   return { ...event, jti, ...(await keys.sign('id_jag', alg, typOf(event.dialect), claims)) }
 }

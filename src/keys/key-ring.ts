@@ -12,6 +12,11 @@ export type KeyRing = {
    * @throws when no reading of the keys is recent enough, or the key is out of reach for now.
    */
   sign(purpose: KeyPurpose, alg: SigningAlg, typ: string, claims: object): Promise<Signed>
+  /**
+   * What to sign with for somebody who registered to get `wanted`. Where that is no longer signed with, or nobody
+   * can know its first key yet, it is what every server signs with.
+   */
+  algFor(purpose: 'id_token' | 'id_jag', wanted: string): SigningAlg
   /** Whether each of these signs by what `db` has now: a replica may have missed a rotation. */
   stillSign(db: Db, kids: readonly string[]): Promise<boolean>
   /**

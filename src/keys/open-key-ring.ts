@@ -1,11 +1,20 @@
+import type { KeyPurpose } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { signingInputOf } from '../oauth/jws.ts'
+import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { ensureKeys } from './ensure-keys.ts'
 import type { KeyRing } from './key-ring.ts'
 import { type KeyView, loadKeys, loadSealKeys } from './load-keys.ts'
 import { openSigners } from './open-signers.ts'
 import { countActive, fingerprint } from './queries.ts'
-import { isVerifiable, nextStep, refreshInterval, replicaMargin, slotsOf } from './schedule.ts'
+import {
+  isStrange as isStrangeKey,
+  isVerifiable,
+  nextStep,
+  refreshInterval,
+  replicaMargin,
+  slotsOf,
+} from './schedule.ts'
 
 type Surroundings = Pick<Deps, 'db' | 'config' | 'now' | 'log' | 'custody'> & {
   /** Where keys are read: by a connection that no request holds, and that does not wait for long. */
@@ -116,6 +125,10 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
   const timer = asks ? setInterval(poll, refreshInterval(config) * 1000).unref() : undefined
   const recently = Promise.resolve()
   const jwks = () => ({ ...view.jwks, stale: !isRecent() })
+  const isStrange = (alg: SigningAlg, purpose: KeyPurpose) => {
+    const life = view.verifying.get(view.active.get(`${purpose} ${alg}`) ?? '')?.life
+    return life === undefined || isStrangeKey(life, now(), config)
+  }
   const upToDate = () => (isRecent() ? recently : freshen())
 
   return {
@@ -130,6 +143,11 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
       const signature = Buffer.isBuffer(made) ? made : await made
       signatures.set(kid, (signatures.get(kid) ?? 0) + 1)
       return { jws: `${input}.${signature.toString('base64url')}`, kid }
+    },
+    algFor(purpose, wanted) {
+      const otherwise = purpose === 'id_token' ? 'RS256' : 'ES256'
+      const alg = config.signingAlgs.find((known) => known === wanted) ?? otherwise
+      return isStrange(alg, purpose) && !isStrange(otherwise, purpose) ? otherwise : alg
     },
     stillSign: async (db, kids) => (await countActive(db, kids)) === new Set(kids).size,
     upToDate,

@@ -123,6 +123,17 @@ export const isVerifiable = ({ purpose, status }: Pick<KeyLife, 'purpose' | 'sta
 export const isPublished = (key: Pick<KeyLife, 'purpose' | 'status'>): boolean =>
   key.purpose !== 'seal' && isVerifiable(key)
 
+/**
+ * True while a consumer may hold a key set without a key that signs: it is the first of its slot, or took over
+ * before anybody could know it.
+ */
+export const isStrange = (
+  key: Pick<KeyLife, 'published_at' | 'activated_at'>,
+  now: Date,
+  times: Pick<Lifetimes, 'jwksCeiling'>,
+): boolean =>
+  key.activated_at !== null && key.activated_at <= key.published_at && now < readyAt(key, times)
+
 export const isOf = (key: { purpose: string; alg: string }, slot: KeySlot): boolean =>
   key.purpose === slot.purpose && key.alg === slot.alg
 

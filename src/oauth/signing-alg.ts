@@ -4,10 +4,3 @@ export type SigningAlg = (typeof SIGNING_ALGS)[number]
 
 /** Those that every server signs with, whatever else it was told (DS-25). */
 export const REQUIRED_ALGS = ['ES256', 'RS256'] as const satisfies readonly SigningAlg[]
-
-/** What somebody registered to get, or, where that is no longer signed with here, what every server signs with. */
-export const signableAlg = (
-  wanted: string,
-  algs: readonly SigningAlg[],
-  otherwise: (typeof REQUIRED_ALGS)[number],
-): SigningAlg => algs.find((alg) => alg === wanted) ?? otherwise

@@ -53,14 +53,14 @@ export async function clearKey(
 
 async function tellAudiences(
   deps: Deps,
-  { kid, alg, activated_at }: CompromisedKey,
+  { kid, activated_at }: CompromisedKey,
   cleared: Cleared,
 ): Promise<void> {
   const { signed, left } = await signAnew(deps, kid)
   cleared.events_signed_anew = signed
   if (left > 0) cleared.complete = false
   if (!activated_at) return
-  const { queued, audiences } = await queueForKey(deps, { kid, alg, since: activated_at })
+  const { queued, audiences } = await queueForKey(deps, { kid, since: activated_at })
   cleared.events_queued = queued
   cleared.told = audiences
 }

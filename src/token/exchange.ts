@@ -2,7 +2,6 @@ import type { NamedClient } from '../agents/recognise.ts'
 import { newTimeOrderedId } from '../db/ids.ts'
 import type { Deps } from '../deps.ts'
 import { GRANT, TYP } from '../oauth/names.ts'
-import { signableAlg } from '../oauth/signing-alg.ts'
 import { decide } from '../policy/decide.ts'
 import { endReusedFamily } from '../sessions/reuse.ts'
 import { type VerifiedActor, verifyActors } from './actors.ts'
@@ -104,7 +103,7 @@ export async function exchangeToken(
       now,
     )
     const wanted = decision.audience.id_jag_signing_alg
-    const alg = signableAlg(wanted, deps.config.signingAlgs, 'ES256')
+    const alg = deps.keys.algFor('id_jag', wanted)
     const { jws, kid } = await deps.keys.sign('id_jag', alg, TYP.idJag, claims)
     if (jws.length > LARGEST_ID_JAG) {
       throw new Refusal(tooLarge(decision))

@@ -14,7 +14,6 @@ import type { Deps } from '../deps.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { TOKEN_TYPE } from '../oauth/names.ts'
 import { joinScope } from '../oauth/scope.ts'
-import { signableAlg } from '../oauth/signing-alg.ts'
 import { type Decision, decide, type Knowledge } from '../policy/decide.ts'
 import type { Circumstances } from './condition.ts'
 import type { Steps } from './exchange.ts'
@@ -79,7 +78,7 @@ export async function explain(
     now,
   )
   const wanted = decision.audience.id_jag_signing_alg
-  const alg = signableAlg(wanted, deps.config.signingAlgs, 'ES256')
+  const alg = deps.keys.algFor('id_jag', wanted)
   if (sizeOfIdJag(alg, claims) > LARGEST_ID_JAG) return refused(tooLarge(decision), of)
   return granted(decision, claims)
 }

@@ -5,7 +5,6 @@ import { OAuthError } from '../oauth/errors.ts'
 import { DELEGATE_SCOPE, TYP } from '../oauth/names.ts'
 import { joinScope } from '../oauth/scope.ts'
 import { newSecret } from '../oauth/secret.ts'
-import { signableAlg } from '../oauth/signing-alg.ts'
 import { noteIdTokenKey } from '../sessions/family-queries.ts'
 import {
   ACCESS_TOKEN_LIFETIME,
@@ -79,7 +78,7 @@ async function signTokens(
   }
   if (!signedIn || !grant.scope.includes('openid')) return { answer, kids: [access.kid] }
   const wanted = agent.id_token_signed_response_alg
-  const alg = signableAlg(wanted, deps.config.signingAlgs, 'RS256')
+  const alg = deps.keys.algFor('id_token', wanted)
   const claims = idTokenClaims(grant, {
     now,
     lifetime: deps.config.idTokenLifetime,

@@ -51,6 +51,7 @@ async function makeKeys() {
   return {
     ring: {
       sign,
+      algFor: (_purpose, wanted) => wanted as Alg,
       stillSign: async (_db, kids) =>
         kids.every((kid) => Object.values(active).some((key) => key.kid === kid)),
       refresh: async () => {
