@@ -124,7 +124,7 @@ test('rewrapping proves every key anew under the newest key encryption key: the 
   const { kid } = await ring.sign('seal', 'ES256', 'audit-seal+jwt', {})
   const foreign = await insertForeignKey(house.db, { purpose: 'id_jag', status: 'retired' })
   const renewed = await house.open({ keyEncryptionKeys: [NEW, ...earlier] })
-  // Not the proofs of before: a rotation leaves them as they are.
+  // The keys that sign and will sign are opened under the earlier one still.
   house.wait(86_400)
   await renewed.rotate()
   await assert.rejects(house.open({ keyEncryptionKeys: [NEW] }), /newest first/)
