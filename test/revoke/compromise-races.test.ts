@@ -291,6 +291,33 @@ test('one that takes too long is not complete, and the next who looks goes on', 
   assert.equal((await clearedOf(kid))[0]?.detail?.sessions_ended, 1)
 })
 
+test('news of one key that the next one is about to sign are waited for when that is dropped too', async (t) => {
+  const kid = await freshKey('id_jag')
+  const [of] = await minted(1)
+  // Nothing is left to be signed anew: the news are what is signed first.
+  await db.deleteFrom('event_deliveries').execute()
+  const first = await compromise(one.deps, kid, BY_TEST)
+  const { held, letGo } = holdUp()
+  t.after(letGo)
+  const clearing = clearKey(one.deps, first)
+  await held
+  const next = await idJagKey()
+  const second = await compromise(two.deps, next, BY_TEST)
+  assert.equal((await clearKey(two.deps, second, 0)).complete, false)
+  letGo()
+  assert.equal((await clearing).events_queued, 1)
+  assert.deepEqual(
+    (await toldOf(kid)).map((event) => [event.audience_id, event.kid]),
+    [[of?.audience_id, next]],
+  )
+  await clearLeftKeys(two.deps)
+  assert.deepEqual(
+    (await toldOf(kid)).map((event) => event.kid),
+    [await idJagKey()],
+  )
+  for (const dropped of [kid, next]) assert.equal((await clearedOf(dropped)).length, 1)
+})
+
 test('a mint under way is waited for, and its audience is told', async (t) => {
   const kid = await freshKey('id_jag')
   const [of] = (await makeStories(1, LISTENS)) as [Contestant]
