@@ -14,6 +14,8 @@ import { Jwks, Metadata, PublicClient } from './schema.ts'
 const MAX_AGE = 300
 /** Of a key set that may have changed since, while the database cannot be asked. */
 const STALE_MAX_AGE = 10
+/** How long a shared cache may go on with a key set while it gets no answer. */
+const MAX_STALE = 3600
 /** Shorter: a relying app should learn soon that an agent was stopped. */
 const AGENT_MAX_AGE = 60
 
@@ -41,8 +43,9 @@ export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
 
   const keySetDocument = (keySet: KeySet): Document => {
     const maxAge = Math.min(keySet.stale ? STALE_MAX_AGE : MAX_AGE, jwksCeiling)
-    // An old key set verifies more than none, for as long as a consumer may keep one at all.
-    return prepare(keySet, `max-age=${maxAge}, stale-if-error=${jwksCeiling - maxAge}`)
+    // An old key set verifies more than none; but who gets it from a cache keeps it for a ceiling from then on.
+    const ifError = keySet.stale ? 0 : Math.min(MAX_STALE, jwksCeiling - maxAge)
+    return prepare(keySet, `max-age=${maxAge}, stale-if-error=${ifError}`)
   }
   let last: { keySet: KeySet; document: Document } | undefined
   app.get(
@@ -50,6 +53,7 @@ export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
     { schema: { summary: 'Public signing keys', response: { 200: Jwks } } },
     async (request, reply) => {
       const keySet = await deps.keys.freshJwks()
+      if (keySet.expired) return sendUnavailable(reply)
       if (last?.keySet.etag !== keySet.etag || last.keySet.stale !== keySet.stale) {
         last = { keySet, document: keySetDocument(keySet) }
       }
@@ -131,6 +135,14 @@ function sendDocument(
   if (known !== undefined && isKnown(known, etag)) return reply.code(304).send()
   return reply.header('content-type', 'application/json; charset=utf-8').send(body)
 }
+
+/** Nobody may keep a key set for so long, and nor do we. */
+const sendUnavailable = (reply: FastifyReply): FastifyReply =>
+  reply
+    .code(503)
+    .headers({ ...ANY_ORIGIN, 'cache-control': 'no-store', 'retry-after': '10' })
+    .type('application/problem+json')
+    .send(JSON.stringify(problemBody('unavailable', 'The key set could not be read for too long')))
 
 /** Not cached: an agent that is resumed is there again at once. */
 const sendNotFound = (reply: FastifyReply): FastifyReply =>

@@ -41,8 +41,8 @@ export type KeyRing = {
   close(): void
 }
 
-/** `stale` while the database cannot be asked whether it still holds. */
-export type KeySet = { body: string; etag: string; stale: boolean }
+/** `stale` while the database cannot be asked whether it still holds; `expired` once nobody may keep it any more. */
+export type KeySet = { body: string; etag: string; stale: boolean; expired: boolean }
 
 export type KeyFigures = KeyLife & {
   /** What becomes of it next, and when. */

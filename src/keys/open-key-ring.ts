@@ -124,7 +124,11 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
   }
   const timer = asks ? setInterval(poll, refreshInterval(config) * 1000).unref() : undefined
   const recently = Promise.resolve()
-  const jwks = () => ({ ...view.jwks, stale: !isRecent() })
+  const jwks = () => ({
+    ...view.jwks,
+    stale: !isRecent(),
+    expired: age() > Math.max(longest, config.jwksCeiling * 1000),
+  })
   const isStrange = (alg: SigningAlg, purpose: KeyPurpose) => {
     const life = view.verifying.get(view.active.get(`${purpose} ${alg}`) ?? '')?.life
     return life === undefined || isStrangeKey(life, now(), config)

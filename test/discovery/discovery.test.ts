@@ -75,7 +75,7 @@ test('TV-102: the JWKS is public, named by thumbprint, and has ES256 and RS256, 
   const { status, body, headers } = await get(house, JWKS)
   assert.equal(status, 200)
   assert.match(String(headers['content-type']), /^application\/json/)
-  assert.equal(headers['cache-control'], 'public, max-age=300, stale-if-error=86100')
+  assert.equal(headers['cache-control'], 'public, max-age=300, stale-if-error=3600')
   const algs = new Set(body.keys.map(({ alg }: { alg: string }) => alg))
   assert.deepEqual([...algs].sort(), ['ES256', 'ES384', 'EdDSA', 'PS256', 'RS256'])
   for (const key of body.keys) {
@@ -105,11 +105,25 @@ test('a key set that nobody could ask about is cached for seconds, until somebod
     assert.equal(text, keys.jwks().body)
     return headers['cache-control']
   }
-  assert.equal(await cached(), 'public, max-age=300, stale-if-error=86100')
+  assert.equal(await cached(), 'public, max-age=300, stale-if-error=3600')
   stale = true
-  assert.equal(await cached(), 'public, max-age=10, stale-if-error=86390')
+  assert.equal(await cached(), 'public, max-age=10, stale-if-error=0')
   stale = false
-  assert.equal(await cached(), 'public, max-age=300, stale-if-error=86100')
+  assert.equal(await cached(), 'public, max-age=300, stale-if-error=3600')
+})
+
+test('a key set that nobody may keep any more is not given away: 503 until it can be read', async (t) => {
+  const house = await openHouse(t)
+  const { keys } = house.deps
+  const { freshJwks } = keys
+  keys.freshJwks = async () => ({ ...(await freshJwks()), stale: true, expired: true })
+  const { status, body, headers } = await get(house, JWKS)
+  assert.equal(status, 503)
+  assert.equal(body.type, '/problems/unavailable')
+  assert.equal(headers['cache-control'], 'no-store')
+  assert.equal(headers['retry-after'], '10')
+  keys.freshJwks = freshJwks
+  assert.equal((await get(house, JWKS)).status, 200)
 })
 
 test('an unchanged document answers 304, a rotated key set does not', async (t) => {
