@@ -77,7 +77,11 @@ async function rewrap(): Promise<void> {
 /** One that cannot be dropped does not save the others. */
 async function compromiseAll(kids: string[]): Promise<void> {
   const faults: string[] = []
-  for (const kid of kids) {
+  // The next keys first: none of them is to take over from the one before and be dropped after that.
+  const next = new Set(
+    (await listAll()).filter(({ status }) => status === 'next').map(({ kid }) => kid),
+  )
+  for (const kid of kids.toSorted((a, b) => Number(next.has(b)) - Number(next.has(a)))) {
     try {
       await compromise(kid)
     } catch (error) {

@@ -26,8 +26,13 @@ export async function listedKeys(
       next_step: next?.does ?? null,
       next_step_at: next?.at ?? null,
       custody: place,
-      key_encryption_key: place === 'local' ? (private_key?.split('.')[1] ?? null) : null,
+      key_encryption_keys: [
+        ...new Set([proof, place === 'local' ? private_key : null].flatMap(kekIn)),
+      ],
       proven: provenBy(keks, { ...row, proof }) !== undefined,
     }
   })
 }
+
+/** The name of the key encryption key in `v1.<name>.…`. */
+const kekIn = (value: string | null): string[] => value?.split('.').slice(1, 2) ?? []

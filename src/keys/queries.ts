@@ -36,10 +36,11 @@ export async function lockKeys(tx: Db): Promise<void> {
  * One replica makes keys at a time, the others wait: after `patience` they are told to come again. Taken before `lockKeys`, and held while nothing is asked of
  * the database: a token may take long.
  */
-export async function lockMaking(tx: Db, patience = '20s'): Promise<void> {
+export async function lockMaking(tx: Db, patience = '20s'): Promise<true> {
   await sql`set local idle_in_transaction_session_timeout = '10min'`.execute(tx)
   await sql`set local lock_timeout = ${sql.lit(patience)}`.execute(tx)
   await sql`select pg_advisory_xact_lock(hashtext('agent-idp making keys'))`.execute(tx)
+  return true
 }
 
 /** The same, without waiting: false when another replica is at it. */

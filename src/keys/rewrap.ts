@@ -1,16 +1,9 @@
 import { recordEvent } from '../audit/record.ts'
-import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { kekId } from './private-key-envelope.ts'
 import { provenBy } from './proof.ts'
-import {
-  listPublicKeys,
-  lockKeys,
-  lockPrivateKeys,
-  replacePrivateKey,
-  replaceProof,
-} from './queries.ts'
+import { lockKeys, lockPrivateKeys, replacePrivateKey } from './queries.ts'
 import { renewProofs } from './renew-proofs.ts'
 import type { By } from './rotate.ts'
 

@@ -72,10 +72,10 @@ async function rotate(
   deps: Surroundings,
   plan: (keys: readonly Key[]) => Rotation<Key>[],
   by: By,
-  take: (tx: Db) => Promise<boolean | void> = lockMaking,
+  take: (tx: Db) => Promise<boolean> = lockMaking,
 ): Promise<number> {
   const born = await deps.db.transaction().execute(async (tx) => {
-    if ((await take(tx)) === false) return []
+    if (!(await take(tx))) return []
     const planned = plan(await listSigningKeys(tx))
     for (const { activating } of planned) await requireUsable(deps, activating)
     return withNewKeys(

@@ -36,13 +36,11 @@ export const SigningKey = Type.Object({
       examples: ['local', 'pkcs11'],
     }),
   ),
-  key_encryption_key: Nullable(
-    Type.String({
-      description:
-        'Names the value of KEY_ENCRYPTION_KEY under which a local private key lies; tells nothing of it',
-      examples: ['3f9c2a71be04'],
-    }),
-  ),
+  key_encryption_keys: Type.Array(Type.String(), {
+    description:
+      'Name the values of KEY_ENCRYPTION_KEY that it needs, to be proved ours and, if its private key is local, to sign; they tell nothing of them',
+    examples: [['3f9c2a71be04']],
+  }),
   public_jwk: Type.Unsafe<Record<string, unknown>>({ type: 'object', additionalProperties: true }),
 })
 
