@@ -6,6 +6,7 @@ import {
   dueAt,
   isOf,
   isPublished,
+  isStrange,
   isVerifiable,
   KEY_SLOTS,
   type KeyLife,
@@ -270,6 +271,16 @@ test('nothing is to become of keys that are gone, nor of one that nothing can fo
   const alone = key({})
   assert.equal(nextStep(alone, [alone], times, undefined), undefined)
   assert.deepEqual(slotsDue([alone], addSeconds(START, 90 * DAY), times), [])
+})
+
+test('a key is strange that signs before anybody can know it, until its ceiling is over', () => {
+  const ready = addSeconds(START, DAY)
+  const first = key({})
+  assert.ok(isStrange(first, START, times) && isStrange(first, just(ready), times))
+  assert.equal(isStrange(first, ready, times), false)
+  const rotated = key({ activated_at: ready })
+  assert.equal(isStrange(rotated, ready, times), false)
+  assert.equal(isStrange(key({ activated_at: null }), START, times), false)
 })
 
 test('a slot that lacks a key rotates when one that is made now may sign', () => {
