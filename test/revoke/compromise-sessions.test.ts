@@ -1,6 +1,8 @@
 // What rests on a key for ID tokens ends with it: what it signed, and the sessions that that stands for (DS-26).
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { decodeProtectedHeader } from 'jose'
+import { replicaMargin } from '../../src/keys/schedule.ts'
 import { GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
 import type { SigningAlg } from '../../src/oauth/signing-alg.ts'
 import { authorizeUrl, PASSWORD, redirected, signIn } from '../support/browser.ts'
@@ -21,12 +23,16 @@ import {
 
 const house = await openHouse({ after })
 const { db } = house.deps
+/** Seconds after which a key that was made counts as published: before, nothing would be signed with it. */
+const UNTIL_PUBLISHED = replicaMargin(house.config) + 1
 
 /** A user who is signed in, with ID tokens of this algorithm, and who allowed the agent something. */
 async function signedIn(alg: SigningAlg, scope?: string) {
+  house.wait(UNTIL_PUBLISHED)
   const story = await tellStory(house, { agent: { id_token_signed_response_alg: alg } })
   await story.delegate()
   const tokens = await story.signIn(story.agent, scope)
+  assert.equal(decodeProtectedHeader(tokens.id_token).alg, alg)
   const { sid } = claimsOf(tokens.id_token)
   return { story, tokens, sid, kid: kidOf(tokens.id_token) }
 }
@@ -38,8 +44,9 @@ const refresh = async (agent: StoryAgent, refresh_token: string) =>
     ...(await clientAuthentication(house, agent)),
   })
 
-/** In the same browser, which has a session already. */
+/** A little later, in the same browser, which has a session already. */
 async function signInAgain({ browser, agent, user }: Story): Promise<void> {
+  house.wait(1)
   const page = await browser.get(authorizeUrl(agent, { prompt: 'login' }))
   redirected(await browser.submit(page, { email: user.email, password: PASSWORD }), agent)
 }
@@ -119,6 +126,7 @@ test('a key that signed the first ID token counts when the refreshed one is by a
     assert.equal(renewed.status, 200, renewed.text)
     const kids = [kid, kidOf(renewed.body.id_token)]
     assert.notEqual(kids[0], kids[1])
+    house.wait(UNTIL_PUBLISHED)
     await dropped(house, kids[which] as string)
     assert.deepEqual(await endsOf(story), ['key_compromised'])
     assert.deepEqual(await endsOf(bystander.story), [null])
@@ -161,6 +169,7 @@ test('with a session ends the line that it belongs to, wherever in it the key si
 })
 
 test('an offline delegation goes on without its session, as after a sign-out, and by the refresh token alone', async () => {
+  house.wait(UNTIL_PUBLISHED)
   const expires_at = new Date(house.clock.now.getTime() + 9e8).toISOString()
   const story = await tellStory(house, { agent: { id_token_signed_response_alg: 'EdDSA' } })
   await story.delegate({ offline: true, expires_at })
