@@ -164,7 +164,13 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
     jwks,
     async freshJwks() {
       // While the database is known to be away nobody waits for it.
-      if (!isRecent() && !isLost()) await within(PATIENCE, freshen())
+      for (;;) {
+        const askedAt = performance.now()
+        if (isRecent() || isLost()) break
+        await within(PATIENCE, freshen())
+        // Much longer than that: the process stood still, and nobody has waited for the database yet.
+        if (performance.now() - askedAt < 2 * PATIENCE) break
+      }
       return jwks()
     },
     ready: () =>

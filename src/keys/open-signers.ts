@@ -30,7 +30,9 @@ export function openSigners({ db, custody, log }: Pick<Deps, 'db' | 'custody' | 
   let wanted: readonly string[] = []
 
   const openOne = async (kid: string): Promise<SignBytes> => {
-    const [row] = await listPrivateKeys(db, [kid])
+    const read = () => listPrivateKeys(db, [kid])
+    // Once more: the first may have been under way while the process stood still, and its patience is over.
+    const [row] = await read().catch(read)
     if (!row) throw new CustodyError(`Signing key ${kid} is gone`)
     const { private_key, alg, ...key } = row
     const held = { ...key, alg: alg as SigningAlg, reference: private_key ?? '' }

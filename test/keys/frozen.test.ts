@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openKeyRing } from '../../src/keys/open-key-ring.ts'
+import { openSigners } from '../../src/keys/open-signers.ts'
+import { listSigningKeys } from '../../src/keys/queries.ts'
 import { openRings } from './rings.ts'
 
 for (const [end, what] of [
@@ -46,3 +48,24 @@ for (const [end, what] of [
     assert.doesNotMatch(house.logs.join(''), /"level":50/)
   })
 }
+
+test('a private key that was being read then is read again', async (t) => {
+  const house = await openRings(t)
+  const { deps } = await house.open({}, false)
+  let reads = 0
+  const db = house.db.withPlugin({
+    transformQuery: ({ node }) => node,
+    async transformResult({ result }) {
+      reads++
+      if (reads === 1) throw new Error('Query read timeout')
+      return result
+    },
+  })
+  const [key] = await listSigningKeys(house.db)
+  assert.ok(key)
+  const signers = openSigners({ ...deps, db })
+  signers.keep([key.kid])
+  await signers.settled()
+  assert.ok(signers.has(key.kid))
+  assert.equal(reads, 2)
+})
