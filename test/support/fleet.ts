@@ -17,7 +17,8 @@ export type Member = {
   live: boolean
   /** Times that it was stopped or killed. */
   blows: number
-  /** When it last went on, by `performance.now()`. */
+  /** When it was last stopped or killed, and when it last went on, by `performance.now()`. */
+  struckAt: number
   resumedAt: number
 }
 
@@ -61,12 +62,20 @@ export async function openFleet(
   const members = await Promise.all(
     ports.map(async (port, index): Promise<Member> => {
       const name = `replica ${index + 1}`
-      return { name, doors: await start(name, port), live: true, blows: 0, resumedAt: 0 }
+      return {
+        name,
+        doors: await start(name, port),
+        live: true,
+        blows: 0,
+        struckAt: 0,
+        resumedAt: 0,
+      }
     }),
   )
   const cut: string[] = []
   const strike = (member: Member, signal: NodeJS.Signals) => {
     member.blows++
+    member.struckAt = performance.now()
     member.doors.child.kill(signal)
   }
 

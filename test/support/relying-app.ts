@@ -33,8 +33,8 @@ type Copy = {
 }
 
 /**
- * A copy counts from when it was asked for, as RFC 9111 §4.2.3 has it; of a replica that was stopped
- * meanwhile, from when that went on: what it says then is not of before. An answer counts however late it
+ * A copy counts from when it was asked for, as RFC 9111 §4.2.3 has it; of a replica that was stopped at that
+ * time, from when it went on: what it says then is not of before. An answer counts however late it
  * arrives, also over one that came earlier.
  */
 export function openRelyingApp(fleet: Fleet, { name, keep, coolDown }: Caching): RelyingApp {
@@ -50,7 +50,8 @@ export function openRelyingApp(fleet: Fleet, { name, keep, coolDown }: Caching):
       at.inject({ method: 'GET', url: '/.well-known/jwks.json', headers }),
     )
     if (!answer) return
-    const fetchedAt = Math.max(sentAt, member.resumedAt)
+    const wasStopped = member.struckAt <= sentAt
+    const fetchedAt = wasStopped ? Math.max(sentAt, member.resumedAt) : sentAt
     const maxAge = /max-age=(\d+)/.exec(String(answer.headers['cache-control']))?.[1]
     const until = fetchedAt + keep(Number(maxAge)) * 1000
     if (before && answer.status === 304) {
