@@ -70,11 +70,16 @@ async function rewrap(): Promise<void> {
   const done = (await ask('POST', '/keys/rewrap')) as Record<string, unknown>
   if (values.json) return printJson(done)
   console.log(
-    `${done.private_keys} private keys and ${done.proofs} proofs were put under the key ${done.key_encryption_key}. Every other value may leave KEY_ENCRYPTION_KEY.`,
+    `${done.private_keys} private keys and ${done.proofs} proofs were put under the key ${done.key_encryption_key}. ${afterwards(done.unproven as string[])}`,
   )
 }
 
 /** One that cannot be dropped does not save the others. */
+const afterwards = (unproven: string[]): string =>
+  unproven.length === 0
+    ? 'Every other value may leave KEY_ENCRYPTION_KEY.'
+    : `No value proves these keys, which stay as they are: ${unproven.join(', ')}. If one of them is yours, put the earlier value back and rewrap before any value goes.`
+
 async function compromiseAll(kids: string[]): Promise<void> {
   const faults: string[] = []
   // The next keys first: none of them is to take over from the one before and be dropped after that.

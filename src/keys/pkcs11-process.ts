@@ -56,7 +56,9 @@ export function startHost(
   const refuse = (number: number, message: string) =>
     settle(number)?.reject(new HostFault({ message, kind: 'other' }))
 
-  child.on('message', (message: Answered) => {
+  child.on('message', (message: Answered | null) => {
+    // The module shares the channel's process, and may write what it likes.
+    if (typeof message?.number !== 'number') return
     const one = settle(message.number)
     if ('fault' in message) one?.reject(new HostFault(message.fault))
     else one?.resolve(message.answer as never)

@@ -12,6 +12,8 @@ export type Rewrapped = {
   private_keys: number
   /** The same of the proofs that tell keys of this server from others. */
   proofs: number
+  /** Keys that no value here proves ours, and that stay as they are: somebody else's, or a value is missing. */
+  unproven: string[]
   /** Name of the newest key encryption key; every value that does not begin with it may be dropped. */
   key_encryption_key: string
 }
@@ -29,7 +31,8 @@ export async function rewrapKeys(
   const key_encryption_key = kekId(keks[0] as Buffer)
   const done = await db.transaction().execute(async (tx) => {
     await lockKeys(tx)
-    const counts = { private_keys: 0, proofs: await renewProofs(tx, keks) }
+    const { renewed, unproven } = await renewProofs(tx, keks)
+    const counts = { private_keys: 0, proofs: renewed, unproven }
     for (const { private_key, ...key } of await lockPrivateKeys(tx)) {
       // What somebody else wrote is not made ours by this.
       if (!provenBy(keks, key)) continue

@@ -49,9 +49,13 @@ export const SigningKeys = ListOf(SigningKey)
 export const Rewrapped = Type.Object({
   private_keys: Type.Integer({ description: 'Private keys encrypted anew' }),
   proofs: Type.Integer({ description: 'Proofs of origin made anew' }),
+  unproven: Type.Array(Type.String(), {
+    description:
+      'Keys that no value of KEY_ENCRYPTION_KEY proves, left as they are. If one of them is yours, an earlier value is missing here: put it back and rewrap before any value goes',
+  }),
   key_encryption_key: Type.String({
     description:
-      'Names the newest value of KEY_ENCRYPTION_KEY. Everything is under it now: the other values may be dropped',
+      'Names the newest value of KEY_ENCRYPTION_KEY. Everything but the unproven is under it now',
     examples: ['3f9c2a71be04'],
   }),
 })
