@@ -3,14 +3,23 @@
 import assert from 'node:assert/strict'
 import type pg from 'pg'
 
-/** Transactions that rotated keys, by who had them rotated. */
+/** Changes of a key, by who had it changed. */
 export async function countRotations(pool: pg.Pool): Promise<{ system: number; admin: number }> {
   const { rows } = await pool.query<{ system: number; admin: number }>(
-    `select count(distinct xid) filter (where actor_kind = 'system')::int as system,
-       count(distinct xid) filter (where actor_kind = 'admin')::int as admin
+    `select count(*) filter (where actor_kind = 'system')::int as system,
+       count(*) filter (where actor_kind = 'admin')::int as admin
      from audit_events where type = 'key.rotated'`,
   )
   return rows[0] ?? { system: 0, admin: 0 }
+}
+
+/** How often every one of so many slots was rotated at the least. */
+export async function countRounds(pool: pg.Pool, slots: number): Promise<number> {
+  const { rows } = await pool.query<{ rotated: number }>(
+    `select count(*)::int as rotated from audit_events where type = 'key.rotated'
+     group by detail->>'purpose', detail->>'alg'`,
+  )
+  return rows.length < slots ? 0 : Math.min(...rows.map(({ rotated }) => rotated))
 }
 
 /** The `kid` of every key that belongs into the JWKS. */
