@@ -75,10 +75,10 @@ async function rewrap(): Promise<void> {
 }
 
 /** One that cannot be dropped does not save the others. */
-const afterwards = (unproven: string[]): string =>
-  unproven.length === 0
-    ? 'Every other value may leave KEY_ENCRYPTION_KEY.'
-    : `No value proves these keys, which stay as they are: ${unproven.join(', ')}. If one of them is yours, put the earlier value back and rewrap before any value goes.`
+function afterwards(unproven: string[]): string {
+  if (unproven.length === 0) return 'Every other value may leave KEY_ENCRYPTION_KEY.'
+  return `No value proves these keys, which stay as they are: ${unproven.join(', ')}. If one of them is yours, put the earlier value back and rewrap before any value goes.`
+}
 
 async function compromiseAll(kids: string[]): Promise<void> {
   const faults: string[] = []
