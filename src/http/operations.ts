@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises'
 import type { FastifyPluginAsync } from 'fastify'
 import type pg from 'pg'
 import Type from 'typebox'
+import { agree } from '../db/clock.ts'
 import type { Metrics } from './metrics.ts'
 import { Problem } from './problem-schema.ts'
 
@@ -12,7 +13,7 @@ type Surroundings = {
 }
 
 const tags = ['operations']
-/** Milliseconds: for the database to answer, and for the two clocks to differ. */
+/** Milliseconds for the database to answer. */
 const PATIENCE = 2_000
 const MIGRATIONS = new URL('../../migrations/', import.meta.url)
 
@@ -101,9 +102,7 @@ async function findFailures(
   const answered = now().getTime()
   if (!answer) return ['database', ...failed]
   if (answer.missing > 0) failed.push('migrations')
-  const there = answer.at.getTime()
-  // The database looked at its clock somewhere between asking and being answered.
-  if (there < asked - PATIENCE || there > answered + PATIENCE) failed.push('clock')
+  if (!agree(answer.at.getTime(), { asked, answered })) failed.push('clock')
   return failed
 }
 

@@ -32,7 +32,7 @@ export type KeyRing = {
   jwks(): KeySet
   /** The same, read again first if that was too long ago and the database answers. */
   freshJwks(): Promise<KeySet>
-  /** True once there is an active key of each algorithm and purpose. */
+  /** True while there are keys to sign with of each purpose, by ES256 and RS256. */
   ready(): boolean
   /** Reads the keys again, as after a rotation. */
   refresh(): Promise<void>
