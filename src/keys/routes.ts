@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
 import { byAdmin } from '../audit/record.ts'
 import type { Deps } from '../deps.ts'
 import { ListQuery, listPage, readList } from '../http/list.ts'
@@ -6,7 +7,12 @@ import { Problem } from '../http/problem-schema.ts'
 import { listedKeys } from './listed.ts'
 import { rewrapKeys } from './rewrap.ts'
 import { rotateKeys } from './rotate.ts'
-import { Rewrapped, RotateKeys, SigningKeys } from './schema.ts'
+import { RewrapKeys, Rewrapped, RotateKeys, SigningKeys } from './schema.ts'
+
+/** No body is an empty one. */
+const orNone = async (request: FastifyRequest) => {
+  request.body ??= {}
+}
 
 export const keyRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   const listed = async (query: { limit: number; cursor?: string }) => {
@@ -39,9 +45,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
         body: RotateKeys,
         response: { 200: SigningKeys, '4xx': Problem },
       },
-      preValidation: async (request) => {
-        request.body ??= {}
-      },
+      preValidation: orNone,
     },
     async (request) => {
       const actor = byAdmin(request.admin)
@@ -58,8 +62,10 @@ export const keyRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
         summary: 'Encrypt private keys anew under the newest key encryption key',
         description:
           'After a new value was put before the others in KEY_ENCRYPTION_KEY of every replica. Nothing stops meanwhile, and the earlier values may be dropped afterwards.',
+        body: RewrapKeys,
         response: { 200: Rewrapped, '4xx': Problem },
       },
+      preValidation: orNone,
     },
     async (request) => rewrapKeys(deps, { actor: byAdmin(request.admin), request_id: request.id }),
   )

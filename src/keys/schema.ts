@@ -46,6 +46,9 @@ export const SigningKey = Type.Object({
 
 export const SigningKeys = ListOf(SigningKey)
 
+/** Nothing is chosen: it is all of them. */
+export const RewrapKeys = Type.Object({}, { additionalProperties: false })
+
 export const Rewrapped = Type.Object({
   private_keys: Type.Integer({ description: 'Private keys encrypted anew' }),
   proofs: Type.Integer({ description: 'Proofs of origin made anew' }),
