@@ -76,7 +76,8 @@ test('a host that was killed with signatures under way is replaced, and keys sta
     process.kill(host, 'SIGSTOP')
     const underWay = Array.from({ length: 8 }, () => Promise.resolve(sign(INPUT)))
     process.kill(host, 'SIGKILL')
-    for (const one of underWay) await refused(one, /PKCS#11: the host of the module ended/)
+    for (const one of underWay)
+      await refused(one, /PKCS#11: the host of the module (ended|is gone)/)
     assert.equal((await sign(INPUT)).length, 64)
     assert.notEqual(theHost(), host)
   }
@@ -210,9 +211,10 @@ test('a key with a public object missing or doubled is refused', async (t) => {
   rmSync(second)
   const none = await openCustody(token.setting)
   await refused(none.open(key), /the token has no key with the CKA_ID/)
-  await none.destroy(key)
+  // Whose the private one is nobody can tell any more: it stays.
+  await refused(none.destroy(key), /nothing shows whose key/)
   await none.close()
-  assert.deepEqual(readToken(token), [])
+  assert.equal(readToken(token).length, 1)
 })
 
 async function openToken(t: TestContext, { also = '', host = undefined as URL | undefined } = {}) {

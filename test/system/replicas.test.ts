@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import { openPool } from '../../src/db/pool.ts'
+import { KEY_SLOTS } from '../../src/keys/schedule.ts'
 import { exchange, refresh } from '../support/contestant-requests.ts'
 import { makeContestants } from '../support/contestants.ts'
 import type { Doors } from '../support/house.ts'
@@ -15,6 +16,8 @@ import {
   startProcess,
   startReplicas,
 } from '../support/server-process.ts'
+
+const SLOTS = KEY_SLOTS.length
 
 test('three servers that start at once on an empty database make the schema and the keys once', async (t) => {
   const { pool, ...database } = await openDatabase()
@@ -35,8 +38,8 @@ test('three servers that start at once on an empty database make the schema and 
        from signing_keys group by status order by status`,
     )
     assert.deepEqual(rows, [
-      { status: 'active', slots: 5, keys: 5 },
-      { status: 'next', slots: 5, keys: 5 },
+      { status: 'active', slots: SLOTS, keys: SLOTS },
+      { status: 'next', slots: SLOTS, keys: SLOTS },
     ])
     const sets = await Promise.all(servers.map((at) => jwksOf(at)))
     const [first, ...others] = sets.map(({ keys }) => keys.map(({ kid }) => kid).toSorted())
@@ -103,7 +106,7 @@ test('while keys are rotated every token of every replica verifies, also with a 
   const { rows } = await pool.query(
     `select count(*)::int as active from signing_keys where status = 'active'`,
   )
-  assert.deepEqual(rows, [{ active: 5 }])
+  assert.deepEqual(rows, [{ active: SLOTS }])
   for (const replica of replicas) {
     assert.doesNotMatch(replica.output(), /"level":[5-9]0/)
     assert.equal(await replica.stop(), 0)
