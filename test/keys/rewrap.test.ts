@@ -122,3 +122,17 @@ test('a row that somebody else wrote is not made ours by it', async (t) => {
   assert.deepEqual(await findRow(house, kid), foreign)
   assert.equal(ring.verificationKey('id_jag', kid), undefined)
 })
+
+test('a rotation proves every key anew as well, those too that sign no more', async (t) => {
+  const house = await openRings(t)
+  const keyEncryptionKeys = [NEW, ...(house.config.keyEncryptionKeys ?? [])]
+  const before = await house.open({}, false)
+  house.wait(86_400)
+  await before.rotate({ purpose: 'id_jag', alg: 'ES256' })
+  const ring = await house.open({ keyEncryptionKeys }, false)
+  house.wait(86_400 + 10)
+  await ring.rotate({ purpose: 'id_jag', alg: 'ES256' })
+  const rows = await listRows(house)
+  assert.ok(rows.some(({ status }) => status === 'retired'))
+  for (const { proof, kid } of rows) assert.ok(proof.startsWith(`v1.${kekId(NEW)}.`), kid)
+})
