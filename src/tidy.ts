@@ -8,6 +8,7 @@
  */
 import { type RawBuilder, sql } from 'kysely'
 import type { Deps } from './deps.ts'
+import { repeatedly } from './http/repeatedly.ts'
 import { addSeconds } from './oauth/numeric-date.ts'
 
 /** Milliseconds between two rounds, and rows that one statement forgets at the most. */
@@ -41,19 +42,10 @@ const FORGETTING: Forgetting[] = [
   { table: 'rate_limits', when: (now) => sql`expire < ${now.getTime()}` },
 ]
 
-export function startTidying(deps: Deps): { stop(): Promise<void> } {
-  let round: Promise<void> = Promise.resolve()
-  const timer = setInterval(() => {
-    round = tidy(deps).catch((error) => deps.log.warn({ err: error }, 'tidying up failed'))
-  }, EVERY)
-  timer.unref()
-  return {
-    async stop() {
-      clearInterval(timer)
-      await round
-    },
-  }
-}
+export const startTidying = (deps: Deps): { stop(): Promise<void> } =>
+  repeatedly(EVERY, () =>
+    tidy(deps).catch((error) => deps.log.warn({ err: error }, 'tidying up failed')),
+  )
 
 export async function tidy({ db, now }: Pick<Deps, 'db' | 'now'>): Promise<void> {
   const at = now()

@@ -1,3 +1,4 @@
+import { holdTenantOf } from '../db/hold-tenant.ts'
 import type { Db, Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
@@ -7,7 +8,7 @@ import { describeCredential } from './agent.ts'
 import { type CredentialRow, listLiveCredentials } from './credential-queries.ts'
 import { keepCredential } from './keep-credential.ts'
 import { readPublicJwk } from './public-jwk.ts'
-import { holdTenantOf, lockAgent } from './queries.ts'
+import { lockAgent } from './queries.ts'
 import { hasSecret } from './registration.ts'
 import type { Credential, NewCredential } from './schema.ts'
 
@@ -25,7 +26,7 @@ export async function addCredential(
   admin: Admin,
 ): Promise<Credential> {
   const key = jwk === undefined ? undefined : await readPublicJwk('/jwk', jwk)
-  await holdTenantOf(tx, agentId)
+  await holdTenantOf(tx, 'agents', agentId)
   const agent = await lockAgent(tx, agentId)
   if (agent === undefined) throw notFound('agent')
   checkKind(agent, key !== undefined)

@@ -1,4 +1,5 @@
 import { byAdmin, recordEvent } from '../audit/record.ts'
+import { holdTenant } from '../db/hold-tenant.ts'
 import { DEFAULT_TENANT, newId } from '../db/ids.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
@@ -10,7 +11,7 @@ import { describeAgent } from './agent.ts'
 import { requireActiveOwner } from './gate.ts'
 import { keepCredential } from './keep-credential.ts'
 import { type PublicJwk, readPublicJwk } from './public-jwk.ts'
-import { holdTenant, insertAgent } from './queries.ts'
+import { insertAgent } from './queries.ts'
 import {
   checkGrantTypes,
   checkJwksUri,

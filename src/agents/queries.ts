@@ -119,24 +119,3 @@ export function shareOwnerOf(db: Db, agentId: string): Promise<{ id: string } | 
     .forShare()
     .executeTakeFirst()
 }
-
-/** Keeps the tenant of an agent, to which a new credential refers, from being suspended until the transaction ends. */
-export async function holdTenantOf(tx: Db, agentId: string): Promise<void> {
-  await tx
-    .selectFrom('tenants')
-    .select('id')
-    .where('id', '=', (eb) => eb.selectFrom('agents').select('tenant_id').where('id', '=', agentId))
-    .forKeyShare()
-    .execute()
-}
-
-/** Held, for what is made in it: a foreign key would come for it after other rows. */
-export async function holdTenant(tx: Db, id: string): Promise<boolean> {
-  const row = await tx
-    .selectFrom('tenants')
-    .select('id')
-    .where('id', '=', id)
-    .forKeyShare()
-    .executeTakeFirst()
-  return row !== undefined
-}

@@ -121,14 +121,3 @@ export async function canOwn(
     .executeTakeFirst()
   return row !== undefined
 }
-
-/** Held, for what is made in it: a foreign key would come for it after other rows. */
-export async function holdTenant(tx: Db, id: string): Promise<boolean> {
-  const row = await tx
-    .selectFrom('tenants')
-    .select('id')
-    .where('id', '=', id)
-    .forKeyShare()
-    .executeTakeFirst()
-  return row !== undefined
-}

@@ -74,12 +74,12 @@ async function rewrap(): Promise<void> {
   )
 }
 
-/** One that cannot be dropped does not save the others. */
 function afterwards(unproven: string[]): string {
   if (unproven.length === 0) return 'Every other value may leave KEY_ENCRYPTION_KEY.'
   return `No value proves these keys, which stay as they are: ${unproven.join(', ')}. If one of them is yours, put the earlier value back and rewrap before any value goes.`
 }
 
+/** One that cannot be dropped does not save the others. */
 async function compromiseAll(kids: string[]): Promise<void> {
   const faults: string[] = []
   // The next keys first: none of them is to take over from the one before and be dropped after that.

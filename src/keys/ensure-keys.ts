@@ -54,7 +54,7 @@ async function fillSlots(deps: Surroundings, first: boolean): Promise<void> {
           return { ...key, status, first: first && there.length === 0 }
         }),
       )
-      return { used, result: used }
+      return used
     })
   })
   await confirmBirth(deps, born)

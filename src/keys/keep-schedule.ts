@@ -2,6 +2,7 @@ import { recordEvent } from '../audit/record.ts'
 import { isInTime } from '../db/clock.ts'
 import type { Deps } from '../deps.ts'
 import { listEventEnds } from '../events/key-queries.ts'
+import { repeatedly } from '../http/repeatedly.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { makeMissingKeys } from './ensure-keys.ts'
 import { provenBy } from './proof.ts'
@@ -23,32 +24,14 @@ import {
  */
 export function startKeeping(deps: Deps): { stop(): Promise<void> } {
   const told: Told = new Set()
-  let round: Promise<void> = Promise.resolve()
-  let busy = false
-  const work = () =>
+  return repeatedly(4 * refreshInterval(deps.config) * 1000, () =>
     attempt(deps, told, 'clock', async () => {
       if (!(await isInTime(deps.db, deps.now))) {
         throw new Error('the clock of this machine is not that of the database')
       }
       await keepSchedule(deps, told)
-    })
-  const timer = setInterval(
-    () => {
-      if (busy) return
-      busy = true
-      round = work().finally(() => {
-        busy = false
-      })
-    },
-    4 * refreshInterval(deps.config) * 1000,
+    }),
   )
-  timer.unref()
-  return {
-    async stop() {
-      clearInterval(timer)
-      await round
-    },
-  }
 }
 
 /** What went wrong the last time, so that the log says it once. */
@@ -59,8 +42,9 @@ export async function keepSchedule(deps: Deps, told: Told = new Set()): Promise<
   const { config, keys } = deps
   const slots = slotsOf(config.signingAlgs)
   // What this replica has read says whether there is anything to do; the database is asked again under a lock.
+  const known = keys.figures()
   const holds = (slot: KeySlot, held: string) =>
-    keys.figures().some((key) => isOf(key, slot) && key.status === held)
+    known.some((key) => isOf(key, slot) && key.status === held)
   if (slots.some((slot) => !holds(slot, 'active') || !holds(slot, 'next'))) {
     await attempt(deps, told, 'missing', async () => {
       await makeMissingKeys(deps)

@@ -39,12 +39,12 @@ export async function loadKeys(
     const key = findKnown(before, row)?.key ?? createPublicKey({ key: jwk, format: 'jwk' })
     verifying.set(life.kid, { life, alg: life.alg as SigningAlg, key, jwk })
   }
-  const kidsOf = (...statuses: KeyLife['status'][]) =>
+  const rowsOf = (...statuses: KeyLife['status'][]) =>
     rows.filter(({ status }) => statuses.includes(status))
   const active = new Map(
-    kidsOf('active').map(({ kid, purpose, alg }) => [`${purpose} ${alg}`, kid]),
+    rowsOf('active').map(({ kid, purpose, alg }) => [`${purpose} ${alg}`, kid]),
   )
-  const signing = kidsOf('active', 'next').map(({ kid }) => kid)
+  const signing = rowsOf('active', 'next').map(({ kid }) => kid)
   const published = [...verifying.values()].filter(({ life }) => isPublished(life))
   return { verifying, active, signing, jwks: writeJwks(published), unproven }
 }

@@ -15,23 +15,22 @@ export type Birth = { status: 'next' | 'active'; first?: boolean }
 
 /**
  * Makes keys for these slots and hands them on. It may take long, in hardware most of all: nothing that others
- * wait for is to be held meanwhile. Those that `use` does not return as used are destroyed, and all are if it fails.
+ * wait for is to be held meanwhile. Those that `use` does not return are destroyed, and all are if it fails.
  */
-export async function withNewKeys<Result>(
+export async function withNewKeys(
   deps: Surroundings,
   slots: readonly KeySlot[],
-  use: (keys: NewKey[]) => Promise<{ used: readonly NewKey[]; result: Result }>,
-): Promise<Result> {
+  use: (keys: NewKey[]) => Promise<NewKey[]>,
+): Promise<NewKey[]> {
   const made: NewKey[] = []
-  let kept: readonly NewKey[] = []
+  let used: NewKey[] = []
   try {
     // One after the other: a token may take seconds for each, and has a time limit on every call.
     for (const slot of slots) made.push(await newKey(deps, slot))
-    const { used, result } = await use(made)
-    kept = used
-    return result
+    used = await use(made)
+    return used
   } finally {
-    for (const key of made) if (!kept.includes(key)) await discard(deps, key)
+    for (const key of made) if (!used.includes(key)) await discard(deps, key)
   }
 }
 

@@ -72,6 +72,7 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
     algFor(purpose, wanted) {
       const otherwise = purpose === 'id_token' ? 'RS256' : 'ES256'
       const alg = config.signingAlgs.find((known) => known === wanted) ?? otherwise
+      if (alg === otherwise) return alg
       return isUnknown(purpose, alg) && !isUnknown(purpose, otherwise) ? otherwise : alg
     },
     stillSign: async (db, kids) => (await countActive(db, kids)) === new Set(kids).size,

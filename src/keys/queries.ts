@@ -33,8 +33,8 @@ export async function lockKeys(tx: Db): Promise<void> {
 }
 
 /**
- * One replica makes keys at a time, the others wait: after `patience` they are told to come again. Taken before `lockKeys`, and held while nothing is asked of
- * the database: a token may take long.
+ * One replica makes keys at a time, the others wait: after `patience` they are told to come again. Taken before
+ * `lockKeys`, and held while nothing is asked of the database: a token may take long.
  */
 export async function lockMaking(tx: Db, patience = '20s'): Promise<true> {
   await sql`set local idle_in_transaction_session_timeout = '10min'`.execute(tx)
@@ -221,7 +221,7 @@ export function findKey(db: Db, kid: string) {
   return db
     .selectFrom('signing_keys')
     .select(LIFE)
-    .select(['compromised_at', 'cleared_at', 'private_key', 'public_jwk', 'proof'])
+    .select('compromised_at')
     .where('kid', '=', kid)
     .executeTakeFirst()
 }
@@ -246,7 +246,7 @@ export function listUncleared(db: Db) {
   return db
     .selectFrom('signing_keys')
     .select(LIFE)
-    .select(['compromised_at', 'compromise_reason'])
+    .select('compromised_at')
     .where('status', '=', 'compromised')
     .where('cleared_at', 'is', null)
     .orderBy('kid')

@@ -84,8 +84,7 @@ async function rotate(
       async (made) => {
         await lockKeys(tx)
         const steps = plan(await listSigningKeys(tx))
-        const used = await takeSteps(deps, tx, planned, steps, made, by)
-        return { used, result: used }
+        return takeSteps(deps, tx, planned, steps, made, by)
       },
     )
   })

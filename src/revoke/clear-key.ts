@@ -3,6 +3,7 @@ import { awaitWriters } from '../db/await-writers.ts'
 import type { Deps } from '../deps.ts'
 import { queueForKey } from '../events/queue-for-key.ts'
 import { signAnew } from '../events/sign-anew.ts'
+import { repeatedly } from '../http/repeatedly.ts'
 import { type CompromisedKey, listUncleared, markCleared } from '../keys/compromise.ts'
 import { endSession } from '../sessions/end.ts'
 import { listSessionsSignedBy } from '../sessions/queries.ts'
@@ -68,26 +69,12 @@ async function tellAudiences(
 /** Milliseconds between two looks for keys that were dropped and not yet cleared. */
 const EVERY = 5_000
 
-export function startClearing(deps: Deps): { stop(): Promise<void> } {
-  let round: Promise<void> = Promise.resolve()
-  let busy = false
-  const timer = setInterval(() => {
-    if (busy) return
-    busy = true
-    round = clearLeftKeys(deps)
-      .catch((err) => deps.log.error({ err }, 'a compromised key could not be cleared yet'))
-      .finally(() => {
-        busy = false
-      })
-  }, EVERY)
-  timer.unref()
-  return {
-    async stop() {
-      clearInterval(timer)
-      await round
-    },
-  }
-}
+export const startClearing = (deps: Deps): { stop(): Promise<void> } =>
+  repeatedly(EVERY, () =>
+    clearLeftKeys(deps).catch((err) =>
+      deps.log.error({ err }, 'a compromised key could not be cleared yet'),
+    ),
+  )
 
 /**
  * Goes on with the keys that were dropped and not yet cleared: a process may have ended in between. One that

@@ -6,20 +6,6 @@ import type { ListRequest } from '../http/list.ts'
 export type Named = { tenant_id: string }
 type Tx = Transaction<Tables>
 
-/** Keeps the tenant of a record from being suspended until the transaction ends. */
-export async function holdTenantOf(
-  tx: Tx,
-  table: 'agents' | 'users' | 'audiences',
-  id: string,
-): Promise<void> {
-  await tx
-    .selectFrom('tenants')
-    .select('id')
-    .where('id', '=', (eb) => eb.selectFrom(table).select('tenant_id').where('id', '=', id))
-    .forKeyShare()
-    .execute()
-}
-
 /** The row a revocation names, held `for update`. */
 export async function findNamed(
   tx: Tx,

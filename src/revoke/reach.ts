@@ -1,6 +1,7 @@
 import type { Transaction } from 'kysely'
+import { holdTenantOf } from '../db/hold-tenant.ts'
 import type { Tables } from '../db/tables.ts'
-import { findNamed, holdTenantOf, listAgentsOwned, type Named } from './queries.ts'
+import { findNamed, listAgentsOwned, type Named } from './queries.ts'
 
 /** What one revocation is about: exactly one record, by its name on the wire. */
 export const REACHES = ['agent_id', 'user_id', 'audience_id', 'owner_id', 'tenant_id'] as const

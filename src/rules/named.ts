@@ -1,6 +1,7 @@
+import { holdTenantOf } from '../db/hold-tenant.ts'
 import type { Db } from '../db/tables.ts'
 import { invalid } from '../http/problem.ts'
-import { holdRecord, holdTenantOf, type NamedTable, type Standing } from './queries.ts'
+import { holdRecord, type NamedTable, type Standing } from './queries.ts'
 
 /** A record that a rule names, and the JSON pointer to the member that does. */
 export type Named = {

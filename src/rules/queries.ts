@@ -104,16 +104,6 @@ function inStatus(status: RuleStatus, now: Date) {
 export type NamedTable = 'users' | 'agents' | 'audiences'
 export type Standing = { tenant_id: string; status: string }
 
-/** Keeps the tenant of a record from being suspended until the transaction ends. */
-export async function holdTenantOf(tx: Db, table: NamedTable, id: string): Promise<void> {
-  await tx
-    .selectFrom('tenants')
-    .select('id')
-    .where('id', '=', (eb) => eb.selectFrom(table).select('tenant_id').where('id', '=', id))
-    .forKeyShare()
-    .execute()
-}
-
 /** The record, held so that no administrator changes it before this transaction ends; mints may go on. */
 export function holdRecord(tx: Db, table: NamedTable, id: string): Promise<Standing | undefined> {
   return tx

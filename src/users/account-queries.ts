@@ -16,16 +16,6 @@ const COLUMNS = [
 
 export type AccountRow = Pick<Row<'audience_accounts'>, (typeof COLUMNS)[number]>
 
-/** Keeps the tenant of a user from being suspended until the transaction ends: it comes before the user in the order of locks. */
-export async function holdTenantOfUser(tx: Db, userId: string): Promise<void> {
-  await tx
-    .selectFrom('tenants')
-    .select('id')
-    .where('id', '=', (eb) => eb.selectFrom('users').select('tenant_id').where('id', '=', userId))
-    .forKeyShare()
-    .execute()
-}
-
 export const shareAudience = (tx: Db, id: string) =>
   tx
     .selectFrom('audiences')

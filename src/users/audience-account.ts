@@ -7,6 +7,7 @@
  * that names the old one.
  */
 import { byAdmin, recordEvent } from '../audit/record.ts'
+import { holdTenantOf } from '../db/hold-tenant.ts'
 import type { Db, Row } from '../db/tables.ts'
 import { violatedUnique } from '../db/unique.ts'
 import type { Deps } from '../deps.ts'
@@ -16,7 +17,6 @@ import {
   type AccountRow,
   deleteAccount,
   findAccount,
-  holdTenantOfUser,
   insertAccount,
   shareAudience,
   type UserAtAudience,
@@ -76,7 +76,7 @@ export async function removeAudienceAccount(
 
 /** Tenant, user, audience: the order of locks. */
 async function lockBoth(tx: Db, { user_id, audience_id }: UserAtAudience) {
-  await holdTenantOfUser(tx, user_id)
+  await holdTenantOf(tx, 'users', user_id)
   const user = await lockUser(tx, user_id)
   if (user === undefined) throw notFound('user')
   const audience = await shareAudience(tx, audience_id)

@@ -8,6 +8,7 @@ import { KeyEncryptionError } from '../../src/keys/private-key-envelope.ts'
 import { thumbprint } from '../../src/keys/public-jwk.ts'
 import { KEY_SLOTS } from '../../src/keys/schedule.ts'
 import { addSeconds, numericDate } from '../../src/oauth/numeric-date.ts'
+import { assertOneOfEach, listRows } from './ring-rows.ts'
 import { openRings } from './rings.ts'
 
 const CEILING = 86_400
@@ -17,27 +18,8 @@ const TYP = 'oauth-id-jag+jwt'
 /** Their keys are in the JWKS. */
 const TOKEN_SLOTS = KEY_SLOTS.filter(({ purpose }) => purpose !== 'seal')
 
-type House = Awaited<ReturnType<typeof openRings>>
-
 const jwksOf = (ring: KeyRing): JSONWebKeySet => JSON.parse(ring.jwks().body)
 const kidsOf = (ring: KeyRing) => jwksOf(ring).keys.map(({ kid }) => kid)
-
-async function listRows({ db }: House) {
-  return db.selectFrom('signing_keys').selectAll().orderBy('created_at').orderBy('kid').execute()
-}
-
-/** Rule 1 of schedule.ts, asked of the database. */
-async function assertOneOfEach(house: House): Promise<void> {
-  const rows = await listRows(house)
-  for (const { purpose, alg } of KEY_SLOTS) {
-    for (const status of ['active', 'next'] as const) {
-      const found = rows.filter(
-        (row) => row.purpose === purpose && row.alg === alg && row.status === status,
-      )
-      assert.equal(found.length, 1, `${found.length} ${status} keys of ${purpose} ${alg}`)
-    }
-  }
-}
 
 const isTooEarly = (error: unknown) => (error as { code?: string }).code === 'too_early'
 
