@@ -27,6 +27,7 @@ const COLUMNS = [
   'event_type',
   'event_names_agent',
   'notify_expiry',
+  'notify_when',
   'owner_id',
   'review_at',
   'status',

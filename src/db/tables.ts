@@ -32,6 +32,7 @@ export type Tables = {
   blocks: BlocksTable
   client_metadata_rules: ClientMetadataRulesTable
   event_deliveries: EventDeliveriesTable
+  revocation_events: RevocationEventsTable
 }
 
 /** The database, or a transaction on it: what every query takes first. */
@@ -156,6 +157,8 @@ type AudiencesTable = {
   event_names_agent: Generated<boolean>
   /** Whether it is told of delegations that end by time. */
   notify_expiry: Generated<boolean>
+  /** At each ending, or when the last delegation of a subject there has ended. */
+  notify_when: Generated<'each' | 'last'>
   owner_id: string | null
   review_at: Date | null
   status: Generated<'active' | 'suspended' | 'retired'>
@@ -527,8 +530,12 @@ type EventDeliveriesTable = {
   compromised_kid: string | null
   audience_id: string
   user_id: string
+  /** What gave rise to it, in a word. */
+  cause: string | null
   /** The agent that it names; null: none, for it is about all of them. */
   agent_id: string | null
+  /** As the audience knows it. */
+  agent_client_id: string | null
   dialect: EventDialect
   /** These as they were when it was queued. */
   endpoint: string
@@ -554,4 +561,12 @@ type EventDeliveriesTable = {
   delivered_at: Date | null
   failed_at: Date | null
   superseded_at: Date | null
+  /** Sent again by hand: a mint no longer waits for it, and a newer consent drops it. */
+  resent_at: Date | null
+}
+
+/** Events on their way already when a revocation asked for the same. */
+type RevocationEventsTable = {
+  revocation_id: string
+  delivery_id: string
 }

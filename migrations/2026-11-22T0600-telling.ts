@@ -1,0 +1,30 @@
+import { type Kysely, sql } from 'kysely'
+
+/** Why an event is sent, whom it names, which revocations wait for it, and when an audience wants to hear. */
+export async function up(db: Kysely<unknown>): Promise<void> {
+  for (const statement of STATEMENTS) await sql.raw(statement).execute(db)
+}
+
+const STATEMENTS = [
+  // Whether it is told at each ending, or when the last delegation of a subject there has ended.
+  `alter table audiences
+    add column notify_when text not null default 'each' check (notify_when in ('each', 'last'))`,
+
+  `alter table event_deliveries
+    -- What gave rise to it, in a word. Null: before this was written down.
+    add column cause           text check (cause <> ''),
+    -- The agent it names as the audience knows it, beside agent_id.
+    add column agent_client_id text check (agent_client_id <> ''),
+    -- Sent again by hand: a mint no longer waits for it, and a newer consent drops it.
+    add column resent_at       timestamptz`,
+
+  // An event that was on its way already when a revocation asked for the same: its arrival proves that one too.
+  `create table revocation_events (
+    revocation_id text not null,
+    delivery_id   text not null,
+    primary key (revocation_id, delivery_id))`,
+
+  // What has run out and is still said to live: few, and looked for all the time.
+  `create index delegations_running_out on delegations (expires_at, id)
+    where status = 'active' and expires_at is not null`,
+]
