@@ -46,6 +46,11 @@ export function ruleCovers(rule: AllowRule, host: string, address: string): bool
   return holds(rule.blocks, address) || holds(rule.blocks, effective)
 }
 
+/** Whether it could, for what is not yet known of the host's addresses. */
+export function ruleMayCover(rule: AllowRule, host: string): boolean {
+  return 'blocks' in rule || rule.host === host
+}
+
 function splitPort(entry: string): { target?: string | undefined; port?: number } {
   const bracketed = /^\[([^[\]]+)\](?::(\d{1,5}))?$/.exec(entry)
   if (bracketed) {

@@ -1,6 +1,6 @@
 /** Where a URL leads, and whether a request may go there: DR-30, DR-31, DR-35. Values only. */
 import { isIP } from 'node:net'
-import { type AllowRule, ruleCovers } from './allow-list.ts'
+import { type AllowRule, ruleCovers, ruleMayCover } from './allow-list.ts'
 import { isLoopback, isSpecialUse } from './special-use.ts'
 
 /** `host` is in lower case, without brackets and without a trailing dot. */
@@ -41,15 +41,25 @@ export function readDestination(text: string): Destination | DestinationRefusal 
   }
 }
 
+/**
+ * What is wrong with a URL that someone wants to register, without asking any name server: the same
+ * that a request to it would be refused for. Undefined does not promise that the request will go.
+ */
+export function refuseUrl(url: string, rules: DestinationRules): DestinationRefusal | undefined {
+  const to = readDestination(url)
+  if (typeof to === 'string') return to
+  return refuseBeforeLookup(to, rules) ?? refuseAddresses(to, knownAddresses(to.host) ?? [], rules)
+}
+
 /** What can be said before any look-up: such a host is not even asked for. */
 export function refuseBeforeLookup(
   to: Destination,
-  rules: DestinationRules,
+  { allow, allowLoopbackHttp }: DestinationRules,
 ): DestinationRefusal | undefined {
-  if (rules.allowLoopbackHttp) return undefined
+  if (allowLoopbackHttp) return undefined
   if (to.scheme !== 'https:') return 'scheme_not_allowed'
-  const portIsKnown = to.port === 443 || rules.allow.some((rule) => rule.port === to.port)
-  return portIsKnown ? undefined : 'port_not_allowed'
+  const isListed = allow.some((rule) => rule.port === to.port && ruleMayCover(rule, to.host))
+  return to.port === 443 || isListed ? undefined : 'port_not_allowed'
 }
 
 /** The addresses that need no look-up: of a literal, and of `localhost` (RFC 6761 §6.3). */

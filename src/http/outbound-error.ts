@@ -22,7 +22,7 @@ const MESSAGES = {
   invalid_request: 'the request could not be written',
   userinfo_not_allowed: 'the URL must not contain a user name or password',
   scheme_not_allowed: 'the URL must begin with https://',
-  port_not_allowed: 'the port is neither 443 nor listed in OUTBOUND_ALLOW',
+  port_not_allowed: 'the port is neither 443 nor listed for this host in OUTBOUND_ALLOW',
   // One wording for both, or it would tell which names an internal DNS server knows.
   resolution_failed: NO_ADDRESS,
   address_not_allowed: NO_ADDRESS,

@@ -19,6 +19,7 @@ import {
   readDestination,
   refuseAddresses,
   refuseBeforeLookup,
+  refuseUrl,
 } from './destination.ts'
 import { parseJsonObject } from './json-object.ts'
 import { OutboundError, type OutboundReason } from './outbound-error.ts'
@@ -61,6 +62,11 @@ export type JsonAnswer = Omit<OutboundAnswer, 'body'> & { json: Record<string, u
 
 export type Outbound = {
   /**
+   * What is wrong with a URL before anything is asked of the network, in the words that a request
+   * to it would be refused with; undefined if nothing is. For whoever registers an address.
+   */
+  judge(url: string): string | undefined
+  /**
    * Any status but a redirect is an answer. Whatever the media type, the body is bytes.
    * @throws OutboundError, with `status` if one was received
    */
@@ -82,6 +88,11 @@ export function createOutbound(settings: OutboundSettings): Outbound {
     totalTimeoutMs: settings.totalTimeoutMs ?? 10_000,
   }
   return {
+    judge(url) {
+      const refusal = refuseUrl(url, guard)
+      return refusal && new OutboundError(refusal).message
+    },
+
     request: ({ url, maxBytes, ...message }) =>
       call(guard, url, message, (answer) => readBody(answer, maxBytes)),
 

@@ -166,8 +166,8 @@ test('an entry opens its own port only, for its own host only', async (t) => {
   const lookup = async () => ['127.0.0.1']
   const { getJson } = createOutbound({ allow, allowLoopbackHttp: false, lookup })
   const limits = { maxBytes: 10 }
-  await refused(getJson(`https://127.0.0.1:${server.port}/`, limits), 'address_not_allowed')
-  await refused(getJson(`https://crm.example:${server.port}/`, limits), 'address_not_allowed')
+  await refused(getJson(`https://127.0.0.1:${server.port}/`, limits), 'port_not_allowed')
+  await refused(getJson(`https://crm.example:${server.port}/`, limits), 'port_not_allowed')
   await refused(getJson('https://crm.example:9/', limits), 'port_not_allowed')
   await refused(getJson(`http://other.example:${server.port}/`, limits), 'scheme_not_allowed')
   assert.equal(server.connections, 0)
