@@ -3,7 +3,7 @@ import { byAdmin, recordEvent } from '../audit/record.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
-import { invalid, notFound, ProblemError } from '../http/problem.ts'
+import { invalid, notFound, ProblemError, requireSigned } from '../http/problem.ts'
 import { readInstant } from '../http/shapes.ts'
 import { listAliases } from './alias-queries.ts'
 import { describeAudience } from './audience.ts'
@@ -12,7 +12,6 @@ import { readAliases } from './names.ts'
 import { canOwn, findAudience, lockAudience, updateAudience } from './queries.ts'
 import type { Audience, AudiencePatch } from './schema.ts'
 import { patchSettings } from './settings.ts'
-import { refuseUnbuilt } from './unbuilt.ts'
 
 /**
  * Applies a merge patch to an audience. Who it is (issuer, profile, whom it knows by which subject) does not
@@ -43,10 +42,10 @@ export async function changeAudience(
   if (before.status === 'retired') {
     throw new ProblemError('invalid_transition', 'This audience is retired, which is final')
   }
-  refuseUnbuilt(patch, deps.config.signingAlgs)
+  requireSigned('/id_jag_signing_alg', patch.id_jag_signing_alg, deps.config.signingAlgs)
   const { issuer: self, idJagLifetime } = deps.config
   const next = {
-    ...patchSettings(before, patch, before.profile, idJagLifetime),
+    ...patchSettings(before, patch, before.profile, idJagLifetime, deps.outbound.judge),
     name: patch.name ?? before.name,
     aliases:
       patch.aliases === undefined

@@ -5,7 +5,7 @@ import type { Db } from '../db/tables.ts'
 import { violatedUnique } from '../db/unique.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
-import { invalid, ProblemError } from '../http/problem.ts'
+import { invalid, ProblemError, requireSigned } from '../http/problem.ts'
 import { readInstant } from '../http/shapes.ts'
 import { describeAudience } from './audience.ts'
 import { keepAliases, takeIssuer } from './keep-aliases.ts'
@@ -14,7 +14,6 @@ import { canOwn, insertAudience } from './queries.ts'
 import type { Audience, NewAudience } from './schema.ts'
 import { sectorOf } from './sector.ts'
 import { NO_SETTINGS, patchSettings } from './settings.ts'
-import { refuseUnbuilt } from './unbuilt.ts'
 
 /** @throws {ProblemError} `validation_failed`, `unsupported_value`, `already_exists` (a name, in its tenant) */
 export async function registerAudience(
@@ -26,12 +25,12 @@ export async function registerAudience(
   const now = deps.now()
   const { issuer: self, allowLoopbackHttp, idJagLifetime } = deps.config
   const { issuer, name, profile, tenant_id = DEFAULT_TENANT, owner_id } = given
-  refuseUnbuilt(given, deps.config.signingAlgs)
+  requireSigned('/id_jag_signing_alg', given.id_jag_signing_alg, deps.config.signingAlgs)
   checkIssuer(issuer, self, allowLoopbackHttp)
   const aliases = readAliases(given.aliases ?? [], issuer, self)
   const { subject_type = 'public' } = given
   const sector = sectorOf({ subject_type, sector: given.sector, issuer })
-  const settings = patchSettings(NO_SETTINGS, given, profile, idJagLifetime)
+  const settings = patchSettings(NO_SETTINGS, given, profile, idJagLifetime, deps.outbound.judge)
   if (!(await holdTenant(tx, tenant_id))) throw invalid('/tenant_id', 'names no tenant')
   if (typeof owner_id === 'string' && !(await canOwn(tx, { tenant_id, owner_id }))) {
     throw invalid('/owner_id', 'names no user of this tenant')

@@ -29,6 +29,14 @@ export const Audience = Type.Object(
     max_auth_age: Nullable(Type.Integer({ description: 'Seconds' })),
     id_jag_lifetime: Nullable(Type.Integer({ description: 'Seconds' })),
     id_jag_signing_alg: Type.String({ examples: ['ES256'] }),
+    events_endpoint: Nullable(
+      Type.String({ examples: ['https://auth.chat.example/agent/event/notify'] }),
+    ),
+    events_dialect: OneOf(['none', 'set', 'logout']),
+    event_type: Nullable(Type.String({ description: 'Null: the official one' })),
+    event_names_agent: Type.Boolean(),
+    notify_expiry: Type.Boolean(),
+    notify_when: OneOf(['each', 'last']),
     owner_id: Nullable(Type.String()),
     review_at: Nullable(Instant()),
     status: OneOf(STATUSES, { examples: ['active'] }),
@@ -120,14 +128,46 @@ const settings = {
   review_at: optional(GivenInstant({ description: 'When someone should look at it again' })),
 }
 
-/** Known to the contract, not built yet: refused unless empty. */
-const description = 'Not supported yet: refused unless empty'
-const unbuilt = {
-  events_endpoint: optional(Type.String({ maxLength: 2048, description })),
-  events_dialect: optional(OneOf(['none', 'set', 'logout'], { description })),
-  event_type: optional(Type.String({ maxLength: 512, description })),
-  event_names_agent: optional(Type.Boolean({ description })),
-  notify_expiry: optional(Type.Boolean({ description })),
+const DIALECTS = ['none', 'set', 'logout'] as const
+
+/** How it hears that what it gave on the word of our ID-JAGs is to be dropped. */
+const events = {
+  events_endpoint: optional(
+    Type.String({
+      maxLength: 2048,
+      description:
+        'Where it takes events: of auth.md services the `events_endpoint`, for dialect logout the `revocation_uri`. Never the `revocation_endpoint` of RFC 7009',
+      examples: ['https://auth.chat.example/agent/event/notify'],
+    }),
+  ),
+  events_dialect: optional(
+    OneOf(DIALECTS, {
+      description:
+        'set: security event tokens (RFC 8935). logout: those of auth.md v0.1. none: it is not told. set unless given, where there is an endpoint',
+    }),
+  ),
+  event_type: optional(
+    Type.String({
+      maxLength: 512,
+      description: 'The URI of the event, for an audience that spells it otherwise',
+      examples: ['https://schemas.workos.com/events/agent/auth/identity/assertion/revoked'],
+    }),
+  ),
+  event_names_agent: optional(
+    Type.Boolean({
+      description:
+        'It understands an event that names one agent, and leaves what other agents hold alone. Its ID-JAGs then say who acts (`act`)',
+    }),
+  ),
+  notify_expiry: optional(
+    Type.Boolean({ description: 'It is also told when a delegation ends by time alone' }),
+  ),
+  notify_when: optional(
+    OneOf(['each', 'last'], {
+      description:
+        'An event without an agent ends all that it gave for a user. each: it is told at every ending, and other agents of that user there come again with a new ID-JAG. last: when the last delegation of the user there has ended; until then what an ended one was given lives on. each unless given',
+    }),
+  ),
 }
 
 const name = Line(200, { description: 'What users call it', examples: ['Chat'] })
@@ -142,7 +182,7 @@ export const NewAudience = Type.Object(
     }),
     resources,
     ...settings,
-    ...unbuilt,
+    ...events,
     subject_type: Type.Optional(
       OneOf(['public', 'pairwise'], {
         description:
@@ -170,7 +210,7 @@ export const AudiencePatch = Type.Object(
     name: Type.Optional(name),
     resources: Type.Optional(resources),
     ...settings,
-    ...unbuilt,
+    ...events,
   },
   { additionalProperties: false, minProperties: 1 },
 )

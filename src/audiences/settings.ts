@@ -3,6 +3,12 @@ import type { AudienceResource, Profile } from '../db/tables.ts'
 import { invalid } from '../http/problem.ts'
 import { normaliseResource } from '../oauth/uri.ts'
 import { readType } from './audience.ts'
+import {
+  type EventSettings,
+  type JudgeUrl,
+  NO_EVENTS,
+  patchEventSettings,
+} from './event-settings.ts'
 import type { AudiencePatch } from './schema.ts'
 
 export type Settings = {
@@ -15,7 +21,7 @@ export type Settings = {
   id_jag_signing_alg: string
   acr_values: string[]
   dpop_required: boolean
-}
+} & EventSettings
 
 export const NO_SETTINGS: Settings = {
   resources: [],
@@ -27,6 +33,7 @@ export const NO_SETTINGS: Settings = {
   id_jag_signing_alg: 'ES256',
   acr_values: [],
   dpop_required: false,
+  ...NO_EVENTS,
 }
 
 /** What an auth.md service demands of the age of a sign-in unless it says otherwise, in seconds (TX-50…TX-54). */
@@ -35,6 +42,7 @@ const AUTHMD_MAX_AUTH_AGE = 3600
 /**
  * The settings after a merge patch, whole and checked.
  * @param idJagLifetime the server's ceiling, in seconds
+ * @param judgeUrl what is wrong with an address that this server is to call, if anything is
  * @throws {ProblemError} `validation_failed`
  */
 export function patchSettings(
@@ -42,6 +50,7 @@ export function patchSettings(
   patch: AudiencePatch,
   profile: Profile,
   idJagLifetime: number,
+  judgeUrl: JudgeUrl,
 ): Settings {
   const {
     default_scopes = before.default_scopes,
@@ -68,6 +77,7 @@ export function patchSettings(
     id_jag_signing_alg: id_jag_signing_alg ?? NO_SETTINGS.id_jag_signing_alg,
     acr_values: acr_values ?? [],
     dpop_required: dpop_required ?? false,
+    ...patchEventSettings(before, patch, judgeUrl),
   }
   checkDefaultScopes(settings)
   checkHeadroom(settings, idJagLifetime)

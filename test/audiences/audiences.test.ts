@@ -41,17 +41,17 @@ test('an audience is registered with its catalogue and defaults', async () => {
     subject_type: 'pairwise',
     sector: 'chat.example',
     owner_id: owner.id,
+    events_endpoint: 'https://auth.chat.example/events',
+    events_dialect: 'set',
+    event_type: 'https://schemas.workos.com/events/agent/identity/assertion/revoked',
+    event_names_agent: true,
+    notify_expiry: true,
+    notify_when: 'last',
   }
   const audience = await register({
     ...settings,
     review_at: '2027-06-01T02:00:00+02:00',
     aliases: ['urn:example:chat', 'https://chat.example'],
-    // Contract members that are not built yet, at rest.
-    events_endpoint: null,
-    events_dialect: 'none',
-    event_type: null,
-    event_names_agent: false,
-    notify_expiry: false,
   })
   const now = house.clock.now.toISOString()
   assert.deepEqual(audience, {
@@ -234,18 +234,46 @@ test('an audience chooses what its ID-JAGs are signed with, and goes back to ES2
   }
 })
 
-const UNBUILT: [body: object, pointer: string][] = [
-  [{ events_endpoint: 'https://chat.example/events' }, '/events_endpoint'],
-  [{ events_dialect: 'set' }, '/events_dialect'],
-  [{ event_type: 'x' }, '/event_type'],
-  [{ event_names_agent: true }, '/event_names_agent'],
-  [{ notify_expiry: true }, '/notify_expiry'],
+const ENDPOINT = 'https://auth.chat.example/events'
+const EVENTS_REFUSED: [what: string, body: object, pointer: string][] = [
+  ['a dialect without an address', { events_dialect: 'set' }, '/events_endpoint'],
+  ['what is no URL', { events_endpoint: 'events' }, '/events_endpoint'],
+  ['another scheme', { events_endpoint: 'ftp://chat.example/events' }, '/events_endpoint'],
+  ['userinfo', { events_endpoint: 'https://u@chat.example/events' }, '/events_endpoint'],
+  ['a fragment', { events_endpoint: `${ENDPOINT}#x` }, '/events_endpoint'],
+  ['a private address', { events_endpoint: 'https://10.0.0.1/events' }, '/events_endpoint'],
+  ['a type that is no URI', { events_endpoint: ENDPOINT, event_type: 'x' }, '/event_type'],
+  [
+    'an agent named in a dialect that cannot',
+    { events_endpoint: ENDPOINT, events_dialect: 'logout', event_names_agent: true },
+    '/event_names_agent',
+  ],
 ]
-for (const [body, pointer] of UNBUILT) {
-  test(`${JSON.stringify(body)} is not built yet and refused by name`, async () => {
-    assertRefused(await ask(body), 422, 'unsupported_value', pointer)
+for (const [what, body, pointer] of EVENTS_REFUSED) {
+  test(`an audience is not told of revocations with ${what}`, async () => {
+    assertRefused(await ask(body), 422, 'validation_failed', pointer)
   })
 }
+
+test('an events endpoint is one for security event tokens unless said otherwise (EV-05)', async () => {
+  const audience = await register({ events_endpoint: ENDPOINT })
+  const patch = async (body: object) => {
+    const answer = await house.admin('PATCH', `/audiences/${audience.id}`, body)
+    assert.equal(answer.status, 200, answer.text)
+    const { events_endpoint, events_dialect, notify_when } = answer.body
+    return [events_endpoint, events_dialect, notify_when]
+  }
+  assert.equal(audience.events_dialect, 'set')
+  assert.deepEqual(await patch({ events_dialect: 'logout' }), [ENDPOINT, 'logout', 'each'])
+  assert.deepEqual(await patch({ notify_when: 'last' }), [ENDPOINT, 'logout', 'last'])
+  const other = 'https://events.chat.example/'
+  assert.deepEqual(await patch({ events_endpoint: other }), [other, 'logout', 'last'])
+  assert.deepEqual(await patch({ events_dialect: null, notify_when: null }), [other, 'set', 'each'])
+  assert.deepEqual(await patch({ events_dialect: 'none' }), [other, 'none', 'each'])
+  assert.deepEqual(await patch({ events_endpoint: ENDPOINT }), [ENDPOINT, 'none', 'each'])
+  assert.deepEqual(await patch({ events_endpoint: null }), [null, 'none', 'each'])
+  assert.deepEqual(await patch({ events_endpoint: ENDPOINT }), [ENDPOINT, 'set', 'each'])
+})
 
 test('discovery is not built yet and refused by name', async () => {
   const answer = await house.admin('POST', '/audiences', { discover: 'https://chat.example' })
@@ -302,7 +330,7 @@ test('a patch changes what it names, and the whole must still hold', async () =>
     updated_at: house.clock.now.toISOString(),
   })
   assertRefused(await patch({ max_auth_age: 200 }), 422, 'validation_failed', '/max_auth_age')
-  assertRefused(await patch({ event_type: 'x' }), 422, 'unsupported_value', '/event_type')
+  assertRefused(await patch({ event_type: 'x' }), 422, 'validation_failed', '/event_type')
   for (const [name, value] of Object.entries({
     issuer: 'https://other.example',
     profile: 'mcp-ema',
