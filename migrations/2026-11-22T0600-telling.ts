@@ -16,7 +16,10 @@ const STATEMENTS = [
     -- The agent it names as the audience knows it, beside agent_id.
     add column agent_client_id text check (agent_client_id <> ''),
     -- Sent again by hand: a mint no longer waits for it, and a newer consent drops it.
-    add column resent_at       timestamptz`,
+    add column resent_at       timestamptz,
+    -- The mints it is about: those whose transaction this shows as ended, of this cluster. Clocks do not decide.
+    add column cluster         bigint not null default (pg_control_system()).system_identifier,
+    add column covers          pg_snapshot not null default pg_current_snapshot()`,
 
   // An event that was on its way already when a revocation asked for the same: its arrival proves that one too.
   `create table revocation_events (

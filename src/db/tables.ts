@@ -563,6 +563,9 @@ type EventDeliveriesTable = {
   superseded_at: Date | null
   /** Sent again by hand: a mint no longer waits for it, and a newer consent drops it. */
   resent_at: Date | null
+  /** The mints that it is about: those of this cluster whose transaction the snapshot shows as ended. */
+  cluster: Generated<string>
+  covers: Generated<string>
 }
 
 /** Events on their way already when a revocation asked for the same. */

@@ -32,7 +32,19 @@ export const TYP = {
   logout: 'logout+jwt',
 } as const
 
+/**
+ * What was given on the word of ID-JAGs for one `sub` is to be dropped: the official spelling of this event
+ * first, then that of those who spell it otherwise (EV-04).
+ */
+export const REVOCATION_EVENTS = [
+  'https://schemas.workos.com/events/agent/auth/identity/assertion/revoked',
+  'https://schemas.workos.com/events/agent/identity/assertion/revoked',
+] as const
+
 /** Of an access token that its agent may trade for ID-JAGs, where that is on (TX-29). */
 export const DELEGATE_SCOPE = 'delegate'
 
 export const OPENID_SCOPES = ['openid', 'profile', 'email', 'phone', 'offline_access'] as const
+
+/** The member of a revocation event that says which agent it is about, for apps that understand it. */
+export const AGENT_MEMBER = 'urn:agent-idp:agent'
