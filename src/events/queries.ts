@@ -10,6 +10,7 @@ export type Listener = {
   endpoint: string
   dialect: EventDialect
   event_type: string | null
+  names_agent: boolean
 }
 
 /** Whatever became of the audience: a service that was retired still holds what it gave. */
@@ -17,6 +18,7 @@ const listeners = (db: Db) =>
   db
     .selectFrom('audiences')
     .select(['id', 'tenant_id', 'issuer', 'id_jag_signing_alg as alg', 'event_type'])
+    .select('event_names_agent as names_agent')
     .select((eb) => [
       eb.ref('events_endpoint').$notNull().as('endpoint'),
       eb.ref('events_dialect').$castTo<EventDialect>().as('dialect'),
@@ -38,8 +40,11 @@ export type NewDelivery = Pick<
   | 'tenant_id'
   | 'revocation_id'
   | 'compromised_kid'
+  | 'cause'
   | 'audience_id'
   | 'user_id'
+  | 'agent_id'
+  | 'agent_client_id'
   | 'dialect'
   | 'endpoint'
   | 'aud'
@@ -62,10 +67,10 @@ export async function insertDeliveries(
   deliveries: readonly NewDelivery[],
 ): Promise<{ id: string; audience_id: string; sub: string }[]> {
   const { rows } = await sql<{ id: string; audience_id: string; sub: string }>`
-    insert into event_deliveries (id, tenant_id, revocation_id, compromised_kid, audience_id, user_id, dialect,
-      endpoint, aud, sub, event_type, jti, kid, jws, next_attempt_at, created_at, expires_at)
-    select id, tenant_id, revocation_id, compromised_kid, audience_id, user_id, dialect,
-      endpoint, aud, sub, event_type, jti, kid, jws, next_attempt_at, created_at, expires_at
+    insert into event_deliveries (id, tenant_id, revocation_id, compromised_kid, cause, audience_id, user_id,
+      agent_id, agent_client_id, dialect, endpoint, aud, sub, event_type, jti, kid, jws, next_attempt_at, created_at, expires_at)
+    select id, tenant_id, revocation_id, compromised_kid, cause, audience_id, user_id,
+      agent_id, agent_client_id, dialect, endpoint, aud, sub, event_type, jti, kid, jws, next_attempt_at, created_at, expires_at
     from jsonb_populate_recordset(null::event_deliveries, ${JSON.stringify(deliveries)}::jsonb)
     -- In one order, so that two replicas with the same ones cannot wait for each other.
     order by audience_id, sub
@@ -83,6 +88,7 @@ export const holdQueuedBy = (
     .selectFrom('event_deliveries as event')
     .innerJoin('audiences', 'audiences.id', 'event.audience_id')
     .select(['event.id', 'event.dialect', 'event.aud', 'event.sub', 'event.event_type'])
+    .select(['event.agent_id', 'event.agent_client_id'])
     .select('audiences.id_jag_signing_alg as alg')
     .where('event.status', '=', 'queued')
     .where('event.kid', '=', kid)

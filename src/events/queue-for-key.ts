@@ -54,7 +54,7 @@ async function tellOfKey(
   limit: number,
 ): Promise<number> {
   const of = { kid, since, audience_id: listener.id, limit }
-  const cause = { revocation_id: null, compromised_kid: kid }
+  const cause = { revocation_id: null, compromised_kid: kid, cause: 'key_compromised' }
   let queued = 0
   let after = ''
   for (;;) {

@@ -14,7 +14,11 @@ export type NewEvent = {
   user_id: string
   /** As asserted there. */
   sub: string
+  /** What gave rise to it, in a word. */
+  cause?: string
   revocation_id?: string
+  /** The one agent it is about. Named to an audience that understands it; otherwise about all of them. */
+  agent?: { id: string; client_id: string | null }
 }
 
 export type Queued = { id: string; audience_id: string; sub: string }
@@ -24,7 +28,8 @@ const MOST = 100
 
 /**
  * Signs events and writes them to the outbox, in the transaction that gives rise to them. An audience is
- * told of a subject once, and not at all if it has nowhere to be told. Returns what was queued.
+ * told of a subject, or of one agent for a subject, once, and not at all if it has nowhere to be told.
+ * Returns what was queued.
  * No lock is waited for, so it may come last in any order of locks.
  */
 export async function queueEvents(
@@ -35,12 +40,16 @@ export async function queueEvents(
   if (events.length === 0) return []
   const ids = [...new Set(events.map(({ audience_id }) => audience_id))]
   const listeners = new Map((await listListeners(tx, ids)).map((one) => [one.id, one]))
-  const pairs = new Map(events.map((event) => [`${event.audience_id} ${event.sub}`, event]))
-  const told = [...pairs.values()].flatMap(({ audience_id, revocation_id = null, ...event }) => {
+  const told = new Map<string, ToldEvent>()
+  for (const { audience_id, revocation_id = null, cause = null, agent, ...event } of events) {
     const listener = listeners.get(audience_id)
-    return listener ? [{ listener, ...event, cause: { revocation_id, compromised_kid: null } }] : []
-  })
-  return writeEvents(tx, deps, told)
+    if (listener === undefined) continue
+    const about = listener.names_agent ? agent : undefined
+    const key = `${audience_id} ${event.sub} ${about?.id ?? ''}`
+    const why = { revocation_id, compromised_kid: null, cause }
+    told.set(key, { listener, ...event, about, cause: why })
+  }
+  return writeEvents(tx, deps, [...told.values()])
 }
 
 /** An event for somebody who listens. */
@@ -48,7 +57,8 @@ export type ToldEvent = {
   listener: Listener
   user_id: string
   sub: string
-  cause: Pick<NewDelivery, 'revocation_id' | 'compromised_kid'>
+  about?: NewEvent['agent']
+  cause: Pick<NewDelivery, 'revocation_id' | 'compromised_kid' | 'cause'>
 }
 
 /** Signs and writes, so many at a time. Whoever has no transaction has each of these alone. */
@@ -74,7 +84,16 @@ export async function writeEvents(
   return queued
 }
 
-const contentOf = ({ listener, cause, ...of }: ToldEvent) => {
-  const { id: audience_id, issuer: aud, event_type, ...how } = listener
-  return { ...how, ...cause, ...of, audience_id, aud, event_type: event_type ?? chooseEventType() }
+const contentOf = ({ listener, cause, about, ...of }: ToldEvent) => {
+  const { id: audience_id, issuer: aud, event_type, names_agent: _, ...how } = listener
+  return {
+    ...how,
+    ...cause,
+    ...of,
+    audience_id,
+    aud,
+    event_type: event_type ?? chooseEventType(),
+    agent_id: about?.id ?? null,
+    agent_client_id: about?.client_id ?? null,
+  }
 }

@@ -12,6 +12,7 @@ import {
 import { fromNumericDate } from '../../src/oauth/numeric-date.ts'
 import { TV_06 } from '../relying-app/paperclip.ts'
 
+const EVERY_AGENT = { agent_id: null, agent_client_id: null }
 const VARIANT = 'https://schemas.workos.com/events/agent/identity/assertion/revoked'
 
 test('an event has the claims of the vector, in its order, and its typ (EV-01, EV-02, TV-06)', () => {
@@ -19,12 +20,26 @@ test('an event has the claims of the vector, in its order, and its typ (EV-01, E
   const { iss = '', sub = '', aud, jti = '', iat = 0 } = claims
   const made = revocationClaims(
     iss,
-    { aud: String(aud), sub, event_type: REVOKED },
+    { aud: String(aud), sub, event_type: REVOKED, ...EVERY_AGENT },
     jti,
     new Date(fromNumericDate(iat).getTime() + 999),
   )
   assert.equal(JSON.stringify(made), JSON.stringify(claims))
   assert.equal(typOf('set'), decodeProtectedHeader(TV_06).typ)
+})
+
+test('an event about one agent names it, as we and as the app know it', () => {
+  const of = { aud: 'https://app.example', sub: 'usr_1', event_type: REVOKED }
+  const member = (agent_client_id: string | null) =>
+    revocationClaims(
+      'https://id.example',
+      { ...of, agent_id: 'agt_1', agent_client_id },
+      'j',
+      new Date(0),
+    ).events
+  const named = (agent: object) => ({ [REVOKED]: { 'urn:agent-idp:agent': agent } })
+  assert.deepEqual(member('orbit'), named({ sub: 'agt_1', client_id: 'orbit' }))
+  assert.deepEqual(member(null), named({ sub: 'agt_1' }))
 })
 
 test('the older dialect says the same under another typ (EV-20)', () => {
@@ -37,7 +52,12 @@ test('whatever it is about, an event has these claims, one event with nothing in
   const at = fc.integer({ min: 0, max: 4_000_000_000_000 })
   fc.assert(
     fc.property(text, text, text, text, types, at, (iss, aud, sub, jti, event_type, ms) => {
-      const claims = revocationClaims(iss, { aud, sub, event_type }, jti, new Date(ms))
+      const claims = revocationClaims(
+        iss,
+        { aud, sub, event_type, ...EVERY_AGENT },
+        jti,
+        new Date(ms),
+      )
       assert.deepEqual(JSON.parse(JSON.stringify(claims)), {
         iss,
         sub,
