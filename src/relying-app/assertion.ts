@@ -4,7 +4,7 @@ import { isUnambiguous } from './unambiguous.ts'
 export type Header = Record<string, unknown> & { alg: string }
 export type Claims = Record<string, unknown>
 
-/** An ID-JAG that was read and not yet believed. */
+/** An ID-JAG that was read and not yet believed; an event is read alike. */
 export type Assertion = { text: string; header: Header; claims: Claims }
 
 /** What every ID-JAG says that was believed. */

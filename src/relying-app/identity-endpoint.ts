@@ -10,9 +10,10 @@ import {
   readAssertion,
 } from './assertion.ts'
 import { isClientDocumentUrl, isProviderDocument } from './provider-document.ts'
-import { type Refusal, refuse } from './refusal.ts'
+import { REVOKED, type Refusal, refuse } from './refusal.ts'
 import type { ReplayStore } from './replay-store.ts'
-import { isAhead, isDate, isOver, SKEW } from './times.ts'
+import { isRevoked, type RevocationStore } from './revocation-store.ts'
+import { isAhead, isDate, isOver, LONGEST_LIFE, SKEW } from './times.ts'
 import { findIssuer, findSigner, type TrustedIssuer } from './trusted-issuer.ts'
 
 /** Of an auth.md service (v0.5 to v0.7) that takes an identity assertion. No client authenticates. */
@@ -22,6 +23,8 @@ export type IdentityEndpointContext = {
   self: string
   issuers: readonly TrustedIssuer[]
   replay: ReplayStore
+  /** The one that `receiveEvent` writes: an ID-JAG of before an event gives nothing back. */
+  revocations?: RevocationStore
   now: () => Date
   /** `assertion_type` of the body. */
   assertionType: unknown
@@ -78,6 +81,8 @@ export async function verifyAtIdentityEndpoint(
   const refusal = judgeClaims(read.claims, context, now) // 5 to 8
   if (refusal) return refusal
   const claims = read.claims as IdJag
+  const lateness = await judgeLateness(claims, context, now)
+  if (lateness) return lateness
   if (!(await context.replay.firstUse(claims, { until: claims.exp + SKEW, now }))) {
     return answer('replay_detected', 'The assertion was presented before') // 9
   }
@@ -110,6 +115,20 @@ function judgeClaims(
   if (!isDate(auth_time) || auth_time + maxAge + SKEW < now || isAhead(auth_time, now)) {
     return loginRequired(maxAge)
   }
+}
+
+/**
+ * Not of auth.md, whose guide sets no end to the life of an ID-JAG; revocations are not remembered for ever.
+ * `expired` has the agent ask for another.
+ */
+async function judgeLateness(
+  claims: IdJag,
+  { revocations }: IdentityEndpointContext,
+  now: number,
+): Promise<Refusal | undefined> {
+  if (!revocations) return undefined
+  if (isOver(claims.iat + LONGEST_LIFE, now)) return answer('expired', 'The assertion is too old')
+  return (await isRevoked(claims, revocations, now)) ? answer('expired', REVOKED) : undefined
 }
 
 /** Step 10. A flag is JSON `true`; the text `"true"` is none. */

@@ -17,6 +17,10 @@ export const refuse = (
   more: Partial<Pick<Refusal, 'members' | 'headers'>> = {},
 ): Refusal => ({ ok: false, status, error, error_description, members: {}, headers: {}, ...more })
 
+/** A later one may be fine: the issuer knows whether the access was allowed again, or that of another agent ended. */
+export const REVOKED =
+  'The access was revoked since the assertion was made. Ask the issuer for a new one in a few seconds'
+
 /** The JSON to answer with. */
 export const refusalBody = ({ error, error_description, members }: Refusal) => ({
   error,

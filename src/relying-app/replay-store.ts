@@ -1,4 +1,4 @@
-import { SKEW } from './times.ts'
+import { createMemory } from './memory.ts'
 
 /**
  * Remembers which ID-JAGs were presented (IJ-56). Replicas need one that they share, and it has to look and
@@ -11,20 +11,13 @@ export type ReplayStore = {
 
 /** For one process: what it remembers ends with it. */
 export function createReplayStore(): ReplayStore {
-  const ends = new Map<string, number>()
-  let sweptAt = Number.NEGATIVE_INFINITY
-  const sweep = (now: number) => {
-    if (now < sweptAt + SKEW) return
-    sweptAt = now
-    for (const [id, end] of ends) if (end <= now) ends.delete(id)
-  }
+  const used = createMemory<true>()
   return {
     async firstUse({ iss, jti }, { until, now }) {
-      sweep(now)
       // By issuer too: none of them can use up the identifiers of another.
       const id = JSON.stringify([iss, jti])
-      if (ends.has(id)) return false
-      ends.set(id, until)
+      if (used.get(id, now)) return false
+      used.set(id, true, until)
       return true
     },
   }

@@ -10,10 +10,11 @@ import {
   isText,
   readAssertion,
 } from './assertion.ts'
-import { type Refusal, refuse } from './refusal.ts'
+import { REVOKED, type Refusal, refuse } from './refusal.ts'
 import type { ReplayStore } from './replay-store.ts'
+import { isRevoked, type RevocationStore } from './revocation-store.ts'
 import { type Asked, narrowRights, type Rights } from './rights.ts'
-import { isAhead, isDate, isOver, SKEW } from './times.ts'
+import { isAhead, isDate, isOver, LONGEST_LIFE, SKEW } from './times.ts'
 import { findIssuer, findSigner, type TrustedIssuer } from './trusted-issuer.ts'
 
 /** Of a server that takes ID-JAGs for access tokens, by the JWT bearer grant. */
@@ -23,6 +24,8 @@ export type TokenEndpointContext = {
   self: string
   issuers: readonly TrustedIssuer[]
   replay: ReplayStore
+  /** The one that `receiveEvent` writes: an ID-JAG of before an event gives nothing back. */
+  revocations?: RevocationStore
   now: () => Date
   /** The client that proved who it is. A public client proves nothing: undefined. */
   client: { id: string } | undefined
@@ -43,9 +46,6 @@ export type TokenEndpointContext = {
 export type ClientIdJag = IdJag & { client_id: string }
 export type Redeemable = Rights & { ok: true; header: Header; claims: ClientIdJag }
 
-/** Seconds from `iat` to `exp`. What lives longer has to be remembered longer, and helps a thief. */
-const LONGEST_LIFE = 300
-
 /** IJ-50 to IJ-58, in that order. */
 export async function verifyAtTokenEndpoint(
   assertion: unknown,
@@ -65,6 +65,9 @@ export async function verifyAtTokenEndpoint(
   if (fault) return invalidGrant(fault)
 
   const claims = read.claims as ClientIdJag
+  if (context.revocations && (await isRevoked(claims, context.revocations, now))) {
+    return invalidGrant(REVOKED)
+  }
   // Not before the rest was judged: nobody but the client itself can use up its ID-JAG.
   if (!(await context.replay.firstUse(claims, { until: claims.exp + SKEW, now }))) {
     return invalidGrant('The assertion was presented before')

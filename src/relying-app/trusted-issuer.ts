@@ -39,18 +39,31 @@ export const findIssuer = (trusted: readonly TrustedIssuer[], { claims }: Assert
  * @throws {IssuerUnavailable}
  */
 export async function findSigner(
-  { text, header: { alg, kid } }: Assertion,
+  read: Assertion,
   issuer: TrustedIssuer,
   now: number,
 ): Promise<FoundKey | undefined> {
-  if (!ALGORITHMS.includes(alg) || !isText(kid)) return undefined
-  const found = await issuer.findKey({ alg, kid }, now)
-  if (!found) return undefined
-  return compactVerify(text, found.key, { algorithms: ALGORITHMS }).then(
-    () => found,
-    () => undefined,
-  )
+  const found = await findKeyOf(read, issuer, now)
+  return found && (await isSignedBy(read, found)) ? found : undefined
 }
+
+/**
+ * The key that it names, if that may sign and its issuer publishes it. It may be signed by another all the same.
+ * @throws {IssuerUnavailable}
+ */
+export async function findKeyOf(
+  { header: { alg, kid } }: Assertion,
+  issuer: TrustedIssuer,
+  now: number,
+): Promise<FoundKey | undefined> {
+  return ALGORITHMS.includes(alg) && isText(kid) ? issuer.findKey({ alg, kid }, now) : undefined
+}
+
+export const isSignedBy = ({ text }: Assertion, { key }: FoundKey): Promise<boolean> =>
+  compactVerify(text, key, { algorithms: ALGORITHMS }).then(
+    () => true,
+    () => false,
+  )
 
 /** Metadata that speak of somebody else are somebody else's (RFC 8414 §3.3). */
 function readJwksUri(issuer: string, metadata: Record<string, unknown>): string {

@@ -31,6 +31,7 @@ export type {
 } from './identity-endpoint.ts'
 export { type Refusal, refusalBody } from './refusal.ts'
 export { createReplayStore, type ReplayStore } from './replay-store.ts'
+export { createRevocationStore, isRevoked, type RevocationStore } from './revocation-store.ts'
 export type { ClientIdJag, Redeemable, TokenEndpointContext } from './token-endpoint.ts'
 export { type TrustedIssuer, trustIssuer } from './trusted-issuer.ts'
 

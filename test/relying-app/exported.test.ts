@@ -8,7 +8,9 @@ test('the package exports the verifier and what goes with it', async () => {
   assert.deepEqual(Object.keys(exported).sort(), [
     'IssuerUnavailable',
     'createReplayStore',
+    'createRevocationStore',
     'fetchDocument',
+    'isRevoked',
     'refusalBody',
     'trustIssuer',
     'verifyIdJag',
