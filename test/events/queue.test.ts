@@ -27,7 +27,7 @@ test('an event is kept with all that delivering it takes, due at once and for 72
   const now = deps.now()
   const [row] = await rows()
   assert.ok(row)
-  const { id, jti, jws, ...rest } = row
+  const { id, jti, jws, cluster: _, covers, ...rest } = row
   assert.deepEqual(queued, [{ id, audience_id, sub: 'p_4kD9' }])
   assert.match(id, /^dlv_/)
   assert.equal(GIVE_UP_AFTER, 72 * 3600)
@@ -35,9 +35,11 @@ test('an event is kept with all that delivering it takes, due at once and for 72
     tenant_id,
     revocation_id,
     compromised_kid: null,
+    cause: null,
     audience_id,
     user_id,
     agent_id: null,
+    agent_client_id: null,
     dialect: 'set',
     endpoint: ENDPOINT,
     aud: `https://chat.example/${audience_id}`,
@@ -57,7 +59,9 @@ test('an event is kept with all that delivering it takes, due at once and for 72
     delivered_at: null,
     failed_at: null,
     superseded_at: null,
+    resent_at: null,
   })
+  assert.match(covers, /^\d+:\d+:/)
   assert.deepEqual(decodeProtectedHeader(jws), {
     typ: 'secevent+jwt',
     alg: 'ES256',
