@@ -21,6 +21,8 @@ export type IdPrefix =
   | 'cmr'
   | 'tis'
   | 'dlv'
+  | 'rcv'
+  | 'str'
 
 /** A prefix and 128 random bits. */
 export const newId = (prefix: IdPrefix): string => `${prefix}_${random128()}`

@@ -33,6 +33,10 @@ export type Tables = {
   client_metadata_rules: ClientMetadataRulesTable
   event_deliveries: EventDeliveriesTable
   revocation_events: RevocationEventsTable
+  ssf_receivers: SsfReceiversTable
+  streams: StreamsTable
+  stream_subjects: StreamSubjectsTable
+  stream_events: StreamEventsTable
 }
 
 /** The database, or a transaction on it: what every query takes first. */
@@ -572,4 +576,73 @@ type EventDeliveriesTable = {
 type RevocationEventsTable = {
   revocation_id: string
   delivery_id: string
+}
+
+/** Who receives Shared Signals: an OAuth client of its own kind. */
+type SsfReceiversTable = {
+  id: string
+  tenant_id: Generated<string>
+  name: string
+  /** The `aud` of its stream. */
+  audience: string
+  scopes: string[]
+  secret_hash: Buffer
+  created_at: Date
+  created_by: string
+  ended_at: Date | null
+}
+
+type StreamsTable = {
+  id: string
+  tenant_id: string
+  receiver_id: string
+  method: 'push' | 'poll'
+  /** Of push alone, like the header, which is encrypted. */
+  endpoint_url: string | null
+  authorization_header: string | null
+  events_requested: string[]
+  description: string | null
+  status: Generated<'enabled' | 'paused' | 'disabled'>
+  status_reason: string | null
+  /** When its receiver last asked for a verification. */
+  verified_at: Date | null
+  /** When its receiver was last heard of. */
+  active_at: Date
+  failing_since: Date | null
+  created_at: Date
+  updated_at: Date
+  ended_at: Date | null
+}
+
+type StreamSubjectsTable = {
+  stream_id: string
+  tenant_id: string
+  user_id: string
+  complex: boolean
+  by_email: boolean
+  /** Empty: every session. */
+  session_id: Generated<string>
+  created_at: Date
+}
+
+type StreamEventsTable = {
+  jti: string
+  tenant_id: string
+  stream_id: string
+  txn: string
+  event_type: string
+  event: JSONColumnType<Record<string, unknown>>
+  /** Null: it is about the stream. */
+  user_id: string | null
+  session_id: string | null
+  complex: Generated<boolean>
+  /** Where the stream knows the user by it, until the event has ended. */
+  email: string | null
+  status: Generated<'queued' | 'delivered' | 'failed' | 'dropped'>
+  attempts: Generated<number>
+  next_attempt_at: Date
+  first_attempt_at: Date | null
+  last_answer: JSONColumnType<EventAnswer> | null
+  created_at: Date
+  ended_at: Date | null
 }

@@ -6,6 +6,9 @@ export const GRANT = {
 } as const
 export type GrantType = (typeof GRANT)[keyof typeof GRANT]
 
+/** For receivers of Shared Signals alone, who are no agents. */
+export const CLIENT_CREDENTIALS_GRANT = 'client_credentials'
+
 export const TOKEN_TYPE = {
   idJag: 'urn:ietf:params:oauth:token-type:id-jag',
   idToken: 'urn:ietf:params:oauth:token-type:id_token',
@@ -48,3 +51,10 @@ export const OPENID_SCOPES = ['openid', 'profile', 'email', 'phone', 'offline_ac
 
 /** The member of a revocation event that says which agent it is about, for apps that understand it. */
 export const AGENT_MEMBER = 'urn:agent-idp:agent'
+
+/** Of receivers of Shared Signals (CAEP Interoperability Profile). The second includes the first. */
+export const SSF_SCOPES = ['ssf.read', 'ssf.manage'] as const
+export type SsfScope = (typeof SSF_SCOPES)[number]
+
+/** Subject identifiers (RFC 9493 §3.2) and delivery methods (RFC 8935 §1, RFC 8936 §1). */
+export const DELIVERY_METHOD = { push: 'urn:ietf:rfc:8935', poll: 'urn:ietf:rfc:8936' } as const
