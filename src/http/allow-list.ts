@@ -12,6 +12,7 @@
  * would be databases and caches too. A host is compared whole; there are no wildcards.
  */
 import { isIP } from 'node:net'
+import { isHostName } from './host-name.ts'
 import { type Blocks, blocks, effectiveAddress, holds } from './special-use.ts'
 
 export type AllowRule = { port: number } & ({ host: string } | { blocks: Blocks })
@@ -77,7 +78,7 @@ function readHost(target: string): string | undefined {
   const url = URL.parse(`https://${target}`)
   if (!url || url.host !== url.hostname || /[/?#@\\%*]/.test(target)) return undefined
   const host = url.hostname.replace(/\.$/, '')
-  return /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(host) && isIP(host) === 0 ? host : undefined
+  return isHostName(host) && isIP(host) === 0 ? host : undefined
 }
 
 function badEntry(entry: string): Error {

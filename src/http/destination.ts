@@ -1,6 +1,7 @@
 /** Where a URL leads, and whether a request may go there: DR-30, DR-31, DR-35. Values only. */
 import { isIP } from 'node:net'
 import { type AllowRule, ruleCovers, ruleMayCover } from './allow-list.ts'
+import { isHostName } from './host-name.ts'
 import { isLoopback, isSpecialUse } from './special-use.ts'
 
 /** `host` is in lower case, without brackets and without a trailing dot. */
@@ -27,18 +28,14 @@ export function readDestination(text: string): Destination | DestinationRefusal 
   const url = URL.parse(text)
   if (!url) return 'invalid_url'
   if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'scheme_not_allowed'
-  // An empty userinfo leaves no trace in the parsed URL.
-  const authority = /^[a-z]+:\/\/([^/?#]*)/i.exec(text)?.[1]
+  // An empty userinfo leaves no trace in the parsed URL, nor does a slash too many or too few.
+  const authority = /^[a-z]+:\/\/([^/?#]+)/i.exec(text)?.[1]
   if (authority === undefined) return 'invalid_url'
   if (authority.includes('@')) return 'userinfo_not_allowed'
   const host = url.hostname.replace(/^\[|\]$|\.$/g, '')
-  if (host.split('.').includes('')) return 'invalid_url'
-  return {
-    scheme: url.protocol,
-    host,
-    port: Number(url.port || (url.protocol === 'https:' ? 443 : 80)),
-    path: url.pathname + url.search,
-  }
+  const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80))
+  if ((isIP(host) === 0 && !isHostName(host)) || port === 0) return 'invalid_url'
+  return { scheme: url.protocol, host, port, path: url.pathname + url.search }
 }
 
 /**

@@ -11,9 +11,9 @@ export type Seen = { connections: number; port: number }
 export async function listen(
   t: TestContext,
   server: net.Server,
-  where: { host?: string; port?: number } = {},
+  where: { host?: string; port?: number; ipv6Only?: boolean } = {},
 ): Promise<Seen> {
-  const { host = '127.0.0.1', port = 0 } = where
+  const { host = '127.0.0.1', port = 0, ipv6Only = true } = where
   const seen = { connections: 0, port: 0 }
   const sockets = new Set<net.Socket>()
   server.on('connection', (socket) => {
@@ -21,7 +21,7 @@ export async function listen(
     sockets.add(socket.on('error', () => {}))
   })
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen({ host, port, ipv6Only: true }, resolve)
+    server.once('error', reject).listen({ host, port, ipv6Only }, resolve)
   })
   t.after(() => {
     for (const socket of sockets) socket.destroy()
