@@ -19,7 +19,11 @@ const STATEMENTS = [
     add column resent_at       timestamptz,
     -- The mints it is about: those whose transaction this shows as ended, of this cluster. Clocks do not decide.
     add column cluster         bigint not null default (pg_control_system()).system_identifier,
-    add column covers          pg_snapshot not null default pg_current_snapshot()`,
+    add column covers          pg_snapshot not null default pg_current_snapshot(),
+    -- Null: not signed yet, for no key could be had. What ends is not to wait for that.
+    alter column kid drop not null,
+    alter column jws drop not null,
+    add check ((kid is null) = (jws is null))`,
 
   // An event that was on its way already when a revocation asked for the same: its arrival proves that one too.
   `create table revocation_events (

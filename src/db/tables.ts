@@ -548,8 +548,9 @@ type EventDeliveriesTable = {
   event_type: string
   jti: string
   earlier_jtis: Generated<string[]>
-  kid: string
-  jws: string
+  /** Null, like the token: not signed yet, for no key could be had. */
+  kid: string | null
+  jws: string | null
   status: Generated<'queued' | 'delivered' | 'failed' | 'superseded'>
   attempts: Generated<number>
   /** It was sent by this `jti`, and nobody knows what came of it. */

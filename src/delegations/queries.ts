@@ -79,6 +79,8 @@ export const endOne = (tx: Transaction<Tables>, id: string, reason: string, now:
 /** Which delegations a revocation is about: members given are joined by `and`. */
 export type DelegationsOf = {
   user_id?: string
+  /** Of these agents too, whoever their user is: those of an owner who is gone as a user as well. */
+  or_agent_ids?: readonly string[]
   agent_ids?: readonly string[]
   audience_id?: string
   tenant_id?: string
@@ -126,10 +128,13 @@ export async function expireInteractions(
     .execute()
 }
 
-/** Named columns that delegations and interactions share. */
-function inReach({ user_id, agent_ids, audience_id, tenant_id }: DelegationsOf) {
+/** A condition on columns that delegations and interactions share. */
+export function inReach(of: DelegationsOf) {
+  const { user_id, or_agent_ids = [], agent_ids, audience_id, tenant_id } = of
   const conditions = [
-    user_id === undefined ? undefined : sql`user_id = ${user_id}`,
+    user_id === undefined
+      ? undefined
+      : sql`(user_id = ${user_id} or agent_id = any(${or_agent_ids}::text[]))`,
     agent_ids === undefined ? undefined : sql`agent_id = any(${agent_ids}::text[])`,
     audience_id === undefined ? undefined : sql`audience_id = ${audience_id}`,
     tenant_id === undefined ? undefined : sql`tenant_id = ${tenant_id}`,
@@ -146,6 +151,30 @@ export const endedAt = (now: Date, reason: string) => {
     revoked_at: sql<Date>`case when ${passed} then null else ${now}::timestamptz end`,
     end_reason: sql<string>`case when ${passed} then end_reason else ${reason}::text end`,
   }
+}
+
+/** One row, as it stands. */
+export const findDelegation = (db: Db, id: string) =>
+  db.selectFrom('delegations').select(DELEGATION_COLUMNS).where('id', '=', id).executeTakeFirst()
+
+/**
+ * Gives the live delegations of these pairs another version, which says the same: a mint that rests on one and
+ * has not seen yet that an event waits for its subject reads again. The caller holds them.
+ */
+export async function touchLive(
+  tx: Transaction<Tables>,
+  pairs: readonly { user_id: string; audience_id: string }[],
+  now: Date,
+): Promise<(Triple & { id: string })[]> {
+  if (pairs.length === 0) return []
+  const { rows } = await sql<Triple & { id: string }>`
+    update delegations d set scopes = d.scopes
+    from (select distinct user_id, audience_id
+      from jsonb_to_recordset(${JSON.stringify(pairs)}::jsonb) as pair(user_id text, audience_id text)) pair
+    where d.user_id = pair.user_id and d.audience_id = pair.audience_id and d.status = 'active'
+      and (d.expires_at is null or d.expires_at > ${now})
+    returning d.id, d.user_id, d.agent_id, d.audience_id`.execute(tx)
+  return rows
 }
 
 /** One row, held to the end of the transaction. */

@@ -9,7 +9,7 @@ import {
 } from './queries.ts'
 import { writeEvents } from './queue.ts'
 
-type Surroundings = Pick<Deps, 'db' | 'keys' | 'config' | 'now'>
+type Surroundings = Pick<Deps, 'db' | 'keys' | 'config' | 'now' | 'log'>
 
 /** A compromised key that signed ID-JAGs; `since`: when it began to. */
 export type CompromisedKey = { kid: string; since: Date }

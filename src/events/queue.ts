@@ -1,5 +1,5 @@
 import type { Transaction } from 'kysely'
-import { newId } from '../db/ids.ts'
+import { newId, newTimeOrderedId } from '../db/ids.ts'
 import type { Db, Tables } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
@@ -23,6 +23,8 @@ export type NewEvent = {
 
 export type Queued = { id: string; audience_id: string; sub: string }
 
+type Surroundings = Pick<Deps, 'keys' | 'now' | 'config' | 'log'>
+
 /** Events signed and written at a time. */
 const MOST = 100
 
@@ -30,11 +32,12 @@ const MOST = 100
  * Signs events and writes them to the outbox, in the transaction that gives rise to them. An audience is
  * told of a subject, or of one agent for a subject, once, and not at all if it has nowhere to be told.
  * Returns what was queued.
- * No lock is waited for, so it may come last in any order of locks.
+ * No lock is waited for, so it may come last in any order of locks. Where no key can sign, they are queued
+ * without a signature, which delivery makes: an ending does not wait for a custody.
  */
 export async function queueEvents(
   tx: Transaction<Tables>,
-  deps: Pick<Deps, 'keys' | 'now' | 'config'>,
+  deps: Surroundings,
   events: readonly NewEvent[],
 ): Promise<Queued[]> {
   if (events.length === 0) return []
@@ -64,14 +67,17 @@ export type ToldEvent = {
 /** Signs and writes, so many at a time. Whoever has no transaction has each of these alone. */
 export async function writeEvents(
   db: Db,
-  deps: Pick<Deps, 'keys' | 'now' | 'config'>,
+  deps: Surroundings,
   events: readonly ToldEvent[],
 ): Promise<Queued[]> {
   const now = deps.now()
   const queued: Queued[] = []
   for (let at = 0; at < events.length; at += MOST) {
     const some = events.slice(at, at + MOST).map(contentOf)
-    const signed = await signEvents(db, deps, some, now)
+    const signed = await signEvents(db, deps, some, now).catch((err) => {
+      deps.log.error({ err }, 'events were queued that no key could sign yet')
+      return some.map((event) => ({ ...event, ...unsigned(now) }))
+    })
     const deliveries = signed.map(({ alg: _, ...event }) => ({
       id: newId('dlv'),
       ...event,
@@ -83,6 +89,8 @@ export async function writeEvents(
   }
   return queued
 }
+
+const unsigned = (now: Date) => ({ jti: newTimeOrderedId('', now), kid: null, jws: null })
 
 const contentOf = ({ listener, cause, about, ...of }: ToldEvent) => {
   const { id: audience_id, issuer: aud, event_type, names_agent: _, ...how } = listener
