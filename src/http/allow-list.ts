@@ -4,18 +4,26 @@
  *
  *   10.1.0.0/16            any host with such an address        port 443
  *   10.1.2.3, fd00::/8     likewise                             port 443
- *   crm.corp.example       this host, whatever its address      port 443
- *   crm.corp.example:8443  this host, whatever its address      that port
+ *   crm.corp.example       this host, wherever its name leads   port 443
+ *   crm.corp.example:8443  this host, wherever its name leads   that port
  *   10.1.0.0/16:8443, [fd00::/8]:8443   such an address         that port
  *
- * An entry without a port says something about addresses alone: a whole network on all its ports
- * would be databases and caches too. A host is compared whole; there are no wildcards.
+ *  1. An entry without a port means port 443: a whole network on all its ports would be databases
+ *     and caches too.
+ *  2. A host is compared whole; there are no wildcards.
+ *  3. Metadata services, link-local and multicast addresses need an entry of their own, a single
+ *     address: neither a host nor a block around them lets them through.
+ *  4. Blocks of IPv4-mapped and NAT64 addresses mean the IPv4 addresses that they carry.
  */
 import { isIP } from 'node:net'
+import { addressValue } from './address-value.ts'
 import { isHostName } from './host-name.ts'
-import { type Blocks, blocks, effectiveAddress, holds } from './special-use.ts'
+import { type Blocks, blocks, effectiveAddress, holds, NEEDS_OWN_ENTRY } from './special-use.ts'
 
-export type AllowRule = { port: number } & ({ host: string } | { blocks: Blocks })
+export type AllowRule = { port: number } & (
+  | { host: string }
+  | { blocks: Blocks; isSingle: boolean }
+)
 
 /**
  * The entries of a setting, checked, so that a bad one stops the start rather than a request.
@@ -33,7 +41,7 @@ export function readAllowRule(entry: string): AllowRule {
   const { target, port } = splitPort(entry)
   if (target === undefined || port === undefined || port < 1 || port > 65535) throw badEntry(entry)
   const block = readBlock(target)
-  if (block) return { blocks: block, port }
+  if (block) return { ...block, port }
   const host = readHost(target)
   if (host === undefined) throw badEntry(entry)
   return { host, port }
@@ -41,10 +49,10 @@ export function readAllowRule(entry: string): AllowRule {
 
 /** Whether this rule speaks of this host at this address; the port is for the caller to compare. */
 export function ruleCovers(rule: AllowRule, host: string, address: string): boolean {
-  if ('host' in rule) return rule.host === host
   const effective = effectiveAddress(address)
   if (effective === undefined) return false
-  return holds(rule.blocks, address) || holds(rule.blocks, effective)
+  if (holds(NEEDS_OWN_ENTRY, effective) && !('blocks' in rule && rule.isSingle)) return false
+  return 'host' in rule ? rule.host === host : holds(rule.blocks, effective)
 }
 
 /** Whether it could, for what is not yet known of the host's addresses. */
@@ -63,22 +71,36 @@ function splitPort(entry: string): { target?: string | undefined; port?: number 
   return /^\d{1,5}$/.test(port) ? { target, port: Number(port) } : {}
 }
 
-function readBlock(target: string): Blocks | undefined {
-  const [address = '', prefix, ...more] = target.split('/')
-  const family = isIP(address)
-  if (family === 0 || address.includes('%') || more.length > 0) return undefined
+function readBlock(target: string): { blocks: Blocks; isSingle: boolean } | undefined {
+  const [written = '', prefix, ...more] = target.split('/')
+  const family = isIP(written)
+  if (family === 0 || written.includes('%') || more.length > 0) return undefined
   const longest = family === 6 ? 128 : 32
-  if (prefix === undefined) return blocks(`${address}/${longest}`)
-  if (!/^\d{1,3}$/.test(prefix) || Number(prefix) > longest) return undefined
-  return blocks(`${address}/${prefix}`)
+  if (prefix !== undefined && !/^\d{1,3}$/.test(prefix)) return undefined
+  const length = prefix === undefined ? longest : Number(prefix)
+  if (length > longest || !isFirst(written, length)) return undefined
+  const address = effectiveAddress(written) ?? written
+  const isCarried = family === 6 && isIP(address) === 4 && length >= 96
+  const block = isCarried ? `${address}/${length - 96}` : `${written}/${length}`
+  return { blocks: blocks(block), isSingle: length === longest }
 }
 
-/** As a URL would spell it, so that the two can be compared; a number in disguise is refused. */
+/** 10.1.2.3/8 is a slip of the pen: whoever wrote it meant less, or something else. */
+function isFirst(address: string, length: number): boolean {
+  const rest = BigInt((isIP(address) === 6 ? 128 : 32) - length)
+  const value = addressValue(address)
+  return (value >> rest) << rest === value
+}
+
+/**
+ * As a URL would spell it, so that the two can be compared. A number in disguise is refused, and what
+ * was meant for an address: 10.1.0.0-16.
+ */
 function readHost(target: string): string | undefined {
   const url = URL.parse(`https://${target}`)
   if (!url || url.host !== url.hostname || /[/?#@\\%*]/.test(target)) return undefined
   const host = url.hostname.replace(/\.$/, '')
-  return isHostName(host) && isIP(host) === 0 ? host : undefined
+  return isHostName(host) && isIP(host) === 0 && !/^\d+\.\d+\./.test(host) ? host : undefined
 }
 
 function badEntry(entry: string): Error {

@@ -7,6 +7,7 @@
  * hide an IPv4 address in an IPv6 one (6to4, Teredo, IPv4-compatible, SIIT) are refused outright.
  */
 import { BlockList, isIP } from 'node:net'
+import { addressValue, dottedAddress } from './address-value.ts'
 
 /** True for every address that may not be called by default, and for what is no address at all. */
 export function isSpecialUse(address: string): boolean {
@@ -26,9 +27,7 @@ export function isLoopback(address: string): boolean {
 export function effectiveAddress(address: string): string | undefined {
   if (isIP(address) === 0 || address.includes('%')) return undefined
   if (isIP(address) === 4 || !holds(CARRIES_IPV4, address)) return address
-  const groups = new URL(`http://[${address}]`).hostname.slice(1, -1).split(':')
-  const [high = 0, low = 0] = groups.slice(-2).map((group) => Number.parseInt(group || '0', 16))
-  return [high >> 8, high & 255, low >> 8, low & 255].join('.')
+  return dottedAddress(addressValue(address) & 0xffff_ffffn)
 }
 
 /**
@@ -82,3 +81,20 @@ const SPECIAL_USE = blocks(
 
 const LOOPBACK = blocks('127.0.0.0/8', '::ffff:127.0.0.0/104', '::1/128')
 const CARRIES_IPV4 = blocks('::ffff:0:0/96', '64:ff9b::/96')
+
+/**
+ * What no relying app has for an address, though a wide entry of the operator's may hold it:
+ * where clouds hand out the credentials of a machine, above all.
+ */
+export const NEEDS_OWN_ENTRY = blocks(
+  '0.0.0.0/8',
+  '100.100.100.200/32', // metadata at Alibaba
+  '169.254.0.0/16', // link-local, metadata nearly everywhere
+  '192.0.0.192/32', // metadata at Oracle
+  '224.0.0.0/3', // multicast, reserved, broadcast
+  '::/128',
+  'fd00:ec2::/32', // metadata and the like at Amazon
+  'fd20:ce::254/128', // metadata at Google
+  'fe80::/10',
+  'ff00::/8',
+)
