@@ -1,0 +1,29 @@
+import { sql } from 'kysely'
+import type { Db } from '../db/tables.ts'
+
+/**
+ * Has the events that wait for this pair tried at once, whatever they wait for: a user consents again, and no
+ * ID-JAG is minted before the audience has heard of what ended (EV-14). Waits for nobody: an event that is being
+ * sent is left alone, for that is the attempt asked for. Within a transaction it counts from the commit.
+ * @returns how many it hurried.
+ */
+export async function hurry(
+  db: Db,
+  { audience_id, sub }: { audience_id: string; sub: string },
+): Promise<number> {
+  const { rows } = await sql<{ hurried: number }>`
+    with waiting as (
+      select id from event_deliveries
+      where status = 'queued' and audience_id = ${audience_id} and sub = ${sub}
+        and next_attempt_at > created_at
+      for update skip locked),
+    hurried as (
+      -- Due since it was queued, by whichever clock that was.
+      update event_deliveries event set next_attempt_at = event.created_at
+      from waiting where event.id = waiting.id
+      returning event.id),
+    woken as materialized (
+      select pg_notify('event_deliveries', '') where exists (select from hurried))
+    select (select count(*)::int from hurried) as hurried, (select count(*) from woken)`.execute(db)
+  return rows[0]?.hurried ?? 0
+}
