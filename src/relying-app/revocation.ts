@@ -44,8 +44,8 @@ function isOf(agent: Agent, { act, client_id }: Basis): boolean {
   return !isText(agent.client_id) || !isText(client_id) || client_id === agent.client_id
 }
 
-function actorsIn(act: unknown): unknown[] {
+function actorsIn(act: unknown): string[] {
   const actors: unknown[] = []
   for (let at = act; isObject(at); at = at.act) actors.push(at.sub)
-  return actors
+  return actors.filter(isText)
 }
