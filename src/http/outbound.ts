@@ -9,7 +9,6 @@
  *  4. Nothing of ours goes along: no cookie, no proxy, no connection kept (DR-34).
  *  5. An OutboundError can be shown; what the network or the other side said cannot (DR-36).
  */
-import dns from 'node:dns/promises'
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import { readAllowRule } from './allow-list.ts'
@@ -22,6 +21,7 @@ import {
   refuseUrl,
 } from './destination.ts'
 import { parseJsonObject } from './json-object.ts'
+import { type Lookup, lookUpAll, shareLookups } from './look-up.ts'
 import { OutboundError, type OutboundReason } from './outbound-error.ts'
 import {
   type Message,
@@ -33,9 +33,6 @@ import {
 
 export { parseAllowList } from './allow-list.ts'
 export { OutboundError, type OutboundReason } from './outbound-error.ts'
-
-/** Every address of a host. May reject; must not answer anything but addresses. */
-export type Lookup = (host: string) => Promise<string[]>
 
 export type OutboundSettings = {
   /** Entries of OUTBOUND_ALLOW, see allow-list.ts. */
@@ -83,7 +80,7 @@ export function createOutbound(settings: OutboundSettings): Outbound {
   const guard: Guard = {
     allow: settings.allow.map(readAllowRule),
     allowLoopbackHttp: settings.allowLoopbackHttp,
-    lookup: settings.lookup ?? lookupAll,
+    lookup: shareLookups(settings.lookup ?? lookUpAll),
     connectTimeoutMs: settings.connectTimeoutMs ?? 3_000,
     totalTimeoutMs: settings.totalTimeoutMs ?? 10_000,
   }
@@ -168,12 +165,6 @@ async function findAddresses(lookup: Lookup, host: string, signal: AbortSignal):
     throw new Error('the look-up found no address, or something else')
   }
   return found
-}
-
-/** As the operating system resolves names, /etc/hosts included: private networks live there. */
-async function lookupAll(host: string): Promise<string[]> {
-  const found = await dns.lookup(host, { all: true, order: 'verbatim' })
-  return found.map(({ address }) => address)
 }
 
 function refuseIf(refusal: OutboundReason | undefined): void {
