@@ -72,7 +72,7 @@ const ROUTES = /(^|[/-])routes\.ts$/
 const QUERIES = /(^|[/-])queries\.ts$/
 const PAGES = /(^|[/-])pages?\.ts$/
 const NOUNS =
-  /^((oauth|policy)\/.*|token\/id-jag|delegations\/(delegation|excess)|keys\/(schedule|pkcs11-(uri|algorithm|public-key))|users\/user|agents\/agent|audiences\/(audience|described)|rules\/rule|consent\/(question|choice|end-date|text)|audit\/(chain|merkle|reason)|sessions\/family|events\/revocation-set|http\/(html|details-list|instant|csrf|problem)|relying-app\/(assertion|unambiguous|times|rights|refusal|provider-document))\.ts$/
+  /^((oauth|policy)\/.*|token\/id-jag|delegations\/(delegation|excess)|keys\/(schedule|pkcs11-(uri|algorithm|public-key))|users\/user|agents\/agent|audiences\/(audience|described)|rules\/rule|consent\/(question|choice|end-date|text)|audit\/(chain|merkle|reason)|sessions\/family|events\/revocation-set|http\/(html|details-list|instant|csrf|problem)|relying-app\/(assertion|unambiguous|times|rights|refusal|provider-document|event|revocation))\.ts$/
 
 const RULES: Rule[] = [
   {
@@ -119,13 +119,13 @@ const RULES: Rule[] = [
     rule: 'the private key stays in keys/: others see the key ring and, at start, open it',
     of: /./,
     except: /^(keys|commands)\/|^(app|start|deps)\.ts$/,
-    imports: /^keys\/(?!key-ring\.ts$|compromise\.ts$)/,
+    imports: /^keys\/(?!key-ring\.ts$|(compromise|replace-all)\.ts$)/,
   },
   {
     rule: 'revoke/ ends what rests on a key, and so drops it',
     of: /./,
     except: /^(keys|revoke)\//,
-    imports: /^keys\/compromise\.ts$/,
+    imports: /^keys\/(compromise|replace-all)\.ts$/,
   },
   {
     rule: 'keys/ alone asks where private keys are',
