@@ -9,6 +9,7 @@ export type Tables = {
   credentials: CredentialsTable
   audiences: AudiencesTable
   audience_aliases: AudienceAliasesTable
+  audience_discoveries: AudienceDiscoveriesTable
   audience_accounts: AudienceAccountsTable
   pairwise_subjects: PairwiseSubjectsTable
   entitlements: EntitlementsTable
@@ -431,6 +432,35 @@ type SealsTable = {
   kid: string
   signature: string
   hash: Buffer
+}
+
+type Json = Record<string, unknown>
+
+/** What is known of an audience by its documents; their shapes are in audiences/discovery.ts. */
+type AudienceDiscoveriesTable = {
+  audience_id: string
+  tenant_id: string
+  /** Where it began. */
+  url: string
+  documents: JSONColumnType<Json[]>
+  /** What of them the record goes by, and since when that is approved. */
+  found: JSONColumnType<Json>
+  approved_at: Date | null
+  /** What awaits approval. */
+  pending: JSONColumnType<Json> | null
+  /** The audience is suspended because of that, and by no administrator. */
+  stopped: Generated<boolean>
+  flags: Generated<string[]>
+  read_at: Date
+  expires_at: Date
+  /** Since the last reading that succeeded. */
+  failures: Generated<number>
+  last_failure: string | null
+  failed_at: Date | null
+  asked_at: Date
+  next_read_at: Date
+  /** Until then somebody is reading. */
+  claimed_until: Date | null
 }
 
 type AudienceAliasesTable = { tenant_id: string; alias: string; audience_id: string }
