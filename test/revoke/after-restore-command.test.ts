@@ -1,0 +1,157 @@
+// `npm run after-restore`, as a terminal would run it.
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { type TestContext, test } from 'node:test'
+import pg from 'pg'
+import { openPool } from '../../src/db/pool.ts'
+import { type Ran, runCommand } from '../commands/run-command.ts'
+import { makeContestants } from '../support/contestants.ts'
+import { makeDataDir } from '../support/embedded-process.ts'
+import { ADMIN_KEY } from '../support/house.ts'
+import { testDatabase } from '../support/postgres.ts'
+import { startProcess } from '../support/server-process.ts'
+import { LISTENS } from './restored.ts'
+
+const settings = {
+  ADMIN_API_KEY: ADMIN_KEY,
+  KEY_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+  SIGNING_ALGS: 'ES256,RS256',
+}
+
+/** A backup that was just loaded, with one of everything in it. */
+async function openBackup(t: TestContext) {
+  const database = await testDatabase(t)
+  const ask = async <Answer>(look: (db: ReturnType<typeof openPool>['db']) => Promise<Answer>) => {
+    const { db } = openPool(database.connection, () => undefined, 1)
+    try {
+      return await look(db)
+    } finally {
+      await db.destroy()
+    }
+  }
+  const [of] = await ask((db) => makeContestants(db, 1, { audience: LISTENS, consent: 'admin' }))
+  return {
+    database,
+    of: of ?? assert.fail(),
+    live: () =>
+      ask(async (db) => {
+        const rows = await db.selectFrom('delegations').select('status').execute()
+        const keys = await db.selectFrom('signing_keys').select('kid').execute()
+        return { status: rows[0]?.status, keys: keys.length }
+      }),
+    revocations: () => ask((db) => db.selectFrom('revocations').selectAll().execute()),
+    run: (...args: string[]) =>
+      runCommand('after-restore', args, { ...settings, DATABASE_URL: database.url }),
+  }
+}
+
+const UNTOUCHED = { status: 'active', keys: 0 }
+
+function assertRefused({ code, out, err }: Ran, expected: number, words: RegExp): void {
+  assert.match(err, words)
+  assert.match(err, /^after-restore: /)
+  assert.doesNotMatch(err, /\n\s+at |node:internal/, 'a stack')
+  assert.equal(out, '')
+  assert.equal(code, expected)
+}
+
+test('it ends everything, and says what a person has to look at', async (t) => {
+  const backup = await openBackup(t)
+  const { code, out, err } = await backup.run('--yes', '--reason', 'The disk is gone')
+  assert.equal(err, '')
+  assert.equal(code, 0)
+  const [revocation] = await backup.revocations()
+  assert.equal(revocation?.reason, 'The disk is gone')
+  assert.match(out, new RegExp(`GET /revocations/${revocation?.id}\n`))
+  assert.match(out, /ended 1 delegations, 1 sessions, 1 refresh tokens and 1 entitlements/)
+  assert.match(out, /queued 1 events/)
+  for (const [name, count] of Object.entries({
+    admin_keys: 0,
+    users: 2,
+    agents: 1,
+    credentials: 1,
+  }))
+    assert.match(out, new RegExp(`^  ${name} +${count}  GET /`, 'm'))
+  assert.match(out, new RegExp(`^  told by events  ${backup.of.issuer}$`, 'm'))
+  assert.match(out, /Its last seal is none\./)
+  const { status, keys } = await backup.live()
+  assert.deepEqual([status, keys], ['revoked', 10])
+})
+
+test('--json says the same for machines, and --keep-policies leaves what asks no user', async (t) => {
+  const backup = await openBackup(t)
+  const { code, out } = await backup.run('--yes', '--keep-policies', '--json')
+  assert.equal(code, 0)
+  const { tenants, keys_dropped, live, apps, head } = JSON.parse(out)
+  assert.equal(tenants.length, 1)
+  assert.equal(tenants[0].entitlements_ended, 0)
+  assert.equal(live.entitlements, 1)
+  assert.deepEqual([keys_dropped, head], [0, null])
+  assert.deepEqual(apps, [{ issuer: backup.of.issuer, name: 'Paperclip', told: true }])
+})
+
+test('what it is not told rightly it refuses, and changes nothing', async (t) => {
+  const backup = await openBackup(t)
+  assertRefused(await backup.run(), 2, /it asks before it ends everything.*--yes/)
+  assertRefused(await backup.run('--yes', '--tenant', 'x'), 2, /Unknown option '--tenant'/)
+  assertRefused(await backup.run('--yes', '--reason', ' '), 2, /--reason must say something/)
+  assert.deepEqual(await backup.live(), UNTOUCHED)
+  const help = await backup.run('--help')
+  assert.equal(help.code, 0)
+  assert.match(help.out, /--keep-policies/)
+})
+
+test('a narrower choice is refused, for no export proves that nothing is missing from it', async (t) => {
+  const backup = await openBackup(t)
+  assertRefused(
+    await backup.run('--yes', '--audit-export', 'events.jsonl'),
+    2,
+    /--audit-export is refused, and nothing was changed/,
+  )
+  assert.deepEqual(await backup.live(), UNTOUCHED)
+})
+
+test('it refuses while a server is connected, whatever that calls itself', async (t) => {
+  const backup = await openBackup(t)
+  const client = new pg.Client({ connectionString: backup.database.url, application_name: 'other' })
+  await client.connect()
+  assertRefused(await backup.run('--yes'), 1, /Others are connected .*: other \(process \d+\)/)
+  await client.end()
+  assert.deepEqual(await backup.live(), UNTOUCHED)
+})
+
+test('in a database where nothing was restored it makes nothing', async (t) => {
+  const backup = await openBackup(t)
+  const client = new pg.Client({ connectionString: backup.database.url })
+  await client.connect()
+  await client.query('drop schema public cascade; create schema public')
+  await client.end()
+  assertRefused(await backup.run('--yes'), 2, /there are no tables of agent-idp/)
+})
+
+test('the embedded database is started for it and stopped, and the server starts on it again', async (t) => {
+  const { dataDir } = await makeDataDir(t)
+  const environment = { DATA_DIR: dataDir, ...settings, KEY_ENCRYPTION_KEY: undefined }
+  const server = await startProcess(t, environment)
+  const jwks = async (at: typeof server) =>
+    (await at.inject({ method: 'GET', url: '/.well-known/jwks.json' })).body.keys.map(
+      ({ kid }: { kid: string }) => kid,
+    )
+  const before: string[] = await jwks(server)
+  assertRefused(
+    await runCommand('after-restore', ['--yes'], environment),
+    1,
+    /Another agent-idp .*is running on/,
+  )
+  assert.equal(await server.stop(), 0)
+  const ran = await runCommand('after-restore', ['--yes'], environment)
+  assert.equal(ran.code, 0, ran.err)
+  const again = await startProcess(t, environment)
+  const after: string[] = await jwks(again)
+  assert.deepEqual(
+    after.filter((kid) => before.includes(kid)),
+    [],
+  )
+  assert.equal(after.length, before.length)
+  assert.equal(await again.stop(), 0)
+})
