@@ -1,0 +1,126 @@
+import { sql, type Transaction } from 'kysely'
+import type { Db, EventAnswer, Row, Tables } from '../db/tables.ts'
+
+/** Audiences with an event that is due, the one that waits longest first. It looks at each audience once, not at each event. */
+export async function listWaiting(db: Db, now: Date): Promise<string[]> {
+  const { rows } = await sql<{ audience_id: string }>`
+    with recursive audience as (
+      (select audience_id as id from event_deliveries where status = 'queued' order by audience_id limit 1)
+      union all
+      select (select audience_id from event_deliveries
+        where status = 'queued' and audience_id > audience.id order by audience_id limit 1)
+      from audience where audience.id is not null)
+    select audience.id as audience_id
+    from audience cross join lateral (
+      select next_attempt_at from event_deliveries
+      where status = 'queued' and audience_id = audience.id and next_attempt_at <= ${now}
+      order by next_attempt_at limit 1) as due
+    order by due.next_attempt_at, audience.id`.execute(db)
+  return rows.map(({ audience_id }) => audience_id)
+}
+
+/** An attempt that began: `unknown`, whether one by the same `jti` had begun before and nobody knows how it ended. */
+export type Claimed = { id: string; audience_id: string; attempts: number; unknown: boolean }
+
+/**
+ * Begins an attempt at events that are due, so many of each audience, and commits that: whoever comes upon one of
+ * them after a crash knows that it may have been sent. Where the audience has another endpoint by now, and is
+ * told in the same way, the event goes there.
+ * @param until when somebody else may try if nothing is heard of this attempt
+ */
+export async function claimDue(
+  db: Db,
+  { wanted, now, until }: { wanted: ReadonlyMap<string, number>; now: Date; until: Date },
+): Promise<Claimed[]> {
+  const [ids, most] = [[...wanted.keys()], [...wanted.values()]]
+  const { rows } = await sql<Claimed>`
+    with due as materialized (
+      select event.id, event.outcome_unknown, audiences.events_endpoint, audiences.events_dialect
+      from unnest(${ids}::text[], ${most}::int[]) as wanted(audience_id, most)
+      cross join lateral (
+        select id, outcome_unknown from event_deliveries
+        where status = 'queued' and audience_id = wanted.audience_id and next_attempt_at <= ${now}
+        order by next_attempt_at limit wanted.most
+        for update skip locked) as event
+      left join audiences on audiences.id = wanted.audience_id)
+    update event_deliveries event
+    set attempts = attempts + 1, outcome_unknown = true, last_attempt_at = ${now}, next_attempt_at = ${until},
+      endpoint = case when due.events_dialect = event.dialect
+        then coalesce(due.events_endpoint, event.endpoint) else event.endpoint end
+    from due where due.id = event.id
+    returning event.id, event.audience_id, event.attempts, due.outcome_unknown as unknown`.execute(
+    db,
+  )
+  return rows
+}
+
+export type Held = Row<'event_deliveries'> & {
+  /** The algorithm that its audience asks for. */
+  alg: string
+  /** Relying apps do not accept any more what was signed by its key. */
+  key_ended: boolean
+  /** It is sent again by hand, and the user has consented since. */
+  overtaken: boolean
+}
+
+/** The event of an attempt that this caller began, held; undefined when somebody else holds it or has gone on with it. */
+export async function holdClaimed(
+  tx: Transaction<Tables>,
+  { id, attempts }: Claimed,
+  now: Date,
+): Promise<Held | undefined> {
+  const { rows } = await sql<Held>`
+    select event.*, coalesce(audiences.id_jag_signing_alg, '') as alg,
+      coalesce(signing_keys.status in ('compromised', 'removed'), false) as key_ended,
+      event.resent_at is not null and ${newerConsent(now)} as overtaken
+    from event_deliveries event
+    left join audiences on audiences.id = event.audience_id
+    left join signing_keys on signing_keys.kid = event.kid
+    where event.id = ${id} and event.status = 'queued' and event.attempts = ${attempts}
+    for update of event skip locked`.execute(tx)
+  return rows[0]
+}
+
+/** Of `event`: whether its user has consented since it was queued, to the agent it names or to any. */
+export const newerConsent = (now: Date) => sql<boolean>`exists (
+  select from delegations
+  where delegations.user_id = event.user_id and delegations.audience_id = event.audience_id
+    and (event.agent_id is null or delegations.agent_id = event.agent_id)
+    and delegations.created_at > event.created_at
+    -- One that was used up has given something that the event would take away.
+    and (delegations.status = 'consumed' or delegations.status = 'active'
+      and (delegations.expires_at is null or delegations.expires_at > ${now})))`
+
+/** How an attempt ended. */
+export type Outcome = {
+  status: 'queued' | 'delivered' | 'failed' | 'superseded'
+  at: Date
+  next_attempt_at: Date | null
+  outcome_unknown: boolean
+  remedies: Row<'event_deliveries'>['remedies']
+  answer: EventAnswer | null
+}
+
+export async function writeOutcome(
+  tx: Transaction<Tables>,
+  id: string,
+  { status, at, answer, ...outcome }: Outcome,
+): Promise<void> {
+  await tx
+    .updateTable('event_deliveries')
+    .set({
+      ...outcome,
+      status,
+      ...(answer && { last_answer: JSON.stringify(answer) }),
+      ...(status !== 'queued' && { [`${status}_at`]: at }),
+    })
+    .where('id', '=', id)
+    .execute()
+}
+
+/** It is due, if nobody has tried it since this attempt. */
+export async function makeDue(db: Db, { id, attempts }: Claimed): Promise<void> {
+  await sql`
+    update event_deliveries event set next_attempt_at = event.created_at
+    where id = ${id} and status = 'queued' and attempts = ${attempts}`.execute(db)
+}

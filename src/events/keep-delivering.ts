@@ -1,0 +1,214 @@
+import { performance } from 'node:perf_hooks'
+import { isInTime } from '../db/clock.ts'
+import { listenOn } from '../db/listen.ts'
+import { type Connection, openPool, poolConfig } from '../db/pool.ts'
+import type { Deps } from '../deps.ts'
+import { addSeconds } from '../oauth/numeric-date.ts'
+import { type Attempt, deliver, type Surroundings } from './deliver.ts'
+import { type Claimed, claimDue, listWaiting, makeDue } from './delivery-queries.ts'
+import { createShares } from './fair-share.ts'
+import { type Count, tellOfAttempt } from './tell.ts'
+
+/** Attempts under way at a time in this process, and at one audience. Each holds a database connection. */
+const MOST = 12
+const MOST_OF_ONE = 8
+
+/** Seconds after which somebody else may try an event if nothing was heard of an attempt: longer than one takes. */
+const ATTEMPT_TAKES = 15
+
+/** Milliseconds: an answer that takes longer keeps others waiting. */
+const GOOD_TIME = 2_000
+
+/** Milliseconds between two looks at the outbox when nobody says that there is something in it. */
+const EVERY = 1_000
+
+/** Milliseconds that a transaction may hold an event and say nothing: the request it waits for has a limit of its own. */
+const HOLDS = 20_000
+
+export type Rereading = {
+  /** Reads again what an audience publishes about itself, and stores what needs no approval. */
+  reread?: ((audience_id: string) => Promise<void>) | undefined
+}
+type Options = Rereading & { count?: Count | undefined; most?: number; mostOfOne?: number }
+
+/**
+ * Delivers what is due, now and as soon as it comes, until stopped: on any number of replicas, each event by one of
+ * them. It has connections of its own, since a relying app may take its time.
+ */
+export function startDelivering(
+  deps: Deps,
+  {
+    connection,
+    everyMs = EVERY,
+    ...options
+  }: Omit<Options, 'most'> & { connection: Connection; everyMs?: number },
+): { stop(): Promise<void> } {
+  const { log } = deps
+  let stopping = false
+  const onIdleError = (error: Error) => {
+    if (!stopping) log.warn({ err: error }, 'a database connection was lost')
+  }
+  const aside = {
+    ...poolConfig(connection),
+    application_name: 'agent-idp events',
+    idle_in_transaction_session_timeout: HOLDS,
+  }
+  const { db } = openPool(aside, onIdleError, MOST + 1)
+  const rounds = createRounds({ ...deps, db }, { ...options, most: MOST })
+
+  const round = async () => {
+    // By a wrong clock events would be given up that have days left.
+    if (!(await isInTime(db, deps.now))) {
+      throw new Error('the clock of this machine is not that of the database')
+    }
+    await rounds.begin()
+  }
+  const pump = createPump(round, {
+    failed: (err) => log.error({ err }, 'event.delivery_stopped'),
+    again: () => log.info('event.delivery_goes_on'),
+  })
+  rounds.whenOneEnds(pump.wake)
+  const timer = setInterval(pump.wake, everyMs)
+  timer.unref()
+  const listening = listenOn(connection, 'event_deliveries', {
+    heard: pump.wake,
+    lost: (err) => log.warn({ err }, 'nobody says when an event is queued: it is looked for'),
+  })
+  return {
+    async stop() {
+      stopping = true
+      clearInterval(timer)
+      await Promise.all([listening.stop(), pump.stop()])
+      await rounds.ended()
+      await db.destroy()
+    },
+  }
+}
+
+/** Tries all that is due, and what becomes due by that; resolves when nothing is. For one process and its own clock. */
+export async function deliverDue(
+  deps: Deps,
+  { most = 4, ...options }: Options = {},
+): Promise<void> {
+  const rounds = createRounds(deps, { ...options, most })
+  while ((await rounds.begin()) > 0 || rounds.underWay() > 0) await rounds.oneEnds()
+  if (rounds.failure()) throw rounds.failure()
+}
+
+/** Runs one round at a time, and another one if somebody asked for it meanwhile. */
+function createPump(
+  round: () => Promise<unknown>,
+  { failed, again }: { failed: (error: unknown) => void; again: () => void },
+) {
+  let asked = false
+  let stopping = false
+  let failing = false
+  let running: Promise<void> | undefined
+  async function run(): Promise<void> {
+    while (asked && !stopping) {
+      asked = false
+      try {
+        await round()
+        if (failing) again()
+        failing = false
+      } catch (error) {
+        if (!failing && !stopping) failed(error)
+        failing = true
+      }
+    }
+    running = undefined
+  }
+  return {
+    wake() {
+      asked = true
+      if (!stopping) running ??= run()
+    },
+    async stop() {
+      stopping = true
+      await running
+    },
+  }
+}
+
+/** Attempts under way in this process. */
+function createRounds(
+  deps: Surroundings,
+  { reread, count, most, mostOfOne = MOST_OF_ONE }: Options & { most: number },
+) {
+  const { db, now, log } = deps
+  const shares = createShares(most, Math.min(most, mostOfOne))
+  const underWay = new Set<Promise<void>>()
+  const rereading = new Map<string, Promise<void>>()
+  let told = () => {}
+  let failure: unknown
+
+  /** Reads the metadata of an audience once for all events that ask for it at a time. */
+  function rereadOnce(audience_id: string): Promise<void> {
+    const known = rereading.get(audience_id)
+    if (known) return known
+    const reading = (async () => reread?.(audience_id))()
+      .catch((err) => log.warn({ err, audience_id }, 'metadata could not be read again'))
+      .finally(() => rereading.delete(audience_id))
+    rereading.set(audience_id, reading)
+    return reading
+  }
+
+  async function follow(claimed: Claimed): Promise<void> {
+    const { audience_id } = claimed
+    const began = performance.now()
+    let inGoodTime = false
+    try {
+      const attempt = await deliver(deps, claimed)
+      failure = undefined
+      inGoodTime = !isTrouble(attempt) && performance.now() - began < GOOD_TIME
+      if (attempt === undefined) return
+      tellOfAttempt(log, count, attempt)
+      if (!attempt.reread) return
+      await rereadOnce(audience_id)
+      await makeDue(db, claimed)
+    } catch (err) {
+      // Once, not for each that waits.
+      if (failure === undefined) {
+        log.error({ err, id: claimed.id, audience_id }, 'event.attempt_broken_off')
+      }
+      failure = err
+    } finally {
+      shares.ended(audience_id, inGoodTime)
+    }
+  }
+
+  return {
+    /** Begins an attempt at what is due, as far as there is room. @returns at how many */
+    async begin(): Promise<number> {
+      if (underWay.size >= most) return 0
+      const wanted = shares.allot(await listWaiting(db, now()))
+      if (wanted.size === 0) return 0
+      const at = now()
+      const claimed = await claimDue(db, { wanted, now: at, until: addSeconds(at, ATTEMPT_TAKES) })
+      for (const one of claimed) {
+        shares.began(one.audience_id)
+        const attempt = follow(one).finally(() => {
+          underWay.delete(attempt)
+          told()
+        })
+        underWay.add(attempt)
+      }
+      return claimed.length
+    },
+    underWay: () => underWay.size,
+    oneEnds: () => Promise.race(underWay),
+    failure: () => failure,
+    whenOneEnds(tell: () => void) {
+      told = tell
+    },
+    async ended() {
+      await Promise.all(underWay)
+    },
+  }
+}
+
+/** It did not answer, or not as one that can. */
+const isTrouble = (attempt: Attempt | undefined): boolean => {
+  const { status, failure } = attempt?.answer ?? {}
+  return failure !== undefined || (status !== undefined && status >= 500)
+}
