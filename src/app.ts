@@ -32,6 +32,7 @@ import { PageError, pageNotFound } from './http/page-error.ts'
 import { notFound, ProblemError } from './http/problem.ts'
 import { referenceRoutes } from './http/reference.ts'
 import { refuseUnstorableText } from './http/shapes.ts'
+import { SsfError, ssfErrorHandler } from './http/ssf-door.ts'
 import { openUserDoor, userErrorHandler } from './http/user-door.ts'
 import { useValidation } from './http/validation.ts'
 import { keyRoutes } from './keys/routes.ts'
@@ -39,6 +40,8 @@ import { OAuthError } from './oauth/errors.ts'
 import { revokeRoutes } from './revoke/routes.ts'
 import { ruleRoutes } from './rules/routes.ts'
 import { signInRoutes } from './sign-in/routes.ts'
+import { receiverRoutes } from './streams/receiver-routes.ts'
+import { streamRoutes } from './streams/routes.ts'
 import { tenantRoutes } from './tenants/routes.ts'
 import { delegateRoutes } from './token/delegate-routes.ts'
 import { explainRoutes } from './token/explain-routes.ts'
@@ -85,6 +88,7 @@ export async function createApp(deps: Deps): Promise<FastifyInstance> {
   await app.register(cookie)
   await app.register(clientsDoor, deps)
   if (deps.config.delegateTokens) await app.register(delegatesDoor, deps)
+  await app.register(signalsDoor, deps)
   await app.register(usersDoor, deps)
   await app.register((admins) => adminsDoor(admins, deps), { prefix: '/admin/v1' })
   await app.register(operatorsDoor, deps)
@@ -116,6 +120,19 @@ async function delegatesDoor(app: FastifyInstance, deps: Deps): Promise<void> {
   app.setErrorHandler(bearerErrorHandler)
   const close = refuseOtherMethods(app, methodNotAllowed)
   await app.register(delegateRoutes, deps)
+  close()
+}
+
+/** Receivers of Shared Signals: a token of their own kind, JSON, the errors of RFC 8935. */
+async function signalsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
+  app.addHook('onRequest', guardClientsDoor(deps))
+  readJsonObjects(app)
+  app.setErrorHandler(ssfErrorHandler)
+  const close = refuseOtherMethods(
+    app,
+    () => new SsfError(405, 'invalid_request', 'The Allow header lists what this path takes'),
+  )
+  await app.register(streamRoutes, deps)
   close()
 }
 
@@ -158,6 +175,7 @@ async function adminsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
   await app.register(explainRoutes, deps)
   await app.register(ruleRoutes, deps)
   await app.register(revokeRoutes, deps)
+  await app.register(receiverRoutes, deps)
   await app.register(keyRoutes, deps)
   await app.register(auditRoutes, deps)
   await app.register(adminKeyRoutes, deps)

@@ -17,6 +17,8 @@ import { openKeyRing } from './keys/open-key-ring.ts'
 import { watchKeys } from './keys/watch-keys.ts'
 import { startClearing } from './revoke/clear-key.ts'
 import { completeSecrets } from './secrets.ts'
+import { startPushing } from './streams/push.ts'
+import { startUpkeep } from './streams/upkeep.ts'
 import { startTidying } from './tidy.ts'
 
 export type Server = {
@@ -87,6 +89,8 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     undo.push(() =>
       Promise.all([sealer.stop(), keeping.stop(), clearing.stop(), tidying.stop(), sharing.stop()]),
     )
+    const [pushing, upkeep] = [startPushing(deps), startUpkeep(deps)]
+    undo.push(() => Promise.all([pushing.stop(), upkeep.stop()]))
 
     const database = embedded
       ? `embedded PostgreSQL ${version} in ${config.dataDir}`

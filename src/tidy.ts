@@ -17,6 +17,10 @@ const MOST = 10_000
 
 const DAY = 24 * 3600
 
+/** It was ended while this was being written. */
+const ENDED_STREAM = sql`exists (
+  select from streams where streams.id = stream_id and streams.ended_at is not null)`
+
 type Forgetting = { table: string; when: (now: Date) => RawBuilder<unknown> }
 
 const FORGETTING: Forgetting[] = [
@@ -38,6 +42,13 @@ const FORGETTING: Forgetting[] = [
     table: 'idempotency_keys',
     when: (now) => sql`created_at < ${addSeconds(now, -DAY)}`,
   },
+  // A while longer than they are told, for whoever looks into what became of one.
+  { table: 'stream_events', when: (now) => sql`ended_at < ${addSeconds(now, -7 * DAY)}` },
+  {
+    table: 'stream_events',
+    when: () => sql`status = 'queued' and ${ENDED_STREAM}`,
+  },
+  { table: 'stream_subjects', when: () => ENDED_STREAM },
   // Milliseconds since 1970, or null for a count without an end.
   { table: 'rate_limits', when: (now) => sql`expire < ${now.getTime()}` },
 ]

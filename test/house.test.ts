@@ -17,6 +17,7 @@ const RECORDS = [
   'sessions',
   'keys',
   'events',
+  'streams',
   'audit',
   'admins',
   'rules',
@@ -33,9 +34,10 @@ const FLOORS: Record<string, string[]> = {
 
   audit: GROUND,
   events: [...GROUND, 'audit'],
+  streams: [...GROUND, 'audit', 'events'],
   ...fill(
-    RECORDS.filter((room) => !['audit', 'events'].includes(room)),
-    [...GROUND, 'audit', 'events'],
+    RECORDS.filter((room) => !['audit', 'events', 'streams'].includes(room)),
+    [...GROUND, 'audit', 'events', 'streams'],
   ),
 
   // Rules name users, agents and audiences, which know nothing of them. One kind lets agents in.
@@ -72,7 +74,7 @@ const ROUTES = /(^|[/-])routes\.ts$/
 const QUERIES = /(^|[/-])queries\.ts$/
 const PAGES = /(^|[/-])pages?\.ts$/
 const NOUNS =
-  /^((oauth|policy)\/.*|token\/id-jag|delegations\/(delegation|excess)|keys\/(schedule|pkcs11-(uri|algorithm|public-key))|users\/user|agents\/agent|audiences\/(audience|described)|rules\/rule|consent\/(question|choice|end-date|text)|audit\/(chain|merkle|reason)|sessions\/family|events\/revocation-set|http\/(html|details-list|instant|csrf|problem)|relying-app\/(assertion|unambiguous|times|rights|refusal|provider-document|event|revocation))\.ts$/
+  /^((oauth|policy)\/.*|token\/id-jag|delegations\/(delegation|excess)|keys\/(schedule|pkcs11-(uri|algorithm|public-key))|users\/user|agents\/agent|audiences\/(audience|described)|rules\/rule|consent\/(question|choice|end-date|text)|audit\/(chain|merkle|reason)|sessions\/family|events\/revocation-set|streams\/(stream|set|subject|endpoints|receiver)|http\/(html|details-list|instant|csrf|problem)|relying-app\/(assertion|unambiguous|times|rights|refusal|provider-document|event|revocation))\.ts$/
 
 const RULES: Rule[] = [
   {

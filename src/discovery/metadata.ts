@@ -1,6 +1,12 @@
 import type { Config } from '../config.ts'
 import { DPOP_ALGS } from '../oauth/dpop-key.ts'
-import { DELEGATE_SCOPE, GRANT, OPENID_SCOPES, TOKEN_TYPE } from '../oauth/names.ts'
+import {
+  CLIENT_CREDENTIALS_GRANT,
+  DELEGATE_SCOPE,
+  GRANT,
+  OPENID_SCOPES,
+  TOKEN_TYPE,
+} from '../oauth/names.ts'
 import { SIGNING_ALGS } from '../oauth/signing-alg.ts'
 
 /** The four ways a client may authenticate at the token endpoint; `none` serves the code flow alone. */
@@ -29,7 +35,13 @@ export const serverMetadata = ({ issuer, delegateTokens, signingAlgs }: Settings
   end_session_endpoint: `${issuer}/oauth2/logout`,
   response_types_supported: ['code'],
   response_modes_supported: ['query'],
-  grant_types_supported: [GRANT.authorizationCode, GRANT.refreshToken, GRANT.tokenExchange],
+  grant_types_supported: [
+    GRANT.authorizationCode,
+    GRANT.refreshToken,
+    GRANT.tokenExchange,
+    // For receivers of Shared Signals alone.
+    CLIENT_CREDENTIALS_GRANT,
+  ],
   token_endpoint_auth_methods_supported: AUTH_METHODS,
   token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGS,
   revocation_endpoint_auth_methods_supported: AUTH_METHODS,

@@ -8,7 +8,8 @@ import type { KeySet } from '../keys/key-ring.ts'
 import { agentDocument, providerDocument } from './client-documents.ts'
 import { serverMetadata } from './metadata.ts'
 import { findPublicAgent } from './queries.ts'
-import { Jwks, Metadata, PublicClient } from './schema.ts'
+import { Jwks, Metadata, PublicClient, Transmitter } from './schema.ts'
+import { transmitterMetadata } from './transmitter.ts'
 
 /** Seconds that a published document may be cached (DS-04, DS-24). */
 const MAX_AGE = 300
@@ -40,6 +41,19 @@ export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
       (request, reply) => sendDocument(request, reply, metadata),
     )
   }
+
+  // The issuer has no path that the well-known segment would have to stand before (DS-60).
+  const transmitter = fixedDocument(transmitterMetadata(issuer), MAX_AGE)
+  app.get(
+    openTo('/.well-known/ssf-configuration'),
+    {
+      schema: {
+        summary: 'Metadata of the Shared Signals transmitter (SSF 1.0)',
+        response: { 200: Transmitter },
+      },
+    },
+    (request, reply) => sendDocument(request, reply, transmitter),
+  )
 
   const keySetDocument = (keySet: KeySet): Document => {
     const maxAge = Math.min(keySet.stale ? STALE_MAX_AGE : MAX_AGE, jwksCeiling)

@@ -23,6 +23,7 @@ const TAGS: Record<string, string> = {
   delegations: 'What a user allowed an agent at an audience',
   rules: 'What administrators forbid, or permit beyond entitlements',
   revocations: 'Ending at once all that rests on something',
+  'shared signals': 'What receivers are told of sessions and credentials (SSF 1.0, CAEP 1.0)',
   keys: 'The keys that sign',
   audit: 'What was issued and what was done, append-only',
   'admin keys': 'The keys of this API',
@@ -50,6 +51,7 @@ export function tagOf(path: string): string {
 
 const BY_CLIENTS = /^\/oauth2\/(token|par|device_authorization|introspect|revoke)$/
 const WITH_TOKEN = /^\/(oauth2\/userinfo|id-jag|grants(\/.*)?)$/
+const BY_RECEIVERS = /^\/ssf\//
 const IN_SESSION = /^\/(account|consent|device)(\/|$)/
 
 export function securityOf(path: string, scope: string | undefined): SecurityRequirement[] {
@@ -57,6 +59,7 @@ export function securityOf(path: string, scope: string | undefined): SecurityReq
   // An empty requirement: the client authenticates within the form, or has no secret.
   if (BY_CLIENTS.test(path)) return [{ clientBasic: [] }, {}]
   if (WITH_TOKEN.test(path)) return [{ accessToken: [] }]
+  if (BY_RECEIVERS.test(path)) return [{ receiverToken: [] }]
   return IN_SESSION.test(path) ? [{ session: [] }] : []
 }
 
@@ -78,6 +81,12 @@ export const SECURITY_SCHEMES = {
     scheme: 'bearer',
     description:
       'An access token that the token endpoint issued with the scope `openid`; `/id-jag` and `/grants` want `delegate` beside it. One that is bound to a key is sent with the scheme `DPoP` and a proof.',
+  },
+  receiverToken: {
+    type: 'http',
+    scheme: 'bearer',
+    description:
+      'An access token that a receiver of Shared Signals got by `client_credentials`: with `ssf.read` it reads and polls, with `ssf.manage` it does everything.',
   },
   session: {
     type: 'apiKey',

@@ -6,7 +6,7 @@ import type { Deps } from '../deps.ts'
 import { NO_STORE } from '../http/client-door.ts'
 import type { FormFields } from '../http/form.ts'
 import { OAuthError } from '../oauth/errors.ts'
-import { GRANT } from '../oauth/names.ts'
+import { CLIENT_CREDENTIALS_GRANT, GRANT } from '../oauth/names.ts'
 import { faultOfClient } from './client.ts'
 import type { Caller } from './delegate-token.ts'
 import { exchangeToken } from './exchange.ts'
@@ -14,6 +14,7 @@ import { clientAlone } from './facts.ts'
 import { countClient, createFailureLimits } from './limits.ts'
 import { keepProof, type Progress } from './progress.ts'
 import { createProveKey } from './prove-key.ts'
+import { grantToReceiver } from './receiver-token.ts'
 import { recogniseCaller, withDocument } from './recognise-caller.ts'
 import { redeemCode } from './redeem-code.ts'
 import { refreshTokens } from './refresh.ts'
@@ -65,7 +66,7 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     },
   )
 
-  function answer(
+  async function answer(
     fields: TokenRequest,
     { authorization, dpop }: IncomingHttpHeaders,
     progress: Progress,
@@ -83,12 +84,15 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
         return openIdGrant(redeemCode, caller(), fields, progress)
       case GRANT.refreshToken:
         return openIdGrant(refreshTokens, caller(), fields, progress)
-      default:
-        throw new OAuthError(
-          'unsupported_grant_type',
-          'grant_type must be authorization_code, refresh_token or the token-exchange URN',
-        )
+      case CLIENT_CREDENTIALS_GRANT: {
+        const granted = await grantToReceiver(deps, caller().credentials, fields.scope)
+        if (granted) return granted
+      }
     }
+    throw new OAuthError(
+      'unsupported_grant_type',
+      'grant_type must be authorization_code, refresh_token or the token-exchange URN',
+    )
   }
 
   /** The grants of the OpenID Provider, which settle their own refusals once the client is known. */

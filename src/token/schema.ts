@@ -23,7 +23,8 @@ const correlation = (description: string) =>
 /** The parameters of every grant; which of them a grant needs is for the grant to say. Unknown ones are ignored (TX-02). */
 export const TokenRequest = Type.Object({
   grant_type: Type.String({
-    description: 'authorization_code, refresh_token, or the token-exchange URN',
+    description:
+      'authorization_code, refresh_token, or the token-exchange URN; client_credentials for receivers of Shared Signals',
     examples: ['urn:ietf:params:oauth:grant-type:token-exchange'],
   }),
   client_id: one('Who asks; not needed beside an Authorization header', 'agt_…'),

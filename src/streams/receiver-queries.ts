@@ -1,0 +1,84 @@
+import { type Insertable, sql } from 'kysely'
+import { newestFirst } from '../db/newest-first.ts'
+import type { Db, Row, Tables } from '../db/tables.ts'
+import type { ListRequest } from '../http/list.ts'
+
+export type ReceiverRow = Omit<Row<'ssf_receivers'>, 'secret_hash'>
+
+const COLUMNS = [
+  'id',
+  'tenant_id',
+  'name',
+  'audience',
+  'scopes',
+  'created_at',
+  'created_by',
+  'ended_at',
+] as const
+
+export const findReceiver = (db: Db, id: string): Promise<ReceiverRow | undefined> =>
+  db.selectFrom('ssf_receivers').select(COLUMNS).where('id', '=', id).executeTakeFirst()
+
+export const lockReceiver = (db: Db, id: string): Promise<ReceiverRow | undefined> =>
+  db.selectFrom('ssf_receivers').select(COLUMNS).where('id', '=', id).forUpdate().executeTakeFirst()
+
+/** One that has not ended, of an active tenant. */
+export const findLiveReceiver = (db: Db, id: string) =>
+  db
+    .selectFrom('ssf_receivers as receiver')
+    .innerJoin('tenants', 'tenants.id', 'receiver.tenant_id')
+    .select(['receiver.id', 'receiver.tenant_id', 'receiver.audience', 'receiver.scopes'])
+    .select('receiver.secret_hash')
+    .where('receiver.id', '=', id)
+    .where('receiver.ended_at', 'is', null)
+    .where('tenants.status', '=', 'active')
+    .executeTakeFirst()
+
+export const insertReceiver = (
+  db: Db,
+  receiver: Insertable<Tables['ssf_receivers']>,
+): Promise<ReceiverRow> =>
+  db.insertInto('ssf_receivers').values(receiver).returning(COLUMNS).executeTakeFirstOrThrow()
+
+export async function endReceiverRow(db: Db, id: string, at: Date): Promise<void> {
+  await db.updateTable('ssf_receivers').set({ ended_at: at }).where('id', '=', id).execute()
+}
+
+export function listReceivers(
+  db: Db,
+  filter: { status?: 'active' | 'ended'; tenant_id?: string },
+  list: ListRequest,
+): Promise<ReceiverRow[]> {
+  let query = db.selectFrom('ssf_receivers').select(COLUMNS).$call(newestFirst(list))
+  const { status, tenant_id } = filter
+  if (tenant_id !== undefined) query = query.where('tenant_id', '=', tenant_id)
+  if (status !== undefined) {
+    query = query.where('ended_at', status === 'ended' ? 'is not' : 'is', null)
+  }
+  return query.execute()
+}
+
+/** How the live streams of receivers fare. */
+export const listStreamsOf = (db: Db, receiverIds: readonly string[]) =>
+  db
+    .selectFrom('streams')
+    .select(['id', 'receiver_id', 'method', 'status', 'status_reason', 'created_at'])
+    .select((eb) => [
+      eb
+        .selectFrom('stream_events as event')
+        .select((count) => count.fn.countAll<number>().$castTo<number>().as('count'))
+        .whereRef('event.stream_id', '=', 'streams.id')
+        .where('event.status', '=', 'queued')
+        .$asScalar()
+        .$notNull()
+        .as('queued'),
+      eb
+        .selectFrom('stream_events as event')
+        .select((max) => max.fn.max('event.ended_at').as('at'))
+        .whereRef('event.stream_id', '=', 'streams.id')
+        .where('event.status', '=', 'delivered')
+        .as('last_delivered_at'),
+    ])
+    .where('ended_at', 'is', null)
+    .where('receiver_id', '=', sql<string>`any(${receiverIds}::text[])`)
+    .execute()

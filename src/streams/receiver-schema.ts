@@ -1,0 +1,79 @@
+import Type, { type Static } from 'typebox'
+import { ListQuery } from '../http/list.ts'
+import { Instant, Line, Nullable, OneOf } from '../http/shapes.ts'
+import { SSF_SCOPES } from '../oauth/names.ts'
+
+const status = OneOf(['active', 'ended'], { examples: ['active'] })
+const EXAMPLES = ['rcv_3kTMd0a1uQ4jZP5cYb7rxw']
+
+const StreamOfReceiver = Type.Object(
+  {
+    id: Type.String({ examples: ['str_3kTMd0a1uQ4jZP5cYb7rxw'] }),
+    method: OneOf(['push', 'poll']),
+    status: OneOf(['enabled', 'paused', 'disabled']),
+    status_reason: Nullable(Type.String()),
+    queued: Type.Integer({ description: 'Events that wait' }),
+    last_delivered_at: Nullable(Instant()),
+    created_at: Instant(),
+  },
+  { additionalProperties: false },
+)
+
+export const Receiver = Type.Object(
+  {
+    id: Type.String({ examples: EXAMPLES }),
+    client_id: Type.String({ description: 'The same', examples: EXAMPLES }),
+    tenant_id: Type.String(),
+    name: Type.String({ examples: ['Paperclip sessions'] }),
+    audience: Type.String({ description: 'The `aud` of its events' }),
+    scopes: Type.Array(Type.String(), { examples: [[...SSF_SCOPES]] }),
+    status,
+    created_at: Instant(),
+    created_by: Type.String({ description: 'Admin key that made it, or `environment`' }),
+    ended_at: Nullable(Instant()),
+    stream: Type.Unsafe<Static<typeof StreamOfReceiver> | null>({
+      anyOf: [StreamOfReceiver, { type: 'null' }],
+      description: 'The stream it has made, and how that fares',
+    }),
+    client_secret: Type.Optional(
+      Type.String({ description: 'In the answer to its creation, and never again' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+export type Receiver = Static<typeof Receiver>
+
+export const NewReceiver = Type.Object(
+  {
+    name: Line(100, { description: 'What it is', examples: ['Paperclip sessions'] }),
+    audience: Type.String({
+      minLength: 1,
+      maxLength: 2048,
+      description:
+        'An absolute URI: the `aud` of its events, by which it knows that they are meant',
+      examples: ['https://auth.paperclip.example/signals'],
+    }),
+    scopes: Type.Optional(
+      Type.Array(OneOf(SSF_SCOPES), {
+        minItems: 1,
+        uniqueItems: true,
+        description: 'What its tokens may be for; `ssf.manage` includes `ssf.read`. Default: both',
+        examples: [[...SSF_SCOPES]],
+      }),
+    ),
+    tenant_id: Type.Optional(
+      Type.String({ description: 'It hears of users of this tenant alone', maxLength: 64 }),
+    ),
+  },
+  { additionalProperties: false },
+)
+export type NewReceiver = Static<typeof NewReceiver>
+
+export const ReceiverQuery = Type.Object(
+  {
+    ...ListQuery.properties,
+    status: Type.Optional(status),
+    tenant_id: Type.Optional(Type.String({ maxLength: 64 })),
+  },
+  { additionalProperties: false },
+)
