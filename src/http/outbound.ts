@@ -90,12 +90,12 @@ export function createOutbound(settings: OutboundSettings): Outbound {
       return refusal && new OutboundError(refusal).message
     },
 
-    request: ({ url, maxBytes, ...message }) =>
-      call(guard, url, message, (answer) => readBody(answer, maxBytes)),
+    request: (request) => call(guard, request, (answer) => readBody(answer, request.maxBytes)),
 
     async getJson(url, { maxBytes }) {
-      const message: Message = { method: 'GET', headers: { accept: 'application/json' } }
-      const { body, ...answer } = await call(guard, url, message, async (answer) => {
+      const headers = { accept: 'application/json' }
+      const request = { method: 'GET', url, headers, maxBytes } as const
+      const { body, ...answer } = await call(guard, request, async (answer) => {
         if (answer.statusCode !== 200) throw new OutboundError('bad_status')
         const json = parseJsonObject(await readBody(answer, maxBytes))
         if (!json) throw new OutboundError('not_json')
@@ -115,8 +115,7 @@ type Guard = DestinationRules & {
 /** Everything between the URL and the answer, under both time limits. */
 async function call<T>(
   guard: Guard,
-  url: string,
-  message: Message,
+  { url, maxBytes, ...message }: OutboundRequest,
   read: (answer: IncomingMessage) => Promise<T>,
 ): Promise<{ status: number; headers: Record<string, string>; body: T }> {
   const to = readDestination(url)
@@ -138,7 +137,8 @@ async function call<T>(
       clearTimeout(connecting)
       failing = 'bad_response'
     }
-    const answer = await sendRequest(to, addresses, message, { signal: abort.signal, onConnected })
+    const limit = { signal: abort.signal, maxBytes, onConnected }
+    const answer = await sendRequest(to, addresses, message, limit)
     status = answer.statusCode ?? 0
     refuseRedirect(answer)
     return { status, headers: plainHeaders(answer), body: await read(answer) }

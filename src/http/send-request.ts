@@ -1,7 +1,7 @@
 /** One request over one new connection to addresses already judged, and its bounded answer. */
 import http from 'node:http'
 import https from 'node:https'
-import { isIP, type LookupFunction } from 'node:net'
+import { isIP, type LookupFunction, type Socket } from 'node:net'
 import type { Destination } from './destination.ts'
 import { OutboundError } from './outbound-error.ts'
 
@@ -19,15 +19,16 @@ export async function sendRequest(
   to: Destination,
   addresses: string[],
   message: Message,
-  limit: { signal: AbortSignal; onConnected: () => void },
+  limit: { signal: AbortSignal; maxBytes: number; onConnected: () => void },
 ): Promise<http.IncomingMessage> {
   const isHttps = to.scheme === 'https:'
   const outgoing = openRequest(to, addresses, message, limit.signal)
   return new Promise((resolve, reject) => {
     outgoing
-      .on('socket', (socket) =>
-        socket.once(isHttps ? 'secureConnect' : 'connect', limit.onConnected),
-      )
+      .on('socket', (socket) => {
+        socket.once(isHttps ? 'secureConnect' : 'connect', limit.onConnected)
+        hangUpOnFlood(socket, limit.maxBytes)
+      })
       .on('response', resolve)
       .on('error', reject)
       .on('close', () => reject(new Error('closed without an answer')))
@@ -71,6 +72,19 @@ export function plainHeaders(answer: http.IncomingMessage): Record<string, strin
 // No proxy, no kept connection, no TLS session that would skip verifying the next time.
 const HTTP_AGENT = new http.Agent({ keepAlive: false })
 const HTTPS_AGENT = new https.Agent({ keepAlive: false, maxCachedSessions: 0 })
+
+/**
+ * Interim answers, empty lines and the noughts before the length of a chunk are neither head nor
+ * body to the parser, and may come without end. Chunks of one byte take six on the wire.
+ */
+function hangUpOnFlood(socket: Socket, maxBytes: number): void {
+  const most = 256 * 1024 + 8 * maxBytes
+  let received = 0
+  socket.on('data', (bytes: Buffer) => {
+    received += bytes.length
+    if (received > most) socket.destroy(new Error('far more was sent than any answer has'))
+  })
+}
 
 function openRequest(
   to: Destination,
