@@ -7,6 +7,7 @@ import { type EmbeddedPostgres, startEmbedded } from './db/embedded.ts'
 import { migrateToLatest } from './db/migrate.ts'
 import { type Connection, openAside, openHotPool, openPool } from './db/pool.ts'
 import type { Deps } from './deps.ts'
+import { startDelivering } from './events/keep-delivering.ts'
 import { createMetrics } from './http/metrics.ts'
 import { createOutbound, parseAllowList } from './http/outbound.ts'
 import { startSharing } from './http/start-sharing.ts'
@@ -86,9 +87,11 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     const clearing = startClearing(deps)
     const tidying = startTidying(deps)
     const sharing = startSharing(deps)
+    const delivering = startDelivering(deps, { connection })
     undo.push(() =>
       Promise.all([sealer.stop(), keeping.stop(), clearing.stop(), tidying.stop(), sharing.stop()]),
     )
+    undo.push(() => delivering.stop())
     const [pushing, upkeep] = [startPushing(deps), startUpkeep(deps)]
     undo.push(() => Promise.all([pushing.stop(), upkeep.stop()]))
 

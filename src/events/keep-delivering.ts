@@ -8,6 +8,7 @@ import { type Attempt, deliver, type Surroundings } from './deliver.ts'
 import { type Claimed, claimDue, listWaiting, makeDue } from './delivery-queries.ts'
 import { createShares } from './fair-share.ts'
 import { type Count, tellOfAttempt } from './tell.ts'
+import { watchDeliveries } from './watch-deliveries.ts'
 
 /** Attempts under way at a time in this process, and at one audience. Each holds a database connection. */
 const MOST = 12
@@ -29,7 +30,7 @@ export type Rereading = {
   /** Reads again what an audience publishes about itself, and stores what needs no approval. */
   reread?: ((audience_id: string) => Promise<void>) | undefined
 }
-type Options = Rereading & { count?: Count | undefined; most?: number; mostOfOne?: number }
+type Options = Rereading & { count?: Count; most?: number }
 
 /**
  * Delivers what is due, now and as soon as it comes, until stopped: on any number of replicas, each event by one of
@@ -41,7 +42,7 @@ export function startDelivering(
     connection,
     everyMs = EVERY,
     ...options
-  }: Omit<Options, 'most'> & { connection: Connection; everyMs?: number },
+  }: Rereading & { connection: Connection; everyMs?: number },
 ): { stop(): Promise<void> } {
   const { log } = deps
   let stopping = false
@@ -54,7 +55,8 @@ export function startDelivering(
     idle_in_transaction_session_timeout: HOLDS,
   }
   const { db } = openPool(aside, onIdleError, MOST + 1)
-  const rounds = createRounds({ ...deps, db }, { ...options, most: MOST })
+  const count = watchDeliveries(deps.metrics.registry, deps)
+  const rounds = createRounds({ ...deps, db }, { ...options, count, most: MOST })
 
   const round = async () => {
     // By a wrong clock events would be given up that have days left.
@@ -131,12 +133,9 @@ function createPump(
 }
 
 /** Attempts under way in this process. */
-function createRounds(
-  deps: Surroundings,
-  { reread, count, most, mostOfOne = MOST_OF_ONE }: Options & { most: number },
-) {
+function createRounds(deps: Surroundings, { reread, count, most }: Options & { most: number }) {
   const { db, now, log } = deps
-  const shares = createShares(most, Math.min(most, mostOfOne))
+  const shares = createShares(most, Math.min(most, MOST_OF_ONE))
   const underWay = new Set<Promise<void>>()
   const rereading = new Map<string, Promise<void>>()
   let told = () => {}
