@@ -1,13 +1,19 @@
 import type { AudienceResource, Row } from '../db/tables.ts'
+import { describeDiscovered, describePending, type ShownDiscovery } from './discovered.ts'
 import type { GivenDetailsType } from './resource-schema.ts'
 import type { Audience } from './schema.ts'
 
-/** With its aliases, which have a table of their own. */
-export type AudienceRow = Row<'audiences'> & { aliases: string[] }
+/** With what has a table of its own: its aliases, and what is known by its documents. */
+export type AudienceRow = Row<'audiences'> & {
+  aliases: string[]
+  discovery: ShownDiscovery | null
+}
 
 /** An audience as the API shows it. */
-export const describeAudience = (row: AudienceRow): Audience => ({
+export const describeAudience = ({ discovery, ...row }: AudienceRow): Audience => ({
   ...row,
+  discovered: discovery && describeDiscovered(discovery),
+  pending_change: discovery?.pending ? describePending(discovery.pending) : null,
   resources: row.resources.map(({ authorization_details_types: types, ...resource }) => ({
     ...resource,
     ...(types && { authorization_details_types: types.map(shownType) }),

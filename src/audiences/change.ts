@@ -38,7 +38,8 @@ export async function changeAudience(
   }
   const row = await lockAudience(tx, id)
   if (row === undefined) throw notFound('audience')
-  const before = { ...row, aliases: await listAliases(tx, id) }
+  const { discovery } = known
+  const before = { ...row, aliases: await listAliases(tx, id), discovery }
   if (before.status === 'retired') {
     throw new ProblemError('invalid_transition', 'This audience is retired, which is final')
   }
@@ -74,7 +75,7 @@ export async function changeAudience(
     audience_id: id,
     detail: { changed },
   })
-  return describeAudience({ ...audience, aliases })
+  return describeAudience({ ...audience, aliases, discovery })
 }
 
 const patchInstant = (pointer: string, before: Date | null, given: string | null | undefined) =>

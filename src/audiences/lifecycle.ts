@@ -1,7 +1,7 @@
 /**
  * The states of an audience. What a suspension or a retirement ends elsewhere is the caller's part.
  *
- *   active ⇄ suspended      suspend, resume
+ *   active ⇄ suspended      suspend, resume; approve-change where its documents stopped it (approve.ts)
  *     └──────────┴─retire→ retired, which is final
  *
  * Each verb takes the audience's row lock first, so that a mint for it waits for this commit or is waited
@@ -13,6 +13,7 @@ import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { notFound, ProblemError } from '../http/problem.ts'
 import { deleteAliases } from './alias-queries.ts'
+import { awaitsApproval, takeOverStop } from './discovery-queries.ts'
 import { lockAudience, updateAudience } from './queries.ts'
 
 type Why = { reason?: string | undefined }
@@ -60,9 +61,17 @@ async function move(
 ): Promise<Row<'audiences'>> {
   const audience = await lockAudience(tx, id)
   if (audience === undefined) throw notFound('audience')
-  if (audience.status === to) return audience
+  // A suspension because of a change becomes the administrator's own, which no approval ends.
+  const taken = to === 'suspended' && (await takeOverStop(tx, id))
+  if (audience.status === to && !taken) return audience
   if (audience.status === 'retired') {
     throw new ProblemError('invalid_transition', 'This audience is retired, which is final')
+  }
+  if (to === 'active' && (await awaitsApproval(tx, id))) {
+    throw new ProblemError(
+      'invalid_transition',
+      'What its documents say awaits approval: look at pending_change, and call approve-change',
+    )
   }
   if (to === 'retired') await deleteAliases(tx, id)
   const now = deps.now()

@@ -2,8 +2,9 @@ import { type Insertable, sql, type Updateable } from 'kysely'
 import { newestFirst } from '../db/newest-first.ts'
 import type { Db, Row, Tables } from '../db/tables.ts'
 import type { ListRequest } from '../http/list.ts'
-import type { AudienceRow } from './audience.ts'
-import type { AudienceQuery } from './schema.ts'
+import { notFound } from '../http/problem.ts'
+import { type AudienceRow, describeAudience } from './audience.ts'
+import type { Audience, AudienceQuery } from './schema.ts'
 
 const COLUMNS = [
   'id',
@@ -42,13 +43,33 @@ const ALIASES = sql<string[]>`array(
   'aliases',
 )
 
+/** In a list without what the documents themselves say, which may be long. */
+const discovery = (documents: 'whole' | 'listed') => {
+  const kept =
+    documents === 'whole'
+      ? sql`d.documents`
+      : sql`(
+    select coalesce(jsonb_agg(one - 'document'), '[]') from jsonb_array_elements(d.documents) one)`
+  return sql<AudienceRow['discovery']>`(
+    select to_jsonb(d) || jsonb_build_object('documents', ${kept})
+    from audience_discoveries d where d.audience_id = audiences.id)`.as('discovery')
+}
+
 export function findAudience(db: Db, id: string): Promise<AudienceRow | undefined> {
   return db
     .selectFrom('audiences')
     .select(COLUMNS)
     .select(ALIASES)
+    .select(discovery('whole'))
     .where('id', '=', id)
     .executeTakeFirst()
+}
+
+/** As the API shows it. @throws {ProblemError} `not_found` */
+export async function requireAudience(db: Db, id: string): Promise<Audience> {
+  const audience = await findAudience(db, id)
+  if (audience === undefined) throw notFound('audience')
+  return describeAudience(audience)
 }
 
 /** Without the aliases: read beside a row that had to be waited for, they could be those of before. */
@@ -66,7 +87,12 @@ export function listAudiences(
   filter: AudienceQuery,
   list: ListRequest,
 ): Promise<AudienceRow[]> {
-  let query = db.selectFrom('audiences').select(COLUMNS).select(ALIASES).$call(newestFirst(list))
+  let query = db
+    .selectFrom('audiences')
+    .select(COLUMNS)
+    .select(ALIASES)
+    .select(discovery('listed'))
+    .$call(newestFirst(list))
   for (const name of ['status', 'issuer', 'owner_id', 'tenant_id'] as const) {
     const value = filter[name]
     if (value !== undefined) query = query.where(name, '=', value)

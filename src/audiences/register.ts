@@ -21,6 +21,7 @@ export async function registerAudience(
   deps: Deps,
   given: NewAudience,
   admin: Admin,
+  state: { status?: 'suspended'; status_reason?: string } = {},
 ): Promise<Audience> {
   const now = deps.now()
   const { issuer: self, allowLoopbackHttp, idJagLifetime } = deps.config
@@ -48,6 +49,7 @@ export async function registerAudience(
     sector,
     owner_id,
     review_at: given.review_at ? readInstant('/review_at', given.review_at) : null,
+    ...state,
     created_at: now,
     updated_at: now,
   }).catch((error) => {
@@ -63,5 +65,5 @@ export async function registerAudience(
     tenant_id,
     audience_id: audience.id,
   })
-  return describeAudience({ ...audience, aliases })
+  return describeAudience({ ...audience, aliases, discovery: null })
 }

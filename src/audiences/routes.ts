@@ -1,17 +1,26 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { Deps } from '../deps.ts'
 import { createOnce } from '../http/idempotency.ts'
 import { ListOf, listPage, readList } from '../http/list.ts'
-import { notFound } from '../http/problem.ts'
+import { invalid } from '../http/problem.ts'
 import { Problem } from '../http/problem-schema.ts'
 import { IdParam, refuseFixed } from '../http/shapes.ts'
+import { approveChange } from './approve.ts'
 import { describeAudience } from './audience.ts'
 import { changeAudience } from './change.ts'
-import { findAudience, listAudiences } from './queries.ts'
+import { discover, registerDiscovered } from './discover.ts'
+import { Approval } from './discovery-schema.ts'
+import { listAudiences, requireAudience } from './queries.ts'
 import { registerAudience } from './register.ts'
-import { Audience, AudiencePatch, AudienceQuery, NewAudience } from './schema.ts'
-import { refuseDiscovery } from './unbuilt.ts'
+import {
+  Audience,
+  AudiencePatch,
+  AudienceQuery,
+  type NewAudience,
+  RegisterAudience,
+} from './schema.ts'
 
 const tags = ['audiences']
 const AudienceParams = Type.Object({ id: IdParam('audience') })
@@ -40,18 +49,47 @@ export const audienceRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
     '/audiences',
     {
       config: { scope: 'audiences:write' },
-      preValidation: refuseDiscovery,
+      preValidation: requireMembers,
       schema: {
-        summary: 'Register an audience',
+        summary: 'Register an audience, or discover one',
+        description:
+          'Either all of issuer, name, profile and resources, or `discover`: then its metadata is read, and what was found is answered as a suspended audience that awaits approval.',
         tags,
-        body: NewAudience,
+        body: RegisterAudience,
         response: { 201: Audience, '4xx': Problem },
       },
     },
-    async (request, reply) =>
-      createOnce<Audience>(deps, request, reply, [], (tx) =>
-        registerAudience(tx, deps, request.body, request.admin),
-      ),
+    async (request, reply) => {
+      const given = request.body
+      if (!('discover' in given)) {
+        return createOnce<Audience>(deps, request, reply, [], (tx) =>
+          registerAudience(tx, deps, given, request.admin),
+        )
+      }
+      const found = await discover(deps, given)
+      return createOnce<Audience>(deps, request, reply, [], (tx) => {
+        if ('refusal' in found) throw found.refusal
+        return registerDiscovered(tx, deps, given, found.walked, request.admin)
+      })
+    },
+  )
+
+  app.post(
+    '/audiences/:id/approve-change',
+    {
+      config: { scope: 'audiences:write' },
+      schema: {
+        summary: 'Approve what was found, or what changed, in the documents of an audience',
+        description:
+          'Confirms its issuer and the hosts that `pending_change` lists, and mints for it from then on. What an administrator suspended stays suspended.',
+        tags,
+        params: AudienceParams,
+        body: Approval,
+        response: { 200: Audience, '4xx': Problem },
+      },
+    },
+    async ({ params: { id }, body, admin }) =>
+      deps.db.transaction().execute((tx) => approveChange(tx, deps, { id, ...body }, admin)),
   )
 
   app.get(
@@ -65,11 +103,7 @@ export const audienceRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
         response: { 200: Audience, '4xx': Problem },
       },
     },
-    async ({ params }) => {
-      const audience = await findAudience(deps.db, params.id)
-      if (audience === undefined) throw notFound('audience')
-      return describeAudience(audience)
-    },
+    async ({ params }) => requireAudience(deps.db, params.id),
   )
 
   app.patch(
@@ -95,4 +129,14 @@ export const audienceRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
     async ({ params, body, admin }) =>
       deps.db.transaction().execute((tx) => changeAudience(tx, deps, params.id, body, admin)),
   )
+}
+
+const REQUIRED: readonly (keyof NewAudience)[] = ['issuer', 'name', 'profile', 'resources']
+
+/** A `preValidation` hook, for the schema would say it less plainly. @throws {ProblemError} `validation_failed` */
+async function requireMembers({ body }: FastifyRequest): Promise<void> {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return
+  const missing = REQUIRED.find((name) => !Object.hasOwn(body, name))
+  if (missing === undefined || Object.hasOwn(body, 'discover')) return
+  throw invalid(`/${missing}`, 'is missing; without discover it is required')
 }

@@ -2,6 +2,7 @@ import Type, { type Static, type TSchema } from 'typebox'
 import { ListQuery } from '../http/list.ts'
 import { GivenInstant, Instant, Line, Nullable, OneOf } from '../http/shapes.ts'
 import { SIGNING_ALGS } from '../oauth/signing-alg.ts'
+import { Discovered, PendingChange } from './discovery-schema.ts'
 import { identifier, Resource, ShownResource } from './resource-schema.ts'
 
 const PROFILES = ['idjag', 'mcp-ema', 'authmd-0.1', 'authmd-0.2', 'authmd-head'] as const
@@ -43,6 +44,8 @@ export const Audience = Type.Object(
     status_reason: Nullable(Type.String({ description: 'Why an administrator last changed it' })),
     created_at: Instant(),
     updated_at: Instant(),
+    discovered: Nullable(Discovered),
+    pending_change: Nullable(PendingChange),
   },
   { additionalProperties: false },
 )
@@ -203,6 +206,28 @@ export const NewAudience = Type.Object(
   { additionalProperties: false },
 )
 export type NewAudience = Static<typeof NewAudience>
+
+/** What is given beside the address comes before what is found there. */
+export type DiscoverAudience = Partial<NewAudience> & { discover: string }
+
+/** Two ways to say it in one shape, so that a fault is told at the member it is in. */
+export const RegisterAudience = Type.Unsafe<NewAudience | DiscoverAudience>({
+  ...NewAudience,
+  required: undefined,
+  properties: {
+    discover: Type.String({
+      minLength: 1,
+      maxLength: 2048,
+      description:
+        'Instead of all that is required otherwise: the address of the app, of its authorization server or of its metadata. What is found there is shown, and comes into force by approve-change. Members that are given too come before what was found; `issuer` then chooses one of several authorization servers',
+      examples: ['https://api.chat.example/'],
+    }),
+    ...NewAudience.properties,
+  },
+  minProperties: 1,
+  if: { required: ['discover'] },
+  else: { required: NewAudience.required },
+})
 
 /** A merge patch: what is absent stays; null clears, or goes back to what is standard. */
 export const AudiencePatch = Type.Object(

@@ -142,7 +142,8 @@ async function findServer(
   let worst: Undiscoverable | undefined
   for (const location of locations) {
     const answer = await get(deps, location)
-    const value = answer instanceof OutboundError ? answer : readServer(deps, answer, serverId, resource)
+    const value =
+      answer instanceof OutboundError ? answer : readServer(deps, answer, serverId, resource)
     if (!(value instanceof OutboundError || 'fault' in value)) {
       return { value, read: { ...(answer as ReadDocument), kind: 'authorization_server' } }
     }

@@ -85,7 +85,8 @@ function requestBodyOf({ schema, method }: Route): Operation['requestBody'] {
   }
   const body = plain(schema.body)
   const type = body.type ?? 'object'
-  const required = ![type].flat().includes('null') && (body.required?.length ?? 0) > 0
+  const needed = body.required?.length ?? body.minProperties ?? 0
+  const required = ![type].flat().includes('null') && Number(needed) > 0
   return { required, content: contentOf(types, body) }
 }
 

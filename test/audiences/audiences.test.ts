@@ -68,6 +68,8 @@ test('an audience is registered with its catalogue and defaults', async () => {
     status_reason: null,
     created_at: now,
     updated_at: now,
+    discovered: null,
+    pending_change: null,
   })
   assert.deepEqual((await house.admin('GET', `/audiences/${audience.id}`)).body, audience)
   const query = `issuer=${encodeURIComponent(settings.issuer)}&status=active`
@@ -273,11 +275,6 @@ test('an events endpoint is one for security event tokens unless said otherwise 
   assert.deepEqual(await patch({ events_endpoint: ENDPOINT }), [ENDPOINT, 'none', 'each'])
   assert.deepEqual(await patch({ events_endpoint: null }), [null, 'none', 'each'])
   assert.deepEqual(await patch({ events_endpoint: ENDPOINT }), [ENDPOINT, 'set', 'each'])
-})
-
-test('discovery is not built yet and refused by name', async () => {
-  const answer = await house.admin('POST', '/audiences', { discover: 'https://chat.example' })
-  assertRefused(answer, 422, 'unsupported_value', '/discover')
 })
 
 test('a patch changes what it names, and the whole must still hold', async () => {

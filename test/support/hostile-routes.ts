@@ -151,6 +151,7 @@ const LEFT_OUT: [path: RegExp, members: string[]][] = [
   [/\/agents\/{id}$/, ['jwks_uri']],
   [/\/audiences/, ['events_endpoint', 'events_dialect', 'event_type', 'event_names_agent']],
   [/\/audiences/, ['notify_expiry', 'sector']],
+  [/\/audiences$/, ['discover']],
   [/\/client-metadata-rules$/, ['url']],
   [/\/delegations$/, ['authorization_details']],
   [/\/revocations$/, ['agent_id', 'user_id', 'audience_id', 'tenant_id']],

@@ -1,0 +1,80 @@
+import { byAdmin, recordEvent } from '../audit/record.ts'
+import type { Db, Row } from '../db/tables.ts'
+import { violatedUnique } from '../db/unique.ts'
+import type { Deps } from '../deps.ts'
+import type { Admin } from '../http/admin-door.ts'
+import { notFound, ProblemError } from '../http/problem.ts'
+import { eventsAfter, type Pending } from './discovery.ts'
+import { findDiscovery, updateDiscovery } from './discovery-queries.ts'
+import { takeIssuer } from './keep-aliases.ts'
+import { lockAudience, requireAudience, updateAudience } from './queries.ts'
+import type { Audience } from './schema.ts'
+
+type Asked = { id: string; digest?: string | undefined; reason?: string | undefined }
+
+/**
+ * Puts in force what awaits approval: its issuer becomes the `aud`, its hosts count as known, and what had
+ * stopped because of it goes on. What an administrator suspended stays so.
+ * @throws {ProblemError} `not_found`, `invalid_transition` (nothing awaits approval, something else does, or
+ *   it is retired), `already_exists` (the new issuer, in its tenant)
+ */
+export async function approveChange(
+  tx: Db,
+  deps: Deps,
+  { id, digest, reason }: Asked,
+  admin: Admin,
+): Promise<Audience> {
+  const audience = await lockAudience(tx, id)
+  if (audience === undefined) throw notFound('audience')
+  if (audience.status === 'retired') refuse('This audience is retired, which is final')
+  const discovery = await findDiscovery(tx, id)
+  const pending = discovery?.pending
+  if (!discovery || !pending) return refuse('Nothing awaits approval')
+  if (digest !== undefined && digest !== pending.digest) {
+    refuse('Something else awaits approval by now: look at pending_change again')
+  }
+  const now = deps.now()
+  const { found } = pending
+  const followed = eventsAfter(audience, discovery.found, found)
+  await updateDiscovery(tx, id, { found, pending: null, stopped: false, approved_at: now })
+  if (found.issuer !== audience.issuer) await takeIssuer(tx, { ...audience, ...found })
+  await updateAudience(tx, id, {
+    issuer: found.issuer,
+    events_endpoint: followed.events_endpoint,
+    events_dialect: followed.events_dialect,
+    event_type: followed.event_type,
+    event_names_agent: followed.event_names_agent,
+    ...(discovery.stopped && { status: 'active', status_reason: reason ?? null }),
+    updated_at: now,
+  }).catch((error) => {
+    throw violatedUnique(error) === 'audiences_issuer' ? taken() : error
+  })
+  await recordApproval(tx, { audience, pending, at: now, resumed: discovery.stopped }, admin)
+  return requireAudience(tx, id)
+}
+
+const recordApproval = (
+  tx: Db,
+  of: { audience: Row<'audiences'>; pending: Pending; at: Date; resumed: boolean },
+  admin: Admin,
+) =>
+  recordEvent(tx, {
+    type: 'audience.change_approved',
+    at: of.at,
+    actor: byAdmin(admin),
+    tenant_id: of.audience.tenant_id,
+    audience_id: of.audience.id,
+    detail: {
+      what: of.pending.reason,
+      digest: of.pending.digest,
+      changed: of.pending.changes.map(({ member }) => member),
+      resumed: of.resumed,
+    },
+  })
+
+function refuse(detail: string): never {
+  throw new ProblemError('invalid_transition', detail)
+}
+
+const taken = () =>
+  new ProblemError('already_exists', 'Another audience of this tenant has the new issuer')
