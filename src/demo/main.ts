@@ -10,7 +10,8 @@ import { createLogger } from '../http/logging.ts'
 import { type Server, startServer } from '../start.ts'
 import { createStory } from './print.ts'
 import { type RelyingApp, startRelyingApp } from './relying-app.ts'
-import { StepFailed, walk } from './walk.ts'
+import { StepFailed } from './talk.ts'
+import { walk } from './walk.ts'
 
 const USUAL = { server: 4000, app: 4100 }
 /** Errors whose message is written for the operator. */

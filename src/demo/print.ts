@@ -1,7 +1,7 @@
 /**
  * Tells the story on the terminal. What is secret is masked here and nowhere else: members by their name,
- * and whatever is shaped like a token wherever it stands. The one token that is shown, the ID-JAG, is shown
- * decoded and without its signature.
+ * and whatever is shaped like a token wherever it stands. What is shown of tokens, the ID-JAG and the event, is
+ * shown decoded and without its signature.
  */
 import { styleText } from 'node:util'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
@@ -55,8 +55,8 @@ export function createStory(write: (line: string) => void) {
       line(styleText('green', `← ${status}, on to ${to.origin}${to.pathname}`), 3)
       if (to.origin !== from.origin) members(Object.fromEntries(to.searchParams))
     },
-    decoded(jws: string) {
-      line('The ID-JAG, decoded:', 3)
+    decoded(what: string, jws: string) {
+      line(`${what}, decoded:`, 3)
       for (const part of [decodeProtectedHeader(jws), decodeJwt(jws)]) {
         for (const row of JSON.stringify(part, null, 2).split('\n')) line(row, 6)
       }

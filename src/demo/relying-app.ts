@@ -1,11 +1,20 @@
 /**
- * A small relying app: an authorization server that takes ID-JAGs, and the API behind it. It knows the
- * identity provider by its URL alone and shares no database and no secret with it; its code is what any
- * relying app may take, `relying-app/`.
+ * A small relying app: an authorization server that takes ID-JAGs and revocations, and the API behind it. It
+ * knows the identity provider by its URL alone and shares no database and no secret with it; its code is
+ * what any relying app may take, `relying-app/`.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
+import { numericDate } from '../oauth/numeric-date.ts'
+import {
+  type Basis,
+  createRevocationStore,
+  createSeenEvents,
+  isRevoked,
+  reaches,
+  receiveEvent,
+} from '../relying-app/receive-event.ts'
 import {
   createReplayStore,
   refusalBody,
@@ -26,12 +35,15 @@ export type RelyingApp = {
   resource: string
   tokenEndpoint: string
   notes: string
+  eventsEndpoint: string
+  /** The events that it acted on, oldest first: what came, letter by letter. */
+  heard: readonly string[]
   /** The agent as this app knows it. */
   client: { id: string; secret: string }
   stop(): Promise<void>
 }
 
-type Grant = { sub: string; scopes: string[]; expires_at: number }
+type Grant = { basis: Basis; scopes: string[]; expires_at: number }
 
 export async function startRelyingApp(of: { trusts: string; port: number }): Promise<RelyingApp> {
   const app = Fastify({ bodyLimit: 64 * 1024 })
@@ -41,11 +53,20 @@ export async function startRelyingApp(of: { trusts: string; port: number }): Pro
   const self = { issuer: '', resource: '' }
   const issuers = [trustIssuer(of.trusts)]
   const replay = createReplayStore()
+  const seen = createSeenEvents()
+  const revocations = createRevocationStore()
+  const heard: string[] = []
+  const now = () => new Date()
 
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
     { parseAs: 'string' },
     (_request, body, done) => done(null, new URLSearchParams(String(body))),
+  )
+  app.addContentTypeParser(
+    'application/secevent+jwt',
+    { parseAs: 'string' },
+    (_request, body, done) => done(null, body),
   )
 
   app.get('/.well-known/oauth-authorization-server', () => ({
@@ -82,7 +103,8 @@ export async function startRelyingApp(of: { trusts: string; port: number }): Pro
       self: self.issuer,
       issuers,
       replay,
-      now: () => new Date(),
+      revocations,
+      now,
       client,
       asked: {
         scope: request.body.get('scope') ?? undefined,
@@ -99,9 +121,33 @@ export async function startRelyingApp(of: { trusts: string; port: number }): Pro
     }
     const token = randomBytes(32).toString('base64url')
     const expires_at = Date.now() + LIFETIME * 1000
-    grants.set(digest(token), { sub: verdict.claims.sub, scopes, expires_at })
+    const { iss, sub, iat, client_id, act } = verdict.claims
+    const basis = { iss, sub, iat, client_id, act }
+    grants.set(digest(token), { basis, scopes, expires_at })
+    // An event that came just now found nothing to drop yet; it is remembered since before it looked.
+    if (await isRevoked(basis, revocations, numericDate(now()))) {
+      grants.delete(digest(token))
+      return refuse(reply, 400, 'invalid_grant', 'The access was revoked just now')
+    }
     const scope = scopes.join(' ')
     return { access_token: token, token_type: 'Bearer', expires_in: LIFETIME, scope }
+  })
+
+  app.post('/events', async (request, reply) => {
+    const answer = await receiveEvent(request.headers['content-type'], request.body, {
+      self: self.issuer,
+      issuers,
+      seen,
+      revocations,
+      now,
+      revoke: async (revocation) => {
+        for (const [token, { basis }] of grants) {
+          if (reaches(revocation, basis)) grants.delete(token)
+        }
+      },
+    })
+    if (answer.revoked) heard.push(String(request.body))
+    return reply.code(answer.status).headers(answer.headers).send(answer.body)
   })
 
   app.get('/v1/notes', async (request, reply) => {
@@ -110,7 +156,7 @@ export async function startRelyingApp(of: { trusts: string; port: number }): Pro
     if (!grant.scopes.includes('notes.read')) {
       return challenge(reply, 403, self.issuer, 'insufficient_scope')
     }
-    return { user: grant.sub, notes: ['Water the plants', 'Call the dentist'] }
+    return { user: grant.basis.sub, notes: ['Water the plants', 'Call the dentist'] }
   })
 
   await app.listen({ host: '127.0.0.1', port: of.port })
@@ -121,6 +167,8 @@ export async function startRelyingApp(of: { trusts: string; port: number }): Pro
     client,
     tokenEndpoint: `${self.issuer}/oauth2/token`,
     notes: `${self.issuer}/v1/notes`,
+    eventsEndpoint: `${self.issuer}/events`,
+    heard,
     stop: () => app.close(),
   }
 }

@@ -15,18 +15,13 @@ import {
 } from 'jose'
 import { createReplayStore, trustIssuer, verifyIdJag } from '../relying-app/verify-id-jag.ts'
 import { type Browser, choices, createBrowser, heading, type Page } from './browser.ts'
+import { hearEvent, readProof, revoke } from './cut-off.ts'
 import type { Story } from './print.ts'
 import { type RelyingApp, SCOPES } from './relying-app.ts'
+import { type Admin, type Answer, createAdmin, expect, postForm, type Scene, send } from './talk.ts'
 
-export type Scene = { issuer: string; adminKey: string; app: RelyingApp }
 type User = { id: string; email: string; password: string }
 type Agent = { id: string; privateKey: CryptoKey; kid: string }
-type Json = Record<string, unknown>
-
-/** A step did not do what it should. */
-export class StepFailed extends Error {
-  override name = 'StepFailed'
-}
 
 const ID_JAG = 'urn:ietf:params:oauth:token-type:id-jag'
 const ID_TOKEN = 'urn:ietf:params:oauth:token-type:id_token'
@@ -57,9 +52,9 @@ export async function walk(story: Story, scene: Scene): Promise<{ user: User; qu
 
   const browser = createBrowser()
   story.step('The agent sends the user to sign in')
-  const { code, verifier, nonce } = await signIn(story, scene, browser, user, agent)
+  const signedIn = await signIn(story, scene, browser, user, agent)
   story.step('The agent redeems the code')
-  const idToken = await redeemCode(story, scene, agent, user, { code, verifier, nonce })
+  const idToken = await redeemCode(story, scene, agent, user, signedIn)
 
   story.step('It asks for an ID-JAG: refused, for the user has not allowed it')
   const refused = await exchange(story, scene, agent, idToken)
@@ -74,7 +69,7 @@ export async function walk(story: Story, scene: Scene): Promise<{ user: User; qu
   expect(granted.status === 200, `the exchange answered ${granted.status}, not 200`)
   expect(granted.body.issued_token_type === ID_JAG, 'what came is not an ID-JAG')
   const idJag = String(granted.body.access_token)
-  story.decoded(idJag)
+  story.decoded('The ID-JAG', idJag)
 
   story.step('Whoever knows the URL of the issuer can verify it')
   await verify(story, scene, idJag)
@@ -83,33 +78,40 @@ export async function walk(story: Story, scene: Scene): Promise<{ user: User; qu
   const redeemed = await redeemIdJag(story, scene.app, idJag)
   expect(redeemed.status === 200, `the relying app answered ${redeemed.status}, not 200`)
   story.step('It calls the API of the relying app')
-  await callApi(story, scene.app, String(redeemed.body.access_token), user)
+  const token = String(redeemed.body.access_token)
+  const notes = await callApi(story, scene.app, token)
+  expect(notes.status === 200, `the API answered ${notes.status}, not 200`)
+  expect(notes.body.user === user.id, 'the API knows somebody else')
   story.step('It presents the same ID-JAG again: refused, each counts once')
   const replayed = await redeemIdJag(story, scene.app, idJag)
   expect(replayed.body.error === 'invalid_grant', 'the relying app took an ID-JAG twice')
 
-  story.step('The administrator ends the delegation')
-  await endDelegation(admin, user, agent, audienceId)
+  story.step('It asks for one more ID-JAG, and keeps it for later')
+  const kept = await exchange(story, scene, agent, idToken)
+  expect(kept.status === 200, `the exchange answered ${kept.status}, not 200`)
+
+  story.step('The administrator ends all that the agent may do')
+  const revocationId = await revoke(admin, agent.id)
+  story.step('The relying app is told, and knows by the signature who says so')
+  await hearEvent(story, scene, user.id)
+  story.step('It has dropped what it gave: the access token is refused from now on')
+  const shut = await callApi(story, scene.app, token)
+  expect(shut.status === 401, `the API answered ${shut.status}, not 401`)
+  story.step('The agent presents the ID-JAG it kept: refused, it was made before')
+  const late = await redeemIdJag(story, scene.app, String(kept.body.access_token))
+  expect(late.body.error === 'invalid_grant', 'an ID-JAG of before brought the access back')
+  const why = String(late.body.error_description)
+  expect(why.includes('revoked'), `it was refused for another reason: ${why}`)
+  story.step('The administrator reads that the app was told, and how long it took')
+  await readProof(admin, revocationId)
+
+  story.step('The ID token of the agent has ended too: it sends the user to sign in again')
+  const again = await signIn(story, scene, createBrowser(), user, agent)
+  const newIdToken = await redeemCode(story, scene, agent, user, again)
   story.step('The agent asks once more: refused, nothing is allowed any longer')
-  const after = await exchange(story, scene, agent, idToken)
+  const after = await exchange(story, scene, agent, newIdToken)
   expect(after.body.error === 'interaction_required', 'an ended delegation still gave an ID-JAG')
   return { user, question: String(after.body.interaction_uri) }
-}
-
-type Admin = (method: string, path: string, body?: Json) => Promise<Json>
-
-function createAdmin(story: Story, { issuer, adminKey }: Scene): Admin {
-  return async (method, path, body) => {
-    const authorization = `Bearer ${adminKey}`
-    const { status, body: answer } = await send(story, method, `${issuer}/admin/v1${path}`, {
-      headers: { authorization, ...(body && { 'content-type': 'application/json' }) },
-      shown: { authorization, ...body },
-      ...(body && { body: JSON.stringify(body) }),
-      show: ['id', 'status', 'detail'],
-    })
-    expect(status < 300, `${method} ${path} answered ${status}: ${answer.detail ?? ''}`)
-    return answer
-  }
 }
 
 async function enrolUser(admin: Admin): Promise<User> {
@@ -150,6 +152,9 @@ async function enrolAudience(admin: Admin, app: RelyingApp): Promise<string> {
     name: 'Notes',
     resources: [{ identifier: app.resource, scopes }],
     claims: ['email'],
+    events_endpoint: app.eventsEndpoint,
+    events_dialect: 'set',
+    event_names_agent: true,
   }
   const known = await admin('GET', `/audiences?issuer=${encodeURIComponent(app.issuer)}`)
   const [found] = known.data as { id: string }[]
@@ -301,62 +306,7 @@ const redeemIdJag = (story: Story, app: RelyingApp, idJag: string) =>
     `Basic ${Buffer.from(`${app.client.id}:${app.client.secret}`).toString('base64')}`,
   )
 
-async function callApi(story: Story, app: RelyingApp, token: string, user: User): Promise<void> {
+function callApi(story: Story, app: RelyingApp, token: string): Promise<Answer> {
   const authorization = `Bearer ${token}`
-  const { status, body } = await send(story, 'GET', app.notes, {
-    headers: { authorization },
-    shown: { authorization },
-  })
-  expect(status === 200, `the API answered ${status}, not 200`)
-  expect(body.user === user.id, 'the API knows somebody else')
-}
-
-async function endDelegation(admin: Admin, user: User, agent: Agent, audienceId: string) {
-  const of = { user_id: user.id, agent_id: agent.id, audience_id: audienceId, status: 'active' }
-  const live = await admin('GET', `/delegations?${new URLSearchParams(of)}`)
-  const [delegation, ...more] = live.data as { id: string }[]
-  expect(delegation !== undefined && more.length === 0, 'there is not one live delegation')
-  await admin('DELETE', `/delegations/${delegation?.id}`)
-}
-
-const postForm = (story: Story, url: string, fields: Record<string, string>, basic?: string) =>
-  send(story, 'POST', url, {
-    headers: basic === undefined ? {} : { authorization: basic },
-    body: new URLSearchParams(fields),
-    shown: basic === undefined ? fields : { authorization: basic, ...fields },
-  })
-
-/** Sends and tells. `show` names the members of the answer that are worth a line; all of them without it. */
-async function send(
-  story: Story,
-  method: string,
-  url: string,
-  sending: {
-    headers: Record<string, string>
-    body?: string | URLSearchParams
-    shown: Json
-    show?: string[]
-  },
-): Promise<{ status: number; body: Json }> {
-  story.request(method, url, sending.shown)
-  const { headers, body } = sending
-  const answer = await fetch(url, { method, headers, redirect: 'error', ...(body && { body }) })
-  const text = await answer.text()
-  const got = readJson(text)
-  const told = Object.entries(got).filter(([name]) => sending.show?.includes(name) ?? true)
-  const found = Array.isArray(got.data) ? { found: got.data.length } : {}
-  story.answer(answer.status, { ...found, ...Object.fromEntries(told) })
-  return { status: answer.status, body: got }
-}
-
-function readJson(text: string): Json {
-  try {
-    return text === '' ? {} : JSON.parse(text)
-  } catch {
-    throw new StepFailed('the answer is not JSON')
-  }
-}
-
-function expect(right: boolean, otherwise: string): asserts right {
-  if (!right) throw new StepFailed(otherwise)
+  return send(story, 'GET', app.notes, { headers: { authorization }, shown: { authorization } })
 }

@@ -29,7 +29,13 @@ const STEPS = [
   'redeems it at the relying app',
   'calls the API',
   'each counts once',
-  'ends the delegation',
+  'keeps it for later',
+  'ends all that the agent may do',
+  'is told',
+  'the access token is refused',
+  'it was made before',
+  'reads that the app was told',
+  'to sign in again',
   'nothing is allowed any longer',
 ]
 
@@ -44,6 +50,13 @@ test('tells the whole story, twice on one DATA_DIR, and shows no secret', async 
     for (const [at, step] of STEPS.entries()) assert.ok(told[at]?.includes(step), told[at])
     assert.match(output, /"typ": "oauth-id-jag\+jwt"/, 'the ID-JAG is shown decoded')
     assert.match(output, /"client_id": "notes-agent"/)
+    assert.match(output, /"typ": "secevent\+jwt"/, 'and the event')
+    assert.match(
+      output,
+      /events: {"delivered":1,"pending":0,"failed":0}/,
+      'that it arrived (TV-90)',
+    )
+    assert.match(output, /seconds_to_last_acknowledgement: \d/)
 
     assert.doesNotMatch(output, /eyJ[\w-]+\.[\w-]+\.[\w-]+/, 'a token was shown')
     const adminKey = (await readFile(join(dataDir, 'admin-api-key'), 'utf8')).trim()

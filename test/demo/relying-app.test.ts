@@ -7,6 +7,7 @@ import { type CryptoKey, exportJWK, generateKeyPair, type JWTPayload, SignJWT } 
 import { type RelyingApp, startRelyingApp } from '../../src/demo/relying-app.ts'
 
 const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+const REVOKED = 'https://schemas.workos.com/events/agent/auth/identity/assertion/revoked'
 
 test('takes a right ID-JAG once, for an access token that opens its API, and gives no other (IJ-56, IJ-59)', async (t) => {
   const { app, idJag, redeem } = await open(t)
@@ -74,6 +75,49 @@ test('does not blame the client for an issuer that does not answer', async (t) =
   assert.ok(headers.get('retry-after'))
 })
 
+test('drops what it gave when its issuer says so, and answers by the letter of RFC 8935 (EV-05, EV-15)', async (t) => {
+  const { app, idJag, redeem, event, tell, notes } = await open(t)
+  const mine = String((await redeem(await idJag())).body.access_token)
+  const theirs = await redeem(await idJag({ claims: { sub: 'usr_2' } }))
+  const kept = await idJag()
+  assert.deepEqual(await tell(await event()), { status: 202, text: '' })
+  assert.equal(await notes(mine), 401)
+  assert.equal(await notes(String(theirs.body.access_token)), 200, 'of another user')
+  assert.deepEqual(await tell(await event({ key: 'stranger' })), {
+    status: 400,
+    text: '{"err":"authentication_failed","description":"The event is not signed by its issuer"}',
+  })
+  assert.equal(app.heard.length, 1)
+
+  const late = await redeem(kept)
+  assert.equal(late.body.error, 'invalid_grant')
+  assert.match(String(late.body.error_description), /revoked since/)
+  const later = await redeem(await idJag({ claims: { iat: inSeconds(10), exp: inSeconds(300) } }))
+  assert.equal(later.status, 200, 'a new delegation (GR-10)')
+})
+
+test('drops what one agent was given, where the event names it', async (t) => {
+  const { idJag, redeem, event, tell, notes } = await open(t)
+  const [one, other] = ['agt_1', 'agt_2']
+  const of = async (sub: string) => {
+    const { body } = await redeem(await idJag({ claims: { act: { sub } } }))
+    return String(body.access_token)
+  }
+  const tokens = { one: await of(one), other: await of(other) }
+  const events = { [REVOKED]: { 'urn:agent-idp:agent': { sub: one, client_id: 'notes-agent' } } }
+  assert.equal((await tell(await event({ claims: { events } }))).status, 202)
+  assert.deepEqual([await notes(tokens.one), await notes(tokens.other)], [401, 200])
+})
+
+test('takes no event by another media type', async (t) => {
+  const { app, event, tell } = await open(t)
+  for (const type of ['application/json', 'application/x-www-form-urlencoded', 'text/plain']) {
+    const { status } = await tell(await event(), type)
+    assert.ok([400, 415].includes(status), `${type} ${status}`)
+  }
+  assert.equal(app.heard.length, 0)
+})
+
 test('tells a stranger at its API where to begin', async (t) => {
   const { app } = await open(t)
   const answer = await fetch(app.notes, { headers: { authorization: 'Bearer guess' } })
@@ -136,6 +180,31 @@ async function open(t: TestContext) {
       .sign(signer)
   }
 
+  const event = ({ key, claims = {} }: Shape = {}): Promise<string> => {
+    made += 1
+    const right = {
+      iss: issuer,
+      sub: 'usr_1',
+      aud: app.issuer,
+      jti: `jti-${made}`,
+      iat: inSeconds(0),
+      events: { [REVOKED]: {} },
+    }
+    return new SignJWT({ ...right, ...claims })
+      .setProtectedHeader({ alg: 'ES256', typ: 'secevent+jwt', kid: 'key-1' })
+      .sign(key === 'stranger' ? strangers.privateKey : ours.privateKey)
+  }
+  const tell = async (body: string, type = 'application/secevent+jwt') => {
+    const answer = await fetch(app.eventsEndpoint, {
+      method: 'POST',
+      headers: { 'content-type': type, accept: 'application/json' },
+      body,
+    })
+    return { status: answer.status, text: await answer.text() }
+  }
+  const notes = async (token: string) =>
+    (await fetch(app.notes, { headers: { authorization: `Bearer ${token}` } })).status
+
   const redeem = async (
     assertion: string,
     more: Record<string, string> = {},
@@ -150,7 +219,7 @@ async function open(t: TestContext) {
     const body = (await answer.json()) as Record<string, unknown>
     return { status: answer.status, headers: answer.headers, body }
   }
-  return { app, idJag, redeem, stopIssuer }
+  return { app, idJag, redeem, stopIssuer, event, tell, notes }
 }
 
 function inSeconds(from: number): number {
