@@ -1,5 +1,6 @@
 import { recordEvent } from '../audit/record.ts'
 import type { Db } from '../db/tables.ts'
+import { queueSignals } from '../streams/queue.ts'
 import { endFamilies } from './family-queries.ts'
 import { endSessionLine } from './queries.ts'
 
@@ -13,7 +14,8 @@ type Ending = {
 /**
  * Ends a session by its user's own act, or because a key that spoke for it is no longer believed, with the line
  * it belongs to and what agents hold of it: codes, ID and access tokens rest on the session and are refused from
- * the commit on. Returns how many sessions it ended: none where somebody was faster.
+ * the commit on. Receivers of Shared Signals are told (EV-35). Returns how many sessions it ended: none where
+ * somebody was faster.
  *
  * A family with a refresh token stays, as it does when a session runs out: the token gives no others any more,
  * and an exchange takes it for an `offline` delegation alone. What ends a person or an agent rather than a
@@ -44,5 +46,12 @@ export async function endSession(
     detail: { why: reason, session_ids: ended, family_ids: families.map(({ id }) => id) },
     request_id,
   })
+  const by = reason === 'key_compromised' ? 'system' : 'user'
+  const signal = { event: 'session-revoked', of: { user_id: session.user_id }, by, reason } as const
+  await queueSignals(
+    db,
+    { now: () => at },
+    ended.map((session_id) => ({ ...signal, session_id })),
+  )
   return ended.length
 }

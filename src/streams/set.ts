@@ -49,7 +49,6 @@ const REASONS = {
   password_changed: 'The password was changed',
   password_set: 'A password was set',
   password_removed: 'The password was removed',
-  user_suspended: 'The user was suspended',
   user_deleted: 'The user was deleted',
   revoked: 'Access was revoked by an administrator',
   tenant_revoked: 'Access was revoked for everybody of the tenant',

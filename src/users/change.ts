@@ -4,6 +4,7 @@ import { violatedUnique } from '../db/unique.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { invalid, notFound, ProblemError } from '../http/problem.ts'
+import { queueSignals } from '../streams/queue.ts'
 import { deleteAccountsOf } from './account-queries.ts'
 import { changeContact } from './contact.ts'
 import { hashNewPassword } from './create.ts'
@@ -46,10 +47,12 @@ export async function changeUser(
   const now = deps.now()
   const next = patchedColumns(before, patch, admin.id, now)
   const changed = changedMembers(before, next)
-  const passwordChanged =
-    hash !== undefined || (patch.password === null && (await removePassword(tx, id)))
-  if (hash !== undefined) await putPassword(tx, before, hash, now)
-  if (passwordChanged) changed.push('password')
+  const change = await changePassword(tx, before, patch.password === null ? null : hash, now)
+  const passwordChanged = change !== undefined
+  if (change) {
+    changed.push('password')
+    await queueSignals(tx, deps, [credentialSignal(id, change)])
+  }
   const status = patch.status ?? before.status
   if (changed.length === 0 && status === before.status) {
     return { user: before, before, passwordChanged }
@@ -85,6 +88,16 @@ async function deleteUser(
   const now = deps.now()
   const passwordChanged = await removePassword(tx, before.id)
   await deleteAccountsOf(tx, before.id)
+  // Receivers may know the user by the address, which goes now; whoever ends the sessions speaks of nobody then.
+  await queueSignals(tx, deps, [
+    ...(passwordChanged ? [credentialSignal(before.id, 'delete')] : []),
+    {
+      event: 'session-revoked',
+      of: { user_id: before.id },
+      by: 'admin',
+      reason: 'user_deleted',
+    },
+  ])
   const user = await updateUser(tx, before.id, {
     email: null,
     email_verified_at: null,
@@ -106,6 +119,33 @@ async function deleteUser(
   })
   return { user, before, passwordChanged }
 }
+
+/** What became of the password; undefined where it stays. `password`: a hash, or null for none. */
+async function changePassword(
+  tx: Db,
+  user: { id: string; tenant_id: string },
+  password: string | null | undefined,
+  now: Date,
+): Promise<'create' | 'update' | 'delete' | undefined> {
+  if (password === undefined) return undefined
+  if (password === null) return (await removePassword(tx, user.id)) ? 'delete' : undefined
+  return (await putPassword(tx, user, password, now)) ? 'create' : 'update'
+}
+
+const WHY = {
+  create: 'password_set',
+  update: 'password_changed',
+  delete: 'password_removed',
+} as const
+
+const credentialSignal = (user_id: string, change: keyof typeof WHY) =>
+  ({
+    event: 'credential-change',
+    of: { user_id },
+    change,
+    by: 'admin',
+    reason: WHY[change],
+  }) as const
 
 const namesOf = (user: Row<'users'>) => ({ tenant_id: user.tenant_id, user_id: user.id })
 

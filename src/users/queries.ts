@@ -99,17 +99,20 @@ export function touchUser(
     .executeTakeFirst()
 }
 
+/** @returns whether there was none before */
 export async function putPassword(
   db: Db,
   user: { id: string; tenant_id: string },
   hash: string,
   now: Date,
-): Promise<void> {
-  await db
+): Promise<boolean> {
+  const { created } = await db
     .insertInto('user_passwords')
     .values({ user_id: user.id, tenant_id: user.tenant_id, hash, changed_at: now })
     .onConflict((conflict) => conflict.column('user_id').doUpdateSet({ hash, changed_at: now }))
-    .execute()
+    .returning(sql<boolean>`xmax = 0`.as('created'))
+    .executeTakeFirstOrThrow()
+  return created
 }
 
 /** Whether there was one. */
