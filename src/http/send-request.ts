@@ -110,6 +110,7 @@ function openRequest(
       agent: HTTPS_AGENT,
       servername: isIP(to.host) === 0 ? to.host : '', // RFC 6066 §3: never an address
       rejectUnauthorized: true, // also against NODE_TLS_REJECT_UNAUTHORIZED
+      minVersion: 'TLSv1.2', // also against --tls-min-v1.0
     })
   } catch (cause) {
     throw new OutboundError('invalid_request', cause)
