@@ -187,7 +187,31 @@ const RULES: Rule[] = [
     rule: 'http/send-request.ts is the one way out',
     of: /./,
     except: /^http\/send-request\.ts$|^demo\//,
-    uses: /^(node:(http|https|http2|tls)|undici|got|axios)$/,
+    uses: /^((node:)?(http|https|http2|tls|dgram|inspector)|undici|got|axios|ws)$/,
+  },
+  {
+    rule: 'http/look-up.ts alone asks name servers',
+    of: /./,
+    except: /^http\/look-up\.ts$/,
+    uses: /^(node:)?dns(\/promises)?$/,
+  },
+  {
+    rule: 'of node:net nobody uses more than what knows addresses, and types',
+    of: /./,
+    except: /^demo\//,
+    says: /^(?!import (type )?\{ ((isIP|isIPv6|BlockList|type \w+)(, )?)+ \} from|import type ).*['"](node:)?net['"]/,
+  },
+  {
+    rule: 'other programs and threads are for the embedded database and for tokens that keep keys',
+    of: /./,
+    except: /^(demo|commands)\/|^db\/postgres-account\.ts$|^db\/postmaster\.ts$|^keys\/pkcs11-/,
+    uses: /^(node:)?(child_process|cluster|worker_threads)$/,
+  },
+  {
+    rule: 'nobody opens a socket by another name',
+    of: /./,
+    except: /^demo\//,
+    says: /\b(WebSocket|EventSource|XMLHttpRequest|createRemoteJWKSet|getBuiltinModule)\b/,
   },
   {
     rule: 'nobody calls the global fetch',
