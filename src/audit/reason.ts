@@ -79,6 +79,7 @@ export const REASONS = [
   'too_many_tries',
   'id_jag_too_large',
   'kept_changing',
+  'revocation_pending',
   'internal_error',
 ] as const
 export type Reason = (typeof REASONS)[number]

@@ -6,7 +6,7 @@ import { addSeconds } from '../oauth/numeric-date.ts'
 import { GIVE_UP_AFTER } from './delivery.ts'
 import { insertDeliveries, type Listener, listListeners, type NewDelivery } from './queries.ts'
 import { chooseEventType } from './revocation-set.ts'
-import { signEvents } from './sign.ts'
+import { type Signed, signEvents, type Unsigned } from './sign.ts'
 
 /** Whom an audience is to hear of, and why. */
 export type NewEvent = {
@@ -33,7 +33,7 @@ const MOST = 100
  * told of a subject, or of one agent for a subject, once, and not at all if it has nowhere to be told.
  * Returns what was queued.
  * No lock is waited for, so it may come last in any order of locks. Where no key can sign, they are queued
- * without a signature, which delivery makes: an ending does not wait for a custody.
+ * without a signature, which delivery makes.
  */
 export async function queueEvents(
   tx: Transaction<Tables>,
@@ -52,7 +52,7 @@ export async function queueEvents(
     const why = { revocation_id, compromised_kid: null, cause }
     told.set(key, { listener, ...event, about, cause: why })
   }
-  return writeEvents(tx, deps, [...told.values()])
+  return writeEvents(tx, deps, [...told.values()], signOrLeave)
 }
 
 /** An event for somebody who listens. */
@@ -69,15 +69,13 @@ export async function writeEvents(
   db: Db,
   deps: Surroundings,
   events: readonly ToldEvent[],
+  sign: typeof signOrLeave = signEvents,
 ): Promise<Queued[]> {
   const now = deps.now()
   const queued: Queued[] = []
   for (let at = 0; at < events.length; at += MOST) {
     const some = events.slice(at, at + MOST).map(contentOf)
-    const signed = await signEvents(db, deps, some, now).catch((err) => {
-      deps.log.error({ err }, 'events were queued that no key could sign yet')
-      return some.map((event) => ({ ...event, ...unsigned(now) }))
-    })
+    const signed = await sign(db, deps, some, now)
     const deliveries = signed.map(({ alg: _, ...event }) => ({
       id: newId('dlv'),
       ...event,
@@ -90,6 +88,19 @@ export async function writeEvents(
   return queued
 }
 
+/** Signed, or left to delivery: an ending does not wait for a custody. */
+const signOrLeave = <Event extends Unsigned>(
+  db: Db,
+  deps: Surroundings,
+  events: readonly Event[],
+  now: Date,
+): Promise<(Event & (Signed | NotSigned))[]> =>
+  signEvents(db, deps, events, now).catch((err) => {
+    deps.log.error({ err }, 'events are queued that no key could sign yet')
+    return events.map((event) => ({ ...event, ...unsigned(now) }))
+  })
+
+type NotSigned = ReturnType<typeof unsigned>
 const unsigned = (now: Date) => ({ jti: newTimeOrderedId('', now), kid: null, jws: null })
 
 const contentOf = ({ listener, cause, about, ...of }: ToldEvent) => {

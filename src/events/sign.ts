@@ -4,7 +4,7 @@ import type { Deps } from '../deps.ts'
 import { type Revocation, revocationClaims, typOf } from './revocation-set.ts'
 
 /** `alg`: the one that its audience asks for. */
-type Unsigned = Revocation & { dialect: EventDialect; alg: string }
+export type Unsigned = Revocation & { dialect: EventDialect; alg: string }
 export type Signed = { jti: string; kid: string; jws: string }
 
 /** Times that events are signed again because another replica changed the keys meanwhile. */

@@ -16,6 +16,8 @@ export type AudienceFacts = {
   /** Authentication context classes it accepts; none: any. */
   acr_values: string[]
   dpop_required: boolean
+  /** It is told of one agent's end alone, and so has to know which agent came. */
+  event_names_agent: boolean
   /** Seconds. */
   id_jag_lifetime: number | null
   id_jag_signing_alg: string

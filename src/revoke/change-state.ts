@@ -69,7 +69,7 @@ export async function moveAudience(
 }
 
 /**
- * A suspended or deleted user loses everything; a new password only signs them out everywhere, and a new
+ * A suspended or deleted user loses everything, and so do the agents that have no owner then; a new password only signs them out everywhere, and a new
  * address is asked about.
  */
 export async function patchUser(
@@ -82,7 +82,8 @@ export async function patchUser(
   await holdTenantOf(tx, 'users', id)
   const { user, before, passwordChanged } = await changeUser(tx, deps, id, patch, admin)
   if (patch.status === 'suspended' || patch.status === 'deleted') {
-    const ended = await stop(tx, deps, { kind: 'user_id', id }, `User: ${patch.status}`, admin)
+    const reach = { kind: 'user_id', id, withAgents: true } as const
+    const ended = await stop(tx, deps, reach, `User: ${patch.status}`, admin)
     return { user, ...ended }
   }
   await askAboutNewContacts(tx, deps, { before, user }, admin)

@@ -16,6 +16,8 @@
  *    or a dropped question where there was no delegation yet (rule 3).
  * 3. Consumed and expired delegations are history already and stay as they are.
  * 4. The administrator's reason is text about people, perhaps: it stands in the revocation alone.
+ * 5. Before the first delegation ends, all that are in reach are held, and with them those that other agents
+ *    have of the same user at the same audience: an event ends what the app gave for these too (tell.ts).
  */
 
 import type { Transaction } from 'kysely'
@@ -27,6 +29,7 @@ import {
   endAll,
   endOne,
   expireInteractions,
+  findDelegation,
   lockDelegation,
 } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
@@ -34,6 +37,7 @@ import type { Admin } from '../http/admin-door.ts'
 import { voidCodes } from '../sessions/code-queries.ts'
 import { endFamilies } from '../sessions/family-queries.ts'
 import { endSessionsOfUsers } from '../sessions/queries.ts'
+import { lockPairs } from './owed-queries.ts'
 import {
   barPolicyDelegations,
   countCurrentTokens,
@@ -42,12 +46,14 @@ import {
   insertRevocation,
 } from './queries.ts'
 import { type Extent, lockReach, type Reach } from './reach.ts'
+import { type ShownInterrupt, showInterrupts, tell } from './tell.ts'
 
 export type Revoked = {
   id: string
   delegations_revoked: number
   refresh_tokens_revoked: number
   events_queued: number
+  interrupts?: ShownInterrupt[]
 }
 
 /** Stops everything that rests on one agent, user, audience, owner or tenant; undefined if there is none such. */
@@ -65,15 +71,16 @@ export async function revoke(
   const entitlements = await endPolicies(tx, reach, extent, at)
   const of = delegationsOf(reach, extent)
   await expireInteractions(tx, of)
+  await lockPairs(tx, of)
   const delegations = await endAll(tx, { of, at, reason: id })
   await endSessions(tx, reach, { at, reason: id })
   const tokens = await endSignIns(tx, reach, extent, { at, reason: id })
-  // The outbox rows of the relying apps in reach join this transaction here.
+  const told = await tell(tx, deps, of, { cause: 'revocation', revocation_id: id })
   const revoked = {
     id,
     delegations_revoked: delegations.length,
     refresh_tokens_revoked: tokens,
-    events_queued: 0,
+    events_queued: told.queued,
   }
   await insertRevocation(tx, {
     ...revoked,
@@ -112,7 +119,7 @@ export async function revoke(
     })),
     ...delegations.map((delegation) => revokedEvent(delegation, at, actor, { revocation_id: id })),
   ])
-  return revoked
+  return { ...revoked, ...showInterrupts(told.interrupted) }
 }
 
 /**
@@ -127,13 +134,17 @@ export async function endDelegation(
   by: Actor & { kind: 'user' | 'admin' | 'agent' },
   of: { user_id?: string; agent_id?: string },
 ): Promise<boolean> {
-  const delegation = await lockDelegation(tx, id)
-  if (!delegation) return false
-  const { user_id = delegation.user_id, agent_id = delegation.agent_id } = of
-  if (delegation.user_id !== user_id || delegation.agent_id !== agent_id) return false
+  const found = await findDelegation(tx, id)
+  if (!found) return false
+  const { user_id = found.user_id, agent_id = found.agent_id } = of
+  if (found.user_id !== user_id || found.agent_id !== agent_id) return false
+  const reach = { user_id, agent_ids: [agent_id], audience_id: found.audience_id }
+  await lockPairs(tx, reach)
+  const before = await lockDelegation(tx, id)
   const at = deps.now()
   const ended = await endOne(tx, id, by.kind, at)
-  // The outbox row for the audience joins this transaction here.
+  // What was consumed or has expired may have been acted on; what was revoked has been told of.
+  if (before?.status !== 'revoked') await tell(tx, deps, reach, { cause: 'delegation_ended' })
   if (ended?.status === 'revoked') {
     await recordEvent(tx, revokedEvent(ended, at, by, { by: by.kind }))
   }
@@ -150,8 +161,9 @@ export async function endDelegationsOfPair(
   const at = deps.now()
   const of = { agent_ids: [agent_id], audience_id }
   await expireInteractions(tx, of)
+  await lockPairs(tx, of)
   const delegations = await endAll(tx, { of, at, reason: 'entitlement_ended' })
-  // The outbox rows for the audience join this transaction here.
+  await tell(tx, deps, of, { cause: 'entitlement_ended' })
   const actor = byAdmin(admin)
   await recordEvents(
     tx,
@@ -167,16 +179,16 @@ async function endPolicies(
   { agentIds }: Extent,
   at: Date,
 ) {
-  if (kind === 'user_id') {
-    await barPolicyDelegations(tx, id, at)
-    return []
-  }
+  if (kind === 'user_id') await barPolicyDelegations(tx, id, at)
+  if (kind === 'user_id' && agentIds === undefined) return []
   const of = agentIds ? { agent_ids: agentIds } : { [kind]: id }
   return endAdminEntitlements(tx, { of, at })
 }
 
-const delegationsOf = ({ kind, id }: Reach, { agentIds }: Extent): DelegationsOf =>
-  agentIds ? { agent_ids: agentIds } : { [kind]: id }
+function delegationsOf({ kind, id }: Reach, { agentIds }: Extent): DelegationsOf {
+  if (kind === 'user_id') return { user_id: id, or_agent_ids: agentIds ?? [] }
+  return agentIds ? { agent_ids: agentIds } : { [kind]: id }
+}
 
 /** Whoever is stopped as a person is signed out everywhere; by agent or audience nobody is. */
 async function endSessions(
@@ -196,11 +208,8 @@ async function endSignIns(
   { at, reason }: { at: Date; reason: string },
 ): Promise<number> {
   if (kind === 'audience_id') return 0
-  const of = agentIds
-    ? { agent_ids: agentIds }
-    : kind === 'user_id'
-      ? { user_ids: [id] }
-      : { tenant_id: id }
+  const ofUser = kind === 'user_id' && { user_ids: [id] }
+  const of = ofUser || (agentIds ? { agent_ids: agentIds } : { tenant_id: id })
   await voidCodes(tx, of, at)
   const ended = await endFamilies(tx, { of, at, reason })
   return countCurrentTokens(

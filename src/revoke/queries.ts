@@ -2,6 +2,7 @@ import { type Insertable, type SqlBool, sql, type Transaction } from 'kysely'
 import { newestFirst } from '../db/newest-first.ts'
 import type { Db, Tables } from '../db/tables.ts'
 import type { ListRequest } from '../http/list.ts'
+import type { Interrupted } from './tell.ts'
 
 export type Named = { tenant_id: string }
 type Tx = Transaction<Tables>
@@ -128,6 +129,40 @@ export async function insertRevocation(
 
 export const findRevocation = (db: Db, id: string) =>
   db.selectFrom('revocations').select(REVOCATION_COLUMNS).where('id', '=', id).executeTakeFirst()
+
+/** What became of the events that prove a revocation: its own, and those on their way before it. */
+export async function findProof(db: Db, id: string) {
+  const { rows } = await sql<{
+    delivered: number
+    pending: number
+    failed: number
+    last_acknowledged_at: Date | null
+  }>`
+    select count(*) filter (where status = 'delivered')::int as delivered,
+      count(*) filter (where status = 'queued')::int as pending,
+      -- What a newer consent made pointless had failed before.
+      count(*) filter (where status in ('failed', 'superseded'))::int as failed,
+      max(delivered_at) as last_acknowledged_at
+    from event_deliveries
+    where revocation_id = ${id}
+      or id in (select delivery_id from revocation_events where revocation_id = ${id})`.execute(db)
+  return rows[0] ?? { delivered: 0, pending: 0, failed: 0, last_acknowledged_at: null }
+}
+
+/**
+ * Live delegations of before a revocation whose audience was or will be told to end all that it gave for
+ * their user: they keep their rights, and their agents come again.
+ */
+export async function listInterrupted(db: Db, id: string, limit: number): Promise<Interrupted[]> {
+  const { rows } = await sql<Interrupted>`
+    select d.id, d.user_id, d.agent_id, d.audience_id
+    from (select distinct user_id, audience_id, created_at from event_deliveries
+      where revocation_id = ${id} and agent_id is null) event
+    join delegations d on d.user_id = event.user_id and d.audience_id = event.audience_id
+    where d.status = 'active' and d.created_at <= event.created_at
+    order by d.id limit ${limit}`.execute(db)
+  return rows
+}
 
 export const listRevocations = (db: Db, list: ListRequest) =>
   db.selectFrom('revocations').$call(newestFirst(list)).select(REVOCATION_COLUMNS).execute()

@@ -6,12 +6,17 @@ import { findNamed, listAgentsOwned, type Named } from './queries.ts'
 /** What one revocation is about: exactly one record, by its name on the wire. */
 export const REACHES = ['agent_id', 'user_id', 'audience_id', 'owner_id', 'tenant_id'] as const
 export type ReachKind = (typeof REACHES)[number]
-export type Reach = { kind: ReachKind; id: string }
+export type Reach = {
+  kind: ReachKind
+  id: string
+  /** Of a user: and everything that rests on the agents this user answers for, who has no owner now. */
+  withAgents?: true
+}
 
 /** The same, as each table tells it. */
 export type Extent = {
   named: Named
-  /** By agent: that one; by owner: all that the owner has now. */
+  /** By agent: that one; by owner, and by a user who is gone: all that the owner has now. */
   agentIds: string[] | undefined
 }
 
@@ -29,7 +34,7 @@ const TABLES = {
  */
 export async function lockReach(
   tx: Transaction<Tables>,
-  { kind, id }: Reach,
+  { kind, id, withAgents }: Reach,
 ): Promise<Extent | undefined> {
   const table = TABLES[kind]
   if (table !== 'tenants') await holdTenantOf(tx, table, id)
@@ -37,6 +42,6 @@ export async function lockReach(
   if (!named) return undefined
   if (kind === 'agent_id') return { named, agentIds: [id] }
   // The owner is locked, and an agent's move to this owner takes that lock too: none can join unseen.
-  if (kind === 'owner_id') return { named, agentIds: await listAgentsOwned(tx, id) }
+  if (kind === 'owner_id' || withAgents) return { named, agentIds: await listAgentsOwned(tx, id) }
   return { named, agentIds: undefined }
 }

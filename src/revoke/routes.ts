@@ -9,7 +9,8 @@ import { Problem } from '../http/problem-schema.ts'
 import { IdParam } from '../http/shapes.ts'
 import { compromiseKey } from './compromise-key.ts'
 import { endDelegation } from './end.ts'
-import { findRevocation, listRevocations } from './queries.ts'
+import { readRevocation } from './proof.ts'
+import { listRevocations } from './queries.ts'
 import { requestRevocation } from './request.ts'
 import {
   Compromise,
@@ -72,14 +73,9 @@ export const revokeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       },
     },
     async ({ params }) => {
-      const revocation = await findRevocation(deps.db, params.id)
+      const revocation = await readRevocation(deps.db, params.id)
       if (!revocation) throw notFound('revocation')
-      return {
-        ...revocation,
-        events: { delivered: 0, pending: 0, failed: 0 },
-        last_acknowledged_at: null,
-        seconds_to_last_acknowledgement: null,
-      }
+      return revocation
     },
   )
 

@@ -35,10 +35,29 @@ const counts = {
   id: Id('rev_Vh2Lq8ZtN0sKx4CwY6mJ1e'),
   delegations_revoked: Type.Integer({ description: 'Live delegations that it ended' }),
   refresh_tokens_revoked: Type.Integer({ description: 'Usable refresh tokens that it ended' }),
-  events_queued: Type.Integer({ description: 'Events on their way to relying apps' }),
+  events_queued: Type.Integer({ description: 'Events that it set on their way to relying apps' }),
 }
 
-export const RequestedRevocation = Type.Object(counts, { additionalProperties: false })
+const Interrupts = Type.Array(
+  Type.Object(
+    {
+      delegation_id: Id('dlg_0aJt5wYxkq8cV2mLh7RzSg'),
+      user_id: named.user_id,
+      agent_id: named.agent_id,
+      audience_id: named.audience_id,
+    },
+    { additionalProperties: false },
+  ),
+  {
+    description:
+      'Other delegations, a hundred at the most, that stay as they are, and whose app ends what it gave under them all the same: it can only end everything for a user. Their agents come again with a new ID-JAG once the event has arrived',
+  },
+)
+
+export const RequestedRevocation = Type.Object(
+  { ...counts, interrupts: Type.Optional(Interrupts) },
+  { additionalProperties: false },
+)
 
 const record = {
   ...counts,
@@ -57,13 +76,27 @@ export const Revocation = Type.Object(
   {
     ...record,
     events: Type.Object(
-      { delivered: Type.Integer(), pending: Type.Integer(), failed: Type.Integer() },
-      { additionalProperties: false },
+      {
+        delivered: Type.Integer({ description: 'The relying app confirmed them' }),
+        pending: Type.Integer({ description: 'On their way' }),
+        failed: Type.Integer({
+          description:
+            'Refused for good or given up: GET /event-deliveries?revocation_id= says why',
+        }),
+      },
+      {
+        additionalProperties: false,
+        description:
+          'The proof: of the events that it queued, and of those that were on their way for the same subjects before it',
+      },
     ),
+    interrupts: Type.Optional(Interrupts),
     last_acknowledged_at: Nullable(
       Instant({ description: 'When the last relying app confirmed that it knows' }),
     ),
-    seconds_to_last_acknowledgement: Nullable(Type.Number()),
+    seconds_to_last_acknowledgement: Nullable(
+      Type.Number({ description: 'From this call to the last confirmation so far' }),
+    ),
   },
   { additionalProperties: false, title: 'Revocation' },
 )

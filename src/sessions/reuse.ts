@@ -2,16 +2,18 @@ import { recordEvent } from '../audit/record.ts'
 import type { Db } from '../db/tables.ts'
 import { endFamilies } from './family-queries.ts'
 
+export type Reused = { family_id: string; at: Date; request_id?: string | undefined }
+
 /**
  * A spent refresh token came back: one of its two holders is a thief, so its family ends (OP-22, TX-27).
- * Nothing happens when it had ended already.
+ * @returns whose it was; undefined when it had ended already, and nothing happened
  */
 export async function endReusedFamily(
   db: Db,
-  { family_id, at, request_id }: { family_id: string; at: Date; request_id?: string | undefined },
-): Promise<void> {
+  { family_id, at, request_id }: Reused,
+): Promise<{ user_id: string; agent_id: string } | undefined> {
   const [ended] = await endFamilies(db, { of: { ids: [family_id] }, at, reason: 'token_reused' })
-  if (ended === undefined) return
+  if (ended === undefined) return undefined
   await recordEvent(db, {
     type: 'refresh_token.reused',
     at,
@@ -22,4 +24,5 @@ export async function endReusedFamily(
     detail: { family_id },
     request_id,
   })
+  return ended
 }

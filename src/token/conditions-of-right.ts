@@ -214,6 +214,12 @@ export const RIGHT_CONDITIONS = {
       `A sign-in of the user of one of these classes: ${listed(wanted(decision).acr_values)}`,
     record: audience,
   },
+  revocation_pending: {
+    rule: 'EV-14',
+    missing:
+      'That the audience has confirmed an older revocation for the user, or that its delivery was given up: GET /event-deliveries says how far it has come',
+    record: ({ facts }) => facts.event?.id,
+  },
   kept_changing: {
     rule: 'GR-06',
     missing: 'Records that stand still for as long as an exchange takes: ask again',

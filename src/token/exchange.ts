@@ -3,7 +3,7 @@ import { newTimeOrderedId } from '../db/ids.ts'
 import type { Deps } from '../deps.ts'
 import { GRANT, TYP } from '../oauth/names.ts'
 import { decide } from '../policy/decide.ts'
-import { endReusedFamily } from '../sessions/reuse.ts'
+import { endReusedFamily } from '../revoke/reused-family.ts'
 import { type VerifiedActor, verifyActors } from './actors.ts'
 import { faultOfClient } from './client.ts'
 import { authenticateCaller, type Caller } from './delegate-token.ts'
@@ -32,6 +32,9 @@ export type Steps = {
 
 /** Times that a decision is made anew because something changed while it was being recorded. */
 const MOST_ATTEMPTS = 5
+
+/** Seconds after which a client is asked to come again at the latest, while an event waits. */
+const LONGEST_WAIT = 60
 
 /**
  * A subject token in, an ID-JAG out (RFC 8693; TX-60 gives the order).
@@ -90,6 +93,9 @@ export async function exchangeToken(
       }
       throw await refusalOf(deps, agent, subject, decision, now, progress)
     }
+    if (facts.event) {
+      throw new Refusal('revocation_pending', { retryAfter: secondsUntil(facts.event, now) })
+    }
 
     const jti = newTimeOrderedId('', now)
     const claims = idJagClaims(
@@ -130,6 +136,12 @@ export async function exchangeToken(
   throw new Refusal('kept_changing', { retryAfter: 1 })
 }
 
+/** Seconds until an event may have arrived: soon, or after its next attempt, but not so late that nobody asks again. */
+function secondsUntil({ due_at }: NonNullable<Facts['event']>, now: Date): number {
+  const seconds = due_at === null ? 0 : Math.ceil((due_at.getTime() - now.getTime()) / 1000)
+  return Math.min(Math.max(seconds + 1, 1), LONGEST_WAIT)
+}
+
 /** Whoever acts for the client, judged and spent; nobody, for a request without an actor token. */
 async function actorsOf(
   deps: Deps,
@@ -149,8 +161,8 @@ async function actorsOf(
 async function endFamily(deps: Deps, facts: Facts, progress: Progress): Promise<void> {
   await spendPresented(deps, progress)
   if (facts.family === undefined) return
-  const reused = { family_id: facts.family.id, at: deps.now(), request_id: progress.request_id }
-  await deps.db.transaction().execute((tx) => endReusedFamily(tx, reused))
+  const reused = { family_id: facts.family.id, request_id: progress.request_id }
+  await deps.db.transaction().execute((tx) => endReusedFamily(tx, deps, reused))
 }
 
 function namesOf(

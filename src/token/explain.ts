@@ -80,6 +80,7 @@ export async function explain(
   const wanted = decision.audience.id_jag_signing_alg
   const alg = deps.keys.algFor('id_jag', wanted)
   if (sizeOfIdJag(alg, claims) > LARGEST_ID_JAG) return refused(tooLarge(decision), of)
+  if (facts.event) return refused('revocation_pending', of)
   return granted(decision, claims)
 }
 

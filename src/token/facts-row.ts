@@ -19,6 +19,7 @@ type Flag =
   | 'u_email_verified'
   | 'u_phone_verified'
   | 'au_dpop'
+  | 'au_names_agent'
   | 'd_offline'
 type Count = 'au_max_auth_age' | 'au_lifetime'
 type Text =
@@ -38,6 +39,7 @@ type Text =
   | `d_${'expires' | 'version'}`
   | `ac_${'sub' | 'tenant'}`
   | `b_${'id' | 'expires'}`
+  | `ev_${'id' | 'due'}`
 
 /** The records of one row of facts.ts's statement; its column names say of which table. */
 export function toFacts(row: FactsRow): Facts {
@@ -51,6 +53,7 @@ export function toFacts(row: FactsRow): Facts {
     delegation: row.d_id === null ? undefined : delegationOf(row),
     account: row.ac_sub === null ? undefined : { aud_sub: row.ac_sub, aud_tenant: row.ac_tenant },
     block: row.b_id === null ? undefined : { id: row.b_id, expires_at: instant(row.b_expires) },
+    event: row.ev_id === null ? undefined : { id: row.ev_id, due_at: instant(row.ev_due) },
   }
 }
 
@@ -127,6 +130,7 @@ const audienceOf = (row: FactsRow): AudienceFacts => ({
   max_auth_age: row.au_max_auth_age,
   acr_values: list(row.au_acr),
   dpop_required: row.au_dpop,
+  event_names_agent: row.au_names_agent,
   id_jag_lifetime: row.au_lifetime,
   id_jag_signing_alg: row.au_alg as string,
   version: row.au_version as string,

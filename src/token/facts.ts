@@ -2,6 +2,7 @@ import type pg from 'pg'
 import type { AgentFacts } from '../agents/authenticate.ts'
 import { allowedUntil } from '../agents/metadata-queries.ts'
 import { columns, createBatch } from '../db/batch.ts'
+import { holdsMintsUp } from '../events/waiting.ts'
 import type {
   AccountFacts,
   AudienceFacts,
@@ -48,6 +49,8 @@ export type Facts = {
   account: AccountFacts | undefined
   /** The block that lasts longest of those that forbid this. */
   block: BlockFacts | undefined
+  /** An older revocation that the audience has not heard of yet (EV-14); `due_at`: when it is told next. */
+  event: { id: string; due_at: Date | null } | undefined
 }
 export type FamilyFacts = {
   id: string
@@ -128,7 +131,7 @@ select asked.n,
   au.resources::text as au_resources, ${words('au.default_scopes')} as au_default_scopes,
   ${words('au.default_resources')} as au_default_resources, ${words('au.claims')} as au_claims,
   au.max_auth_age as au_max_auth_age, au.id_jag_lifetime as au_lifetime, au.id_jag_signing_alg as au_alg,
-  au.dpop_required as au_dpop, ${words('au.acr_values')} as au_acr, au.xmin::text as au_version,
+  au.dpop_required as au_dpop, au.event_names_agent as au_names_agent, ${words('au.acr_values')} as au_acr, au.xmin::text as au_version,
   e.id as e_id, e.client_id as e_client_id, ${words('e.scopes')} as e_scopes,
   ${words('e.resources')} as e_resources, to_json(e.authorization_details_types)::text as e_types, e.consent as e_consent, ${milliseconds('e.expires_at')} as e_expires,
   e.version as e_version,
@@ -137,7 +140,8 @@ select asked.n,
   ${words('d.claims')} as d_claims, d.mode as d_mode, d.source as d_source,
   d.sub_asserted as d_sub, ${milliseconds('d.expires_at')} as d_expires, d.version as d_version,
   ac.aud_sub as ac_sub, ac.aud_tenant as ac_tenant,
-  b.id as b_id, ${milliseconds('b.expires_at')} as b_expires
+  b.id as b_id, ${milliseconds('b.expires_at')} as b_expires,
+  ev.id as ev_id, ${milliseconds('ev.next_attempt_at')} as ev_due
 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[])
   with ordinality as asked(client_id, audience, audience_other, family_id, refresh_hash, user_id, n)
 left join agents a on a.id = asked.client_id
@@ -174,7 +178,10 @@ left join lateral (
       and of_audience.user_id is null and of_audience.agent_id is null and of_audience.ended_at is null) live
   where (live.agent_id is null or live.agent_id = a.id)
     and (live.audience_id is null or live.audience_id = au.id)
-  order by live.expires_at desc nulls first limit 1) b on true`
+  order by live.expires_at desc nulls first limit 1) b on true
+left join lateral (
+  select waiting.id, waiting.next_attempt_at from event_deliveries waiting
+  where ${holdsMintsUp('waiting', { audience: 'au.id', sub: 'coalesce(d.sub_asserted, u.id)', agent: 'a.id' })} limit 1) ev on true`
 
 /**
  * PostgreSQL has no U+0000 in text and refuses the whole statement for one, with everybody's request in it.

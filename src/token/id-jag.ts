@@ -92,7 +92,7 @@ export function idJagClaims(
     ...(tells('name') && { name: user.name }),
     ...(tells('tenant') && { tenant: user.tenant_id }),
     ...accountClaims(account, tells),
-    ...actorClaims(proved, tells),
+    ...actorClaims(proved, audience.event_names_agent || tells('act')),
     ...(proved.jkt !== undefined && { cnf: { jkt: proved.jkt } }),
     ...(authMd && given(correlation)),
   }
@@ -114,11 +114,11 @@ const accountClaims = (account: AccountFacts | undefined, tells: Tells) => ({
 })
 
 /**
- * Who acts, newest outermost (IJ-12). The agent alone is told to audiences that ask; that somebody acts
- * for it, always: without the claim it would look as if the agent itself came.
+ * Who acts, newest outermost (IJ-12). The agent alone is told to audiences that ask, or that are told of the end of
+ * one agent; that somebody acts for it, always: without the claim it would look as if the agent itself came.
  */
-function actorClaims({ agent, actors }: Proved, tells: Tells) {
-  if (actors.length === 0 && !tells('act')) return {}
+function actorClaims({ agent, actors }: Proved, agentToo: boolean) {
+  if (actors.length === 0 && !agentToo) return {}
   const chain = [...actors, agent]
   return {
     act: chain.reduceRight<object | undefined>(

@@ -5,13 +5,13 @@ import type { FormFields } from '../http/form.ts'
 import { GRANT } from '../oauth/names.ts'
 import { parseScope } from '../oauth/scope.ts'
 import { hashSecret } from '../oauth/secret.ts'
+import { endReusedFamily } from '../revoke/reused-family.ts'
 import {
   bindFamily,
   findRefreshToken,
   findTokenState,
   lockFamily,
 } from '../sessions/family-queries.ts'
-import { endReusedFamily } from '../sessions/reuse.ts'
 import { rotate } from '../sessions/rotate.ts'
 import type { GrantRefusal } from './grant-error.ts'
 import { issueTokens, type TokenAnswer } from './issue-tokens.ts'
@@ -51,7 +51,7 @@ export function refreshTokens(
     if (!family || !token) return { refused: 'unknown_refresh_token', user_id }
     if (family.ended_at) return { refused: 'refresh_token_revoked', user_id }
     if (token.spent_at) {
-      await endReusedFamily(tx, { family_id: family.id, at: now, ...context })
+      await endReusedFamily(tx, deps, { family_id: family.id, ...context })
       return { refused: 'spent_refresh_token', user_id }
     }
     if ('refused' in parties) return { ...parties, user_id }

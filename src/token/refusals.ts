@@ -183,5 +183,9 @@ const TOLD = {
   ],
   id_jag_too_large: ['server_error', 'The ID-JAG would be larger than 8 KiB: ask for fewer scopes'],
   kept_changing: ['temporarily_unavailable', 'What this rests on kept changing; ask again'],
+  revocation_pending: [
+    'temporarily_unavailable',
+    'This audience is still being told that earlier access for this user has ended, which would end what it gives now: ask again as Retry-After says',
+  ],
   denied_by_rule: ['access_denied', 'A rule of this provider forbids this'],
 } as const satisfies Partial<Record<Reason, readonly [OAuthErrorCode, string]>>

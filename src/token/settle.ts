@@ -1,8 +1,9 @@
+import type { Transaction } from 'kysely'
 import type { AuthenticatedAgent } from '../agents/authenticate.ts'
 import { spend } from '../agents/spend.ts'
 import type { Reason } from '../audit/reason.ts'
 import { recordEvent } from '../audit/record.ts'
-import type { Db } from '../db/tables.ts'
+import type { Db, Tables } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { type GrantRefusal, grantError } from './grant-error.ts'
 import { uncount } from './limits.ts'
@@ -31,7 +32,7 @@ type Settling = Context & {
 export async function settle<Answer extends object>(
   deps: Deps,
   { client, event, request_id }: Settling,
-  grant: (tx: Db) => Promise<Answer | GrantRefusal>,
+  grant: (tx: Transaction<Tables>) => Promise<Answer | GrantRefusal>,
 ): Promise<Answer> {
   const replayed = await spendProofs(deps.db, client)
   if (replayed === 'replayed_assertion') uncount(deps, { agent: client })

@@ -15,6 +15,7 @@
 import type pg from 'pg'
 import type { Presented } from '../agents/spend.ts'
 import { columns, createBatch, createLanes } from '../db/batch.ts'
+import { holdsMintsUp } from '../events/waiting.ts'
 import type { VerifiedActor } from './actors.ts'
 
 export type Issuance = {
@@ -209,9 +210,9 @@ standing as (
   join ${held('x.xmin::text as version', 'audiences', 'x.id = asked.audience_id')} au on true
   join ${held('x.expires_at, x.xmin::text as version', 'entitlements', 'x.id = asked.entitlement_id')} e
     on true
-  left join ${held('x.expires_at, x.xmin::text as version', 'delegations', 'x.id = asked.delegation_id and not asked.once')} always
+  left join ${held('x.sub_asserted, x.expires_at, x.xmin::text as version', 'delegations', 'x.id = asked.delegation_id and not asked.once')} always
     on true
-  left join ${held('x.expires_at, x.xmin::text as version', 'delegations', 'x.id = asked.delegation_id and asked.once', 'update')} once
+  left join ${held('x.sub_asserted, x.expires_at, x.xmin::text as version', 'delegations', 'x.id = asked.delegation_id and asked.once', 'update')} once
     on true
   left join ${held('x.id, x.ended_at', 'credentials', 'x.id = asked.credential_id')} c on true
   ${rare ? `join ${standing('credentials', list('actor_credentials'), 'x.ended_at is null')} keys on true` : ''}
@@ -233,6 +234,13 @@ standing as (
     and asked.delegation_version = case when asked.once then once.version else always.version end
     and coalesce(once.expires_at, always.expires_at, 'infinity') > asked.at
     and (asked.credential_id is null or (c.id is not null and c.ended_at is null))
+    -- The audience has yet to hear of an older revocation; whoever queues one touches the delegation.
+    and not exists (select from event_deliveries waiting
+      where ${holdsMintsUp('waiting', {
+        audience: 'asked.audience_id',
+        sub: 'coalesce(once.sub_asserted, always.sub_asserted)',
+        agent: 'asked.agent_id',
+      })})
     -- A replica that missed a rotation made this one: it is signed again.
     and exists (select from signing_keys k where k.kid = asked.kid and k.status = 'active')
     and ${subjectStands(form)}

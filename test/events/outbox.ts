@@ -97,8 +97,15 @@ export async function openOutbox(t: Pick<TestContext, 'after'>) {
         audience: { events_endpoint: ENDPOINT, events_dialect: 'set', ...audience },
       }),
     queue: (events: NewEvent[]) => db.transaction().execute((tx) => queueEvents(tx, deps, events)),
+    /** Each of them signed. */
     rows: () =>
-      db.selectFrom('event_deliveries').selectAll().orderBy('audience_id').orderBy('sub').execute(),
+      db
+        .selectFrom('event_deliveries')
+        .selectAll()
+        .select((eb) => [eb.ref('jws').$notNull().as('jws'), eb.ref('kid').$notNull().as('kid')])
+        .orderBy('audience_id')
+        .orderBy('sub')
+        .execute(),
     async delegate(
       { tenant_id, agent_id, audience_id }: Parties,
       user_id: string,

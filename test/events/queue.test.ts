@@ -128,7 +128,7 @@ test('a real key for ID-JAGs signs events, and its public half is published with
   await deps.db.transaction().execute((tx) => queueEvents(tx, deps, [event]))
   const { kid, jws } = await deps.db
     .selectFrom('event_deliveries')
-    .select(['kid', 'jws'])
+    .select((eb) => [eb.ref('kid').$notNull().as('kid'), eb.ref('jws').$notNull().as('jws')])
     .executeTakeFirstOrThrow()
   assert.equal(decodeProtectedHeader(jws).kid, kid)
   assert.equal(deps.keys.verificationKey('id_jag', kid)?.alg, 'ES256')

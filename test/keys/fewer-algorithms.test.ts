@@ -116,7 +116,7 @@ test('who was promised another before gets what every server signs with', async 
   await db.transaction().execute((tx) => queueEvents(tx, house.deps, news))
   const { jws } = await db
     .selectFrom('event_deliveries')
-    .select('jws')
+    .select((eb) => eb.ref('jws').$notNull().as('jws'))
     .where('audience_id', '=', audience.id)
     .executeTakeFirstOrThrow()
   assert.equal(decodeProtectedHeader(jws).alg, 'ES256')

@@ -33,8 +33,21 @@ async function mint(story: Story, overrides = {}): Promise<string> {
   return kidOf(answer.body.access_token)
 }
 
+/** Whatever waits has arrived. */
+const arrive = () =>
+  db
+    .updateTable('event_deliveries')
+    .set({ status: 'delivered', delivered_at: house.clock.now, next_attempt_at: null })
+    .where('status', '=', 'queued')
+    .execute()
+
 const eventsAt = ({ id }: { id: string }) =>
-  db.selectFrom('event_deliveries').selectAll().where('audience_id', '=', id).execute()
+  db
+    .selectFrom('event_deliveries')
+    .selectAll()
+    .select((eb) => eb.ref('jws').$notNull().as('jws'))
+    .where('audience_id', '=', id)
+    .execute()
 
 test('who listens is told once of each subject that had an ID-JAG by the key, others are not', async () => {
   const told = await listening()
@@ -83,11 +96,14 @@ test('who listens is told once of each subject that had an ID-JAG by the key, ot
   })
 })
 
-test('delegations stay, and their agents mint again by the next key', async () => {
+test('delegations stay, and their agents mint again by the next key once the event is there (EV-14)', async () => {
   const story = await listening()
   const kid = await mint(story)
   const next = await keyOf(house, 'id_jag', 'ES256', 'next')
   await dropped(house, kid)
+  const early = await story.exchange()
+  assert.deepEqual([early.status, early.body.error], [503, 'temporarily_unavailable'])
+  await arrive()
   assert.equal(await mint(story), next.kid)
   const { data } = (await house.admin('GET', `/delegations?user_id=${story.user.id}`)).body
   assert.deepEqual(
@@ -151,7 +167,8 @@ test('an audience that was retired is told of and listed, for it holds what it g
   const retired = await house.admin('POST', `/audiences/${story.audience.id}/retire`, {})
   assert.equal(retired.status, 200, retired.text)
   const answer = await dropped(house, kid)
-  assert.equal((await eventsAt(story.audience)).length, 1)
+  const causes = (await eventsAt(story.audience)).map(({ cause }) => cause)
+  assert.deepEqual(causes.sort(), ['key_compromised', 'revocation'])
   const app = answer.audiences.find(({ id }: { id: string }) => id === story.audience.id)
   assert.equal(app?.told, true)
 })

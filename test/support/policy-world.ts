@@ -43,6 +43,7 @@ export const known = {
     max_auth_age: null,
     acr_values: [],
     dpop_required: false,
+    event_names_agent: false,
     id_jag_lifetime: null,
     id_jag_signing_alg: 'ES256',
     version: '1',

@@ -565,6 +565,19 @@ const EXAMPLES: [what: string, reason: string | null, arrange: () => Promise<Cas
       ),
   ],
   [
+    'an audience that has yet to hear of a revocation',
+    'revocation_pending',
+    async () => {
+      const events_endpoint = 'https://chat.example/events'
+      const story = await granted({ audience: { events_endpoint } })
+      assert.equal((await story.exchange()).status, 200)
+      const { data } = await act('GET', `/delegations?user_id=${story.user.id}`)
+      await act('DELETE', `/delegations/${data[0].id}`)
+      await story.delegate()
+      return { story }
+    },
+  ],
+  [
     'a user without a verified contact',
     'unverified_contact',
     async () => ({

@@ -87,6 +87,7 @@ const knowledgeOf = (of: World, subject: Subject): Knowledge => ({
     max_auth_age: null,
     acr_values: [],
     dpop_required: false,
+    event_names_agent: false,
     id_jag_lifetime: null,
     id_jag_signing_alg: 'ES256',
     version: '1',

@@ -1,0 +1,23 @@
+import type { Db } from '../db/tables.ts'
+import { findProof, findRevocation, listInterrupted } from './queries.ts'
+import { MOST_INTERRUPTS, showInterrupts } from './tell.ts'
+
+/** A revocation and how far its events have come; undefined when there is none such. */
+export async function readRevocation(db: Db, id: string) {
+  const revocation = await findRevocation(db, id)
+  if (!revocation) return undefined
+  const { last_acknowledged_at, ...events } = await findProof(db, id)
+  const interrupted = await listInterrupted(db, id, MOST_INTERRUPTS)
+  return {
+    ...revocation,
+    events,
+    ...showInterrupts(interrupted),
+    last_acknowledged_at,
+    seconds_to_last_acknowledgement:
+      last_acknowledged_at && secondsBetween(revocation.created_at, last_acknowledged_at),
+  }
+}
+
+/** Never less than none: the replicas' clocks may differ. */
+const secondsBetween = (from: Date, to: Date): number =>
+  Math.max(0, to.getTime() - from.getTime()) / 1000

@@ -1,0 +1,78 @@
+import type { Transaction } from 'kysely'
+import type { Tables } from '../db/tables.ts'
+import { type DelegationsOf, touchLive } from '../delegations/queries.ts'
+import type { Deps } from '../deps.ts'
+import { queueEvents } from '../events/queue.ts'
+import { joinEvents, listOwed } from './owed-queries.ts'
+
+/** What gave rise to an event, in the words of its record. */
+export type Cause =
+  | 'revocation'
+  | 'delegation_ended'
+  | 'entitlement_ended'
+  | 'refresh_token_reused'
+  | 'expired'
+  | 'restored'
+
+/** A live delegation that keeps its rights, while its audience ends what it gave for the user all the same. */
+export type Interrupted = { id: string; user_id: string; agent_id: string; audience_id: string }
+
+/** As answers name it. */
+export type ShownInterrupt = Omit<Interrupted, 'id'> & { delegation_id: string }
+
+/** Interrupted delegations in one answer. */
+export const MOST_INTERRUPTS = 100
+
+/** A member of an answer, where there is something to say. */
+export const showInterrupts = (
+  interrupted: readonly Interrupted[],
+): { interrupts?: ShownInterrupt[] } =>
+  interrupted.length === 0
+    ? {}
+    : {
+        interrupts: interrupted
+          .slice(0, MOST_INTERRUPTS)
+          .map(({ id, ...of }) => ({ delegation_id: id, ...of })),
+      }
+
+export type Told = {
+  /** Events that were written. */
+  queued: number
+  interrupted: Interrupted[]
+}
+
+/**
+ * Writes the outbox rows for an ending in this reach, in its transaction and after it: the last that is done
+ * under its locks (rule 4). The caller holds the delegations (`lockPairs`), so that no mint is missed, or says
+ * that it does not, and then none is touched.
+ */
+export async function tell(
+  tx: Transaction<Tables>,
+  deps: Deps,
+  of: DelegationsOf,
+  { cause, revocation_id }: { cause: Cause; revocation_id?: string },
+  delegations: 'held' | 'unlocked' = 'held',
+): Promise<Told> {
+  const now = deps.now()
+  const owed = await listOwed(tx, of, now)
+  const unsaid = owed.filter(({ queued_id }) => queued_id === null)
+  const queued = await queueEvents(
+    tx,
+    deps,
+    unsaid.map(({ audience_id, user_id, sub, agent_id, client_id }) => ({
+      audience_id,
+      user_id,
+      sub,
+      cause,
+      ...(revocation_id !== undefined && { revocation_id }),
+      ...(agent_id !== null && { agent: { id: agent_id, client_id } }),
+    })),
+  )
+  if (revocation_id !== undefined) {
+    const underWay = owed.flatMap(({ queued_id }) => queued_id ?? [])
+    await joinEvents(tx, revocation_id, underWay)
+  }
+  const ofEveryAgent = unsaid.filter(({ agent_id }) => agent_id === null)
+  const interrupted = delegations === 'held' ? await touchLive(tx, ofEveryAgent, now) : []
+  return { queued: queued.length, interrupted }
+}
