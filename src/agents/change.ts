@@ -119,7 +119,7 @@ async function checkNewJwksUri(
   if (agent.token_endpoint_auth_method !== 'private_key_jwt') {
     throw invalid('/jwks_uri', 'is for token_endpoint_auth_method private_key_jwt alone')
   }
-  checkJwksUri(jwksUri, deps.config.allowLoopbackHttp)
+  checkJwksUri(jwksUri, deps.config.allowLoopbackHttp, deps.outbound.judge)
   if ((await listLiveCredentials(tx, agent.id)).length > 0) {
     throw new ProblemError(
       'invalid_transition',

@@ -46,7 +46,7 @@ export async function enrolAgent(
   requireSigned(algPointer, id_token_signed_response_alg, deps.config.signingAlgs)
   checkRedirectUris(redirect_uris)
   const expiresAt = readFuture('/expires_at', given.expires_at, now)
-  const keys = await readKeys(given, deps.config.allowLoopbackHttp)
+  const keys = await readKeys(given, deps)
   if (!(await holdTenant(tx, tenant_id))) throw invalid('/tenant_id', 'names no tenant')
   await requireActiveOwner(tx, { tenant_id, owner_id: given.owner_id })
 
@@ -88,7 +88,7 @@ export async function enrolAgent(
 }
 
 /** The keys to keep, if they do not come from a `jwks_uri`. */
-async function readKeys(given: NewAgent, allowLoopbackHttp: boolean): Promise<PublicJwk[]> {
+async function readKeys(given: NewAgent, { config, outbound }: Deps): Promise<PublicJwk[]> {
   const { token_endpoint_auth_method: method, jwks, jwks_uri } = given
   if (method !== 'private_key_jwt') {
     const needless = jwks !== undefined ? 'jwks' : jwks_uri !== undefined ? 'jwks_uri' : undefined
@@ -103,7 +103,9 @@ async function readKeys(given: NewAgent, allowLoopbackHttp: boolean): Promise<Pu
   if (jwks !== undefined && jwks_uri !== undefined) {
     throw invalid('/jwks_uri', 'cannot stand beside jwks: send one of the two')
   }
-  if (jwks_uri !== undefined) checkJwksUri(jwks_uri, allowLoopbackHttp)
+  if (jwks_uri !== undefined) {
+    checkJwksUri(jwks_uri, config.allowLoopbackHttp, outbound.judge)
+  }
   const keys = await Promise.all(
     (jwks?.keys ?? []).map((jwk, index) => readPublicJwk(`/jwks/keys/${index}`, jwk)),
   )

@@ -41,9 +41,18 @@ export function checkRedirectUris(redirectUris: readonly string[]): void {
   }
 }
 
-/** @throws {ProblemError} `validation_failed` */
-export function checkJwksUri(jwksUri: string, allowLoopbackHttp: boolean): void {
+/**
+ * @param judgeUrl what is wrong with an address that this server is to call, if anything is
+ * @throws {ProblemError} `validation_failed`
+ */
+export function checkJwksUri(
+  jwksUri: string,
+  allowLoopbackHttp: boolean,
+  judgeUrl: (url: string) => string | undefined,
+): void {
   if (parseWebUrl(jwksUri, allowLoopbackHttp) === undefined) {
     throw invalid('/jwks_uri', 'must be an absolute https URL without userinfo and fragment')
   }
+  const fault = judgeUrl(jwksUri)
+  if (fault !== undefined) throw invalid('/jwks_uri', `cannot be called: ${fault}`)
 }

@@ -69,6 +69,8 @@ async function checkTrustedIssuer(
   if (parseWebUrl(jwks_uri, allowLoopbackHttp) === undefined) {
     throw invalid('/jwks_uri', 'must be an absolute https URL without userinfo and fragment')
   }
+  const fault = deps.outbound.judge(jwks_uri)
+  if (fault !== undefined) throw invalid('/jwks_uri', `cannot be called: ${fault}`)
 }
 
 /** So that whoever registers it learns at once that its keys will not be found. */
@@ -82,6 +84,8 @@ async function tryDiscovery({ outbound, config }: Deps, issuer: string): Promise
     })
   const found = jwksUriOf(readProvider(json), issuer, config.allowLoopbackHttp)
   if ('fault' in found) throw refusal(found.fault)
+  const fault = outbound.judge(found.uri)
+  if (fault !== undefined) throw refusal(`its jwks_uri cannot be called: ${fault}`)
 }
 
 async function makeTrustedIssuer(

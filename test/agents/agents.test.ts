@@ -166,6 +166,8 @@ const REFUSED: [why: string, body: object, pointer: string][] = [
     '/jwks/keys/1',
   ],
   ['with keys at a plain http address', { ...jwt, jwks_uri: 'http://a.example/j' }, '/jwks_uri'],
+  ['with keys at a private address', { ...jwt, jwks_uri: 'https://10.0.0.1/j' }, '/jwks_uri'],
+  ['with keys at metadata', { ...jwt, jwks_uri: 'https://0xa9fea9fe/j' }, '/jwks_uri'],
   ['with keys behind userinfo', { ...jwt, jwks_uri: 'https://u:p@a.example/j' }, '/jwks_uri'],
   [
     'that is public and wants to exchange',

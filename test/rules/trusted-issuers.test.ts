@@ -184,6 +184,9 @@ const REFUSED: [why: string, body: object, pointer: string][] = [
   ['that is this server, spelt otherwise', { issuer: 'http://LOCALHOST:4000/' }, '/issuer'],
   ['with keys by http', { jwks_uri: 'http://keys.orbit.example/' }, '/jwks_uri'],
   ['with keys at no URL', { jwks_uri: 'keys' }, '/jwks_uri'],
+  ['with keys at a private address', { jwks_uri: 'https://10.0.0.1/jwks' }, '/jwks_uri'],
+  ['with keys at metadata', { jwks_uri: 'https://[::ffff:a9fe:a9fe]/' }, '/jwks_uri'],
+  ['with keys at a strange port', { jwks_uri: 'https://8.8.8.8:8443/' }, '/jwks_uri'],
   ['without clients', { clients: [] }, '/clients'],
   ['with a client without agents', listing(), '/clients/0/agent_ids'],
   ['with an agent twice', listing(agent_id, agent_id), '/clients/0/agent_ids'],
@@ -256,6 +259,11 @@ describe('without a jwks_uri', () => {
       'names keys by http',
       ({ issuer }) => ({ body: JSON.stringify({ issuer, jwks_uri: 'http://keys.example/' }) }),
       /no jwks_uri/,
+    ],
+    [
+      'names keys at a private address',
+      ({ issuer }) => ({ body: JSON.stringify({ issuer, jwks_uri: 'https://10.0.0.1/jwks' }) }),
+      /its jwks_uri cannot be called: the host has no address that may be called/,
     ],
   ]
   for (const [what, fault, words] of FAULTS) {
