@@ -116,7 +116,7 @@ async function act(
   now: number,
 ): Promise<void> {
   // The last ID-JAG that it reaches, and the last second of that.
-  const until = Math.max(revocation.revoked_at + SPREAD + LONGEST_LIFE + SKEW, now)
+  const until = revocation.revoked_at + SPREAD + LONGEST_LIFE + SKEW
   await revocations?.add(revocation, { until, now })
   await revoke(revocation)
 }

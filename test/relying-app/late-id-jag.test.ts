@@ -195,6 +195,16 @@ test('what is revoked later or for more agents reaches more', () => {
   )
 })
 
+test('what was kept without a name is not spared by one', () => {
+  const agent = { sub: 'agt_1', client_id: 'client-1' }
+  const basis = { iss: ORBIT, sub: EVENT.sub, iat: CLOCK }
+  const isReached = (more: object) => reaches({ ...REVOCATION, agent }, { ...basis, ...more })
+  for (const client_id of [undefined, null, '', 1]) assert.ok(isReached({ client_id }))
+  for (const act of [undefined, null, 'agt_2', [], { sub: 1 }]) assert.ok(isReached({ act }))
+  assert.equal(isReached({ client_id: 'client-2' }), false)
+  assert.equal(isReached({ client_id: 'client-1', act: { sub: 'agt_2' } }), false)
+})
+
 test('a date that is none is before every event', async () => {
   assert.ok(reaches(REVOCATION, { iss: ORBIT, sub: EVENT.sub, iat: Number.NaN }))
 })
