@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { createApp } from './app.ts'
+import { startRereading } from './audiences/reread.ts'
 import { startSealer } from './audit/sealer.ts'
 import { type Config, ConfigError } from './config.ts'
 import { type EmbeddedPostgres, startEmbedded } from './db/embedded.ts'
@@ -87,10 +88,13 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     const clearing = startClearing(deps)
     const tidying = startTidying(deps)
     const sharing = startSharing(deps)
-    const delivering = startDelivering(deps, { connection })
+    const rereading = startRereading(deps)
+    const { reread } = rereading
+    const delivering = startDelivering(deps, { connection, reread })
     undo.push(() =>
       Promise.all([sealer.stop(), keeping.stop(), clearing.stop(), tidying.stop(), sharing.stop()]),
     )
+    undo.push(() => rereading.stop())
     undo.push(() => delivering.stop())
     const [pushing, upkeep] = [startPushing(deps), startUpkeep(deps)]
     undo.push(() => Promise.all([pushing.stop(), upkeep.stop()]))
