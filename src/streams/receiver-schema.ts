@@ -16,7 +16,7 @@ const StreamOfReceiver = Type.Object(
     last_delivered_at: Nullable(Instant()),
     created_at: Instant(),
   },
-  { additionalProperties: false },
+  { additionalProperties: false, description: 'The stream it has made, and how that fares' },
 )
 
 export const Receiver = Type.Object(
@@ -31,10 +31,7 @@ export const Receiver = Type.Object(
     created_at: Instant(),
     created_by: Type.String({ description: 'Admin key that made it, or `environment`' }),
     ended_at: Nullable(Instant()),
-    stream: Type.Unsafe<Static<typeof StreamOfReceiver> | null>({
-      anyOf: [StreamOfReceiver, { type: 'null' }],
-      description: 'The stream it has made, and how that fares',
-    }),
+    stream: Nullable(StreamOfReceiver),
     client_secret: Type.Optional(
       Type.String({ description: 'In the answer to its creation, and never again' }),
     ),

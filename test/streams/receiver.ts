@@ -126,16 +126,18 @@ export function pathOf(url: string): string {
 }
 
 export type Pushed = { headers: Record<string, unknown>; body: string }
+type EndpointAnswer = { status: number; body?: object; headers?: Record<string, string> }
 export type Endpoint = {
   url: string
   received: Pushed[]
-  /** What it answers next; 202 when nothing is left. */
-  answers: { status: number; body?: object; headers?: Record<string, string> }[]
+  /** What it answers next, and when nothing of that is left. */
+  answers: EndpointAnswer[]
+  otherwise: EndpointAnswer
 }
 
 /** Where events are pushed (RFC 8935 §2). */
 export async function openEndpoint(t: { after(end: () => unknown): void }): Promise<Endpoint> {
-  const endpoint: Endpoint = { url: '', received: [], answers: [] }
+  const endpoint: Endpoint = { url: '', received: [], answers: [], otherwise: { status: 202 } }
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk)
@@ -143,7 +145,7 @@ export async function openEndpoint(t: { after(end: () => unknown): void }): Prom
       headers: { ...request.headers, method: request.method },
       body: Buffer.concat(chunks).toString(),
     })
-    const { status, body, headers } = endpoint.answers.shift() ?? { status: 202 }
+    const { status, body, headers } = endpoint.answers.shift() ?? endpoint.otherwise
     response.writeHead(status, { ...(body && { 'content-type': 'application/json' }), ...headers })
     response.end(body && JSON.stringify(body))
   })
