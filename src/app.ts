@@ -20,6 +20,7 @@ import { delegationRoutes } from './delegations/routes.ts'
 import type { Deps } from './deps.ts'
 import { discoveryRoutes } from './discovery/routes.ts'
 import { entitlementRoutes } from './entitlements/routes.ts'
+import { eventRoutes } from './events/routes.ts'
 import { guardClientsDoor, guardUsersDoor } from './http/address-guard.ts'
 import { problemErrorHandler, readJson } from './http/admin-door.ts'
 import { bearerErrorHandler, readJsonObjects } from './http/bearer-door.ts'
@@ -175,6 +176,7 @@ async function adminsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
   await app.register(explainRoutes, deps)
   await app.register(ruleRoutes, deps)
   await app.register(revokeRoutes, deps)
+  await app.register(eventRoutes, deps)
   await app.register(receiverRoutes, deps)
   await app.register(keyRoutes, deps)
   await app.register(auditRoutes, deps)

@@ -1,0 +1,95 @@
+import type { Transaction } from 'kysely'
+import { type Actor, recordEvent } from '../audit/record.ts'
+import type { Tables } from '../db/tables.ts'
+import type { Deps } from '../deps.ts'
+import { notFound, ProblemError } from '../http/problem.ts'
+import { addSeconds } from '../oauth/numeric-date.ts'
+import { GIVE_UP_AFTER } from './delivery.ts'
+import { type Failed, findDelivery, lockDelivery, resendDelivery } from './list-queries.ts'
+import { type Listener, listListeners } from './queries.ts'
+import { chooseEventType } from './revocation-set.ts'
+import { signEvents } from './sign.ts'
+
+/**
+ * Sends an event that failed again, at somebody's word (EV-13): under a new `jti`, to where and how its audience is
+ * told by now, for another 72 hours.
+ * @throws {ProblemError} `not_found`; `invalid_transition` unless it failed, after a newer consent, and where the
+ *   audience is told nothing any more; `unavailable` while no key can sign
+ */
+export async function resendEvent(
+  deps: Pick<Deps, 'db' | 'keys' | 'config' | 'now'>,
+  id: string,
+  actor: Actor,
+): Promise<void> {
+  // One that is being sent is held, and its attempt is not waited for.
+  refuseUnlessFailed(await findDelivery(deps.db, id))
+  await deps.db.transaction().execute(async (tx) => {
+    const now = deps.now()
+    const event = await lockDelivery(tx, id, now)
+    refuseUnlessFailed(event)
+    if (event.overtaken) throw refusal('overtaken')
+    const [listener] = await listListeners(tx, [event.audience_id])
+    if (listener === undefined) throw refusal('nowhere')
+    const { jti, kid, jws, ...how } = await signFor(tx, deps, event, listener)
+    const { dialect, endpoint, event_type, agent_id, agent_client_id } = how
+    await resendDelivery(tx, id, {
+      ...{ jti, kid, jws, dialect, endpoint, event_type, agent_id, agent_client_id },
+      resent_at: now,
+      expires_at: addSeconds(now, GIVE_UP_AFTER),
+    })
+    await recordEvent(tx, {
+      type: 'event.resent',
+      at: now,
+      actor,
+      tenant_id: event.tenant_id,
+      user_id: event.user_id,
+      audience_id: event.audience_id,
+      ...(event.agent_id !== null && { agent_id: event.agent_id }),
+      detail: { event_delivery_id: id, jti, earlier_jti: event.jti },
+    })
+  })
+}
+
+type Known = Pick<Failed, 'status' | 'next_attempt_at' | 'delivered_at'>
+
+function refuseUnlessFailed<Event extends Known>(event: Event | undefined): asserts event is Event {
+  if (event === undefined) throw notFound('event delivery')
+  const { status, next_attempt_at, delivered_at } = event
+  if (status === 'queued') {
+    throw refusal('queued', `, the next time at ${next_attempt_at?.toISOString()}`)
+  }
+  if (status === 'delivered') throw refusal('delivered', `, at ${delivered_at?.toISOString()}`)
+  if (status === 'superseded') throw refusal('superseded')
+}
+
+const REFUSALS = {
+  queued: 'This event is on its way: it is tried by itself',
+  delivered: 'The audience has accepted this event',
+  superseded:
+    'This event was dropped for another that says the same, or because its user has consented again',
+  overtaken:
+    'Its user has consented since: sent now, it would take away what that consent gave. Revoke the delegation if that is what you want',
+  nowhere: 'The audience has no events endpoint any more: set one first',
+} as const
+
+const refusal = (why: keyof typeof REFUSALS, more = '') =>
+  new ProblemError('invalid_transition', `${REFUSALS[why]}${more}`)
+
+/** The same event in the words of today. One that names an agent names none to those who do not understand it. */
+async function signFor(
+  tx: Transaction<Tables>,
+  deps: Pick<Deps, 'keys' | 'config' | 'now'>,
+  { aud, sub, ...event }: Failed,
+  { alg, dialect, endpoint, event_type, names_agent }: Listener,
+) {
+  const [agent_id, agent_client_id] = names_agent
+    ? [event.agent_id, event.agent_client_id]
+    : [null, null]
+  const about = { aud, sub, agent_id, agent_client_id }
+  const how = { alg, dialect, endpoint, event_type: event_type ?? chooseEventType() }
+  const [signed] = await signEvents(tx, deps, [{ ...about, ...how }], deps.now()).catch((cause) => {
+    throw new ProblemError('unavailable', 'No key can sign just now', { cause })
+  })
+  if (signed === undefined) throw new Error('each event is signed')
+  return signed
+}

@@ -1,0 +1,92 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
+import Type from 'typebox'
+import { byAdmin } from '../audit/record.ts'
+import type { Deps } from '../deps.ts'
+import { listPage, readList } from '../http/list.ts'
+import { notFound } from '../http/problem.ts'
+import { Problem } from '../http/problem-schema.ts'
+import { IdParam } from '../http/shapes.ts'
+import { type Delivery, findDelivery, listDeliveries } from './list-queries.ts'
+import { resendEvent } from './resend.ts'
+import { EventDeliveries, EventDelivery, EventDeliveryQuery, Retry } from './schema.ts'
+
+const tags = ['revocations']
+const params = Type.Object({ id: IdParam('event delivery') })
+
+/** No body is an empty one. */
+const orNone = async (request: FastifyRequest) => {
+  request.body ??= {}
+}
+
+/** What relying apps were told, and whether they took it. */
+export const eventRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
+  const read = async (id: string) => {
+    const delivery = await findDelivery(deps.db, id)
+    if (delivery === undefined) throw notFound('event delivery')
+    return described(delivery)
+  }
+
+  app.get(
+    '/event-deliveries',
+    {
+      config: { scope: 'revocations:read' },
+      schema: {
+        tags,
+        summary: 'List the events that relying apps were sent, or are to be',
+        description: 'Newest first. The proof of each: when it was queued, tried and accepted.',
+        querystring: EventDeliveryQuery,
+        response: { 200: EventDeliveries, '4xx': Problem },
+      },
+    },
+    async ({ query }) => {
+      const page = listPage(await listDeliveries(deps.db, query, readList(query)), query.limit)
+      return { ...page, data: page.data.map(described) }
+    },
+  )
+
+  app.get(
+    '/event-deliveries/:id',
+    {
+      config: { scope: 'revocations:read' },
+      schema: {
+        tags,
+        summary: 'Read how far an event has come',
+        params,
+        response: { 200: EventDelivery, '4xx': Problem },
+      },
+    },
+    ({ params: { id } }) => read(id),
+  )
+
+  app.post(
+    '/event-deliveries/:id/retry',
+    {
+      config: { scope: 'revocations:write' },
+      schema: {
+        tags,
+        summary: 'Send an event again that failed',
+        description:
+          'A new token with a new jti, to the endpoint that the audience has now, tried for another 72 hours. Refused unless it failed, and after a newer consent of its user: it would end what that one gave.',
+        params,
+        body: Retry,
+        response: { 200: EventDelivery, '4xx': Problem },
+      },
+      preValidation: orNone,
+    },
+    async (request) => {
+      const { id } = request.params
+      await resendEvent(deps, id, byAdmin(request.admin))
+      return read(id)
+    },
+  )
+}
+
+const described = (delivery: Delivery): EventDelivery => {
+  const { created_at, delivered_at } = delivery
+  return {
+    ...delivery,
+    seconds_to_acknowledgement:
+      delivered_at && (delivered_at.getTime() - created_at.getTime()) / 1000,
+  }
+}

@@ -1,0 +1,108 @@
+import Type, { type Static } from 'typebox'
+import { ListOf, ListQuery } from '../http/list.ts'
+import { Instant, Nullable, OneOf } from '../http/shapes.ts'
+
+const STATUSES = ['queued', 'delivered', 'failed', 'superseded'] as const
+
+const id = (example: string, description: string) =>
+  Type.String({ description, examples: [example] })
+const jti = (description: string) => id('019ab8e2c4f02fUJb5gSSSuB1zZz4ZkqVA', description)
+const named = {
+  audience_id: id('aud_b7Yd4PzR2mQe8HtX1uNc5w', 'The relying app that is told'),
+  user_id: id('usr_5Qn3w1cJm0s5kYdE0b2x7A', 'The user it is about'),
+  agent_id: id('agt_9f2Kc0VxTq6nJ1r8LwZs3g', 'The agent that it names'),
+  revocation_id: id('rev_Vh2Lq8ZtN0sKx4CwY6mJ1e', 'The revocation that set it in motion'),
+}
+
+const LastAnswer = Type.Object(
+  {
+    status: Type.Optional(Type.Integer({ description: 'HTTP status', examples: [400] })),
+    err: Type.Optional(
+      Type.String({
+        description: 'Error code, as RFC 8935 §2.3 has it',
+        examples: ['invalid_key'],
+      }),
+    ),
+    description: Type.Optional(
+      Type.String({ description: 'What the relying app said of it, shortened' }),
+    ),
+    failure: Type.Optional(
+      Type.String({
+        description: 'Why there is no answer, or none that can be read',
+        examples: ['connect_failed', 'timeout', 'address_not_allowed'],
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+export const EventDelivery = Type.Object(
+  {
+    id: id('dlv_8sJx2mWqT4vKc1Zr6NbY0g', 'Id of the event delivery'),
+    status: OneOf(STATUSES, {
+      description:
+        'queued: it is tried until expires_at. delivered: the relying app accepted it. failed: it was refused for good, or given up. superseded: another one says the same, or the user has consented again',
+      examples: ['delivered'],
+    }),
+    tenant_id: Type.String({ examples: ['ten_AAAAAAAAAAAAAAAAAAAAAA'] }),
+    audience_id: named.audience_id,
+    user_id: named.user_id,
+    agent_id: Nullable({
+      ...named.agent_id,
+      description:
+        'The agent that it names, for audiences that understand it. Null: it ends what every agent of the user was given there',
+    }),
+    revocation_id: Nullable(named.revocation_id),
+    compromised_kid: Nullable(
+      Type.String({ description: 'The compromised key because of which it is sent' }),
+    ),
+    cause: Nullable(
+      Type.String({ description: 'What gave rise to it, in a word', examples: ['revocation'] }),
+    ),
+    endpoint: Type.String({
+      description: 'Where it was sent last, or will be',
+      examples: ['https://auth.chat.example/agent/event/notify'],
+    }),
+    dialect: OneOf(['set', 'logout'] as const, { examples: ['set'] }),
+    event_type: Type.String({
+      examples: ['https://schemas.workos.com/events/agent/auth/identity/assertion/revoked'],
+    }),
+    jti: jti('`jti` of the token that is sent, or was'),
+    earlier_jtis: Type.Array(jti('A `jti` before'), {
+      description:
+        'It was signed anew: sent again by hand, refused as a replay, or its key was compromised',
+    }),
+    attempts: Type.Integer({ description: 'Since it was queued, or sent again by hand' }),
+    created_at: Instant({ description: 'When it was queued, with what gave rise to it' }),
+    next_attempt_at: Nullable(Instant({ description: 'Not before then; null: it is over' })),
+    last_attempt_at: Nullable(Instant()),
+    last_answer: Nullable(LastAnswer),
+    delivered_at: Nullable(Instant({ description: 'When the relying app had accepted it' })),
+    failed_at: Nullable(Instant()),
+    superseded_at: Nullable(Instant()),
+    expires_at: Instant({ description: 'It is given up then' }),
+    resent_at: Nullable(Instant({ description: 'When somebody had it sent again' })),
+    seconds_to_acknowledgement: Nullable(
+      Type.Number({ description: 'From being queued to being accepted', examples: [0.21] }),
+    ),
+  },
+  { additionalProperties: false, title: 'EventDelivery' },
+)
+export type EventDelivery = Static<typeof EventDelivery>
+export const EventDeliveries = ListOf(EventDelivery)
+
+const asked = Type.Object({
+  status: OneOf(STATUSES),
+  ...named,
+  revocation_id: {
+    ...named.revocation_id,
+    description: 'Also events that were on their way when it asked for the same',
+  },
+})
+export const EventDeliveryQuery = Type.Object(
+  { ...ListQuery.properties, ...Type.Partial(asked).properties },
+  { additionalProperties: false },
+)
+
+/** Nothing is chosen. */
+export const Retry = Type.Object({}, { additionalProperties: false })

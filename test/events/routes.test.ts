@@ -1,0 +1,330 @@
+// What an administrator sees of events, and can do about one that failed.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { decodeJwt } from 'jose'
+import { createApp } from '../../src/app.ts'
+import { newId } from '../../src/db/ids.ts'
+import { deliverDue } from '../../src/events/keep-delivering.ts'
+import { REVOKED } from '../../src/events/revocation-set.ts'
+import { addSeconds } from '../../src/oauth/numeric-date.ts'
+import { callsBy } from '../support/house.ts'
+import { openDelivery } from './apps.ts'
+import { receive } from './receiver.ts'
+
+const VARIANT = 'https://schemas.workos.com/events/agent/identity/assertion/revoked'
+
+async function openDesk(t: Parameters<typeof openDelivery>[0]) {
+  const delivery = await openDelivery(t)
+  // The same server, with the keys and the way out of the test.
+  const app = await createApp(delivery.deps)
+  const { admin } = callsBy(async (options) => {
+    const answer = await app.inject(options)
+    const body = answer.body === '' ? undefined : JSON.parse(answer.body)
+    return { status: answer.statusCode, body, headers: answer.headers, text: answer.body }
+  })
+  return {
+    ...delivery,
+    admin,
+    retry: (id: string) => admin('POST', `/event-deliveries/${id}/retry`),
+    /** An event that its audience has refused for good. */
+    async fail(audience_id: string): Promise<string> {
+      const id = await delivery.tell(audience_id)
+      await deliverDue(delivery.deps)
+      assert.equal((await delivery.row(id)).status, 'failed')
+      return id
+    },
+  }
+}
+
+test('an administrator reads how far an event has come, and never its token (EV-13)', async (t) => {
+  const { app, tell, row, deps, wait, admin } = await openDesk(t)
+  const { audience_id, url, tenant_id } = await app([503, 202])
+  const id = await tell(audience_id)
+  const { jti, user_id, jws } = await row(id)
+  await deliverDue(deps)
+  const { body: waiting, status } = await admin('GET', `/event-deliveries/${id}`)
+  const { last_attempt_at, next_attempt_at, ...known } = waiting
+  const created_at = deps.now().toISOString()
+  const fixed = {
+    id,
+    tenant_id,
+    audience_id,
+    user_id,
+    agent_id: null,
+    revocation_id: null,
+    compromised_kid: null,
+    cause: known.cause,
+    endpoint: url,
+    dialect: 'set',
+    event_type: REVOKED,
+    jti,
+    earlier_jtis: [],
+    created_at,
+    failed_at: null,
+    superseded_at: null,
+    expires_at: addSeconds(deps.now(), 72 * 3600).toISOString(),
+    resent_at: null,
+  }
+  assert.equal(status, 200)
+  assert.deepEqual(known, {
+    ...fixed,
+    status: 'queued',
+    attempts: 1,
+    last_answer: { status: 503 },
+    delivered_at: null,
+    seconds_to_acknowledgement: null,
+  })
+  assert.equal(last_attempt_at, created_at)
+  assert.ok(next_attempt_at > created_at)
+  wait(7)
+  await deliverDue(deps)
+  const { body, text } = await admin('GET', `/event-deliveries/${id}`)
+  assert.deepEqual(body, {
+    ...fixed,
+    status: 'delivered',
+    attempts: 2,
+    last_answer: { status: 202 },
+    last_attempt_at: deps.now().toISOString(),
+    next_attempt_at: null,
+    delivered_at: deps.now().toISOString(),
+    seconds_to_acknowledgement: 7,
+  })
+  assert.ok(!text.includes(jws ?? ''))
+  assert.equal((await admin('GET', `/event-deliveries/${newId('dlv')}`)).status, 404)
+})
+
+test('events are listed newest first, by state, audience, user, agent and revocation', async (t) => {
+  const { app, queue, deps, wait, admin, db } = await openDesk(t)
+  const one = await app([202])
+  const other = await app(['access_denied'])
+  const revocation_id = newId('rev')
+  const told: string[] = []
+  for (const { audience_id, user_id } of [one, other, one]) {
+    const [event] = await queue([{ audience_id, user_id, sub: user_id, revocation_id }])
+    told.unshift(event?.id ?? '')
+    wait(1)
+  }
+  await deliverDue(deps)
+  const [third = '', second = '', first = ''] = told
+  const later = newId('rev')
+  await db
+    .insertInto('revocation_events')
+    .values({ revocation_id: later, delivery_id: first })
+    .execute()
+  const ids = async (query: string) => {
+    const { status, body } = await admin('GET', `/event-deliveries?${query}`)
+    assert.equal(status, 200)
+    return body.data.map(({ id }: { id: string }) => id)
+  }
+  assert.deepEqual(await ids(''), [third, second, first])
+  assert.deepEqual(await ids('status=failed'), [second])
+  assert.deepEqual(await ids(`audience_id=${one.audience_id}&status=delivered`), [third, first])
+  assert.deepEqual(await ids(`user_id=${other.user_id}`), [second])
+  assert.deepEqual(await ids(`agent_id=${one.agent_id}`), [])
+  assert.deepEqual(await ids(`revocation_id=${revocation_id}`), [third, second, first])
+  assert.deepEqual(await ids(`revocation_id=${later}`), [first])
+  const { body: page } = await admin('GET', '/event-deliveries?limit=2')
+  assert.deepEqual(await ids(`limit=2&cursor=${page.next_cursor}`), [first])
+  assert.equal((await admin('GET', '/event-deliveries?status=lost')).status, 422)
+  assert.equal((await admin('GET', '/event-deliveries?jws=x')).status, 422)
+})
+
+test('an event that failed is sent again under another jti, to where its audience is now (EV-13)', async (t) => {
+  const { app, fail, row, deps, keys, wait, db, retry, auditTypes } = await openDesk(t)
+  const { audience_id, bodies } = await app(['invalid_issuer'])
+  const id = await fail(audience_id)
+  const { jti, sub, aud } = await row(id)
+  const moved = await app([503, 202])
+  await db
+    .updateTable('audiences')
+    .set({ events_endpoint: moved.url, events_dialect: 'logout', event_type: VARIANT })
+    .where('id', '=', audience_id)
+    .execute()
+  wait(80 * 3600)
+  const { status, body } = await retry(id)
+  assert.equal(status, 200)
+  const resent_at = deps.now()
+  const {
+    status: state,
+    attempts,
+    earlier_jtis,
+    endpoint,
+    dialect,
+    event_type,
+    failed_at,
+    ...shown
+  } = body
+  assert.deepEqual(
+    { state, attempts, earlier_jtis, endpoint, dialect, event_type, failed_at },
+    {
+      state: 'queued',
+      attempts: 0,
+      earlier_jtis: [jti],
+      endpoint: moved.url,
+      dialect: 'logout',
+      event_type: VARIANT,
+      failed_at: null,
+    },
+  )
+  assert.deepEqual(
+    [shown.resent_at, shown.expires_at],
+    [resent_at.toISOString(), addSeconds(resent_at, 72 * 3600).toISOString()],
+  )
+  await deliverDue(deps)
+  wait(5)
+  await deliverDue(deps)
+  const after = await row(id)
+  assert.equal(after.status, 'delivered')
+  assert.notEqual(after.jti, jti)
+  assert.deepEqual(moved.bodies(), [after.jws, after.jws])
+  assert.equal(bodies().length, 1)
+  const expected = {
+    issuer: deps.config.issuer,
+    audience: aud,
+    keys: keys.jwks(),
+    seen: new Set<string>(),
+  }
+  assert.deepEqual(
+    await receive('application/logout+jwt', after.jws ?? '', { ...expected, knows: [VARIANT] }),
+    { status: 202, revoked: { iss: deps.config.issuer, sub, aud } },
+  )
+  assert.equal(decodeJwt(after.jws ?? '').jti, after.jti)
+  assert.deepEqual(await auditTypes(), ['event.failed', 'event.resent', 'event.delivered'])
+})
+
+test('what was tried the first time can be tried again', async (t) => {
+  const { app, tell, row, deps, wait, retry } = await openDesk(t)
+  const { audience_id, says } = await app(['authentication_failed'])
+  const id = await tell(audience_id)
+  await deliverDue(deps)
+  wait(700)
+  await deliverDue(deps)
+  const { status, remedies } = await row(id)
+  assert.deepEqual([status, remedies], ['failed', ['cache_window']])
+  says('authentication_failed', 202)
+  assert.equal((await retry(id)).status, 200)
+  assert.deepEqual((await row(id)).remedies, [])
+  await deliverDue(deps)
+  wait(700)
+  await deliverDue(deps)
+  assert.equal((await row(id)).status, 'delivered')
+})
+
+test('an event that did not fail is not sent again, and the answer says why (EV-12)', async (t) => {
+  const { app, tell, fail, deps, db, retry } = await openDesk(t)
+  const well = await app([202])
+  const busy = await app([503])
+  const delivered = await tell(well.audience_id)
+  const queued = await tell(busy.audience_id)
+  await deliverDue(deps)
+  const sour = await app(['access_denied'])
+  const superseded = await fail(sour.audience_id)
+  const nowhere = await fail(sour.audience_id)
+  await db
+    .updateTable('event_deliveries')
+    .set({ status: 'superseded', failed_at: null, superseded_at: deps.now() })
+    .where('id', '=', superseded)
+    .execute()
+  await db
+    .updateTable('audiences')
+    .set({ events_dialect: 'none', events_endpoint: null })
+    .where('id', '=', sour.audience_id)
+    .execute()
+  for (const [id, why] of [
+    [delivered, /has accepted this event, at 20/],
+    [queued, /is on its way: it is tried by itself, the next time at 20/],
+    [superseded, /was dropped/],
+    [nowhere, /no events endpoint/],
+  ] as const) {
+    const { status, body } = await retry(id)
+    assert.deepEqual([status, body.type], [409, '/problems/invalid_transition'])
+    assert.match(body.detail, why)
+  }
+  assert.equal((await retry(newId('dlv'))).status, 404)
+  assert.equal(busy.received.length, 1)
+})
+
+test('while no key can sign, an event is not sent again, and the answer says so', async (t) => {
+  const { app, fail, row, keys, retry } = await openDesk(t)
+  const { audience_id } = await app(['access_denied'])
+  const id = await fail(audience_id)
+  keys.lastFor(0)
+  const { status, body } = await retry(id)
+  assert.deepEqual([status, body.type], [503, '/problems/unavailable'])
+  assert.equal((await row(id)).status, 'failed')
+})
+
+test('two who send the same event again send it once', async (t) => {
+  const { app, fail, row, deps, retry } = await openDesk(t)
+  const { audience_id, bodies } = await app(['access_denied', 202])
+  const id = await fail(audience_id)
+  const answers = await Promise.all([retry(id), retry(id), retry(id)])
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 409, 409])
+  await deliverDue(deps)
+  assert.equal((await row(id)).earlier_jtis.length, 1)
+  assert.equal(bodies().length, 2)
+})
+
+test('after a newer consent an event is not sent again, nor tried again (EV-14)', async (t) => {
+  const desk = await openDesk(t)
+  const { app, queue, row, deps, wait, retry, delegate, auditTypes } = desk
+  const { audience_id, bodies, says, ...parties } = await app(['access_denied'])
+  const { user_id } = parties
+  const events = [1, 2].map(() => ({ audience_id, user_id, sub: newId('usr') }))
+  const [one = '', two = ''] = (await queue(events)).map(({ id }) => id)
+  await deliverDue(deps)
+  // The one from before is what the event is about.
+  await delegate({ ...parties, audience_id }, user_id, {
+    created_at: addSeconds(deps.now(), -60),
+    status: 'revoked',
+    revoked_at: deps.now(),
+    end_reason: 'user',
+  })
+  says(503)
+  wait(60)
+  assert.equal((await retry(one)).status, 200)
+  await deliverDue(deps)
+  assert.equal((await row(one)).status, 'queued')
+  await delegate({ ...parties, audience_id }, user_id)
+  const { status, body } = await retry(two)
+  assert.deepEqual([status, body.type], [409, '/problems/invalid_transition'])
+  assert.match(body.detail, /consented since/)
+  const sent = bodies().length
+  wait(10)
+  await deliverDue(deps)
+  const { status: state, superseded_at, next_attempt_at, last_answer } = await row(one)
+  assert.deepEqual(
+    [state, superseded_at, next_attempt_at, last_answer],
+    ['superseded', deps.now(), null, { status: 503 }],
+  )
+  assert.equal(bodies().length, sent)
+  assert.equal((await auditTypes()).at(-1), 'event.superseded')
+})
+
+test('of an event that names an agent only a newer consent to that agent counts (EV-14)', async (t) => {
+  const desk = await openDesk(t)
+  const { app, tell, row, deps, wait, retry, delegate, db } = desk
+  const sibling = await app(['access_denied'])
+  const { audience_id, user_id } = sibling
+  const id = await tell(audience_id)
+  const own = await desk.parties()
+  await db
+    .updateTable('event_deliveries')
+    .set({ agent_id: own.agent_id, user_id })
+    .where('id', '=', id)
+    .execute()
+  await db.updateTable('audiences').set({ event_names_agent: true }).execute()
+  await deliverDue(deps)
+  wait(60)
+  await delegate(sibling, user_id)
+  assert.equal((await retry(id)).status, 200)
+  await delegate({ ...sibling, agent_id: own.agent_id }, user_id, {
+    mode: 'once',
+    status: 'consumed',
+    consumed_at: deps.now(),
+  })
+  await deliverDue(deps)
+  // It was used up, and what it gave is not what the event is about.
+  assert.equal((await row(id)).status, 'superseded')
+  assert.equal(sibling.received.length, 1)
+})
