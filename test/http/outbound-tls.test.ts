@@ -12,16 +12,19 @@ import {
   TEST_ONLY_PRIVATE_KEY,
 } from '../support/tls.ts'
 
+const AUTHORITIES = tls.getCACertificates('default')
+
 type Setup = { cert?: string; host?: string; trusted?: boolean; server?: https.ServerOptions }
 
 /** An https server of 127.0.0.1 under some name. Its certificate is trusted unless told. */
 async function openTls(t: TestContext, setup: Setup = {}) {
   const { cert = TEST_ONLY_CERTIFICATE, host = 'service.test', trusted = true } = setup
   if (trusted) trust(t, cert)
-  const seen = { requests: 0, secured: 0 }
+  const seen = { requests: 0, secured: 0, names: [] as unknown[] }
   const options = { cert, key: TEST_ONLY_PRIVATE_KEY, ...setup.server }
-  const server = https.createServer(options, (_request, response) => {
+  const server = https.createServer(options, (request, response) => {
     seen.requests += 1
+    seen.names.push((request.socket as tls.TLSSocket).servername)
     response.end('{"tls":true}')
   })
   server.on('secureConnection', () => {
@@ -34,9 +37,8 @@ async function openTls(t: TestContext, setup: Setup = {}) {
 }
 
 function trust(t: TestContext, certificate: string) {
-  const before = tls.getCACertificates('default')
-  tls.setDefaultCACertificates([...before, certificate])
-  t.after(() => tls.setDefaultCACertificates(before))
+  tls.setDefaultCACertificates([...AUTHORITIES, certificate])
+  t.after(() => tls.setDefaultCACertificates(AUTHORITIES))
 }
 
 function setEnvironment(t: TestContext, name: string, value: string) {
@@ -52,7 +54,17 @@ test('a certificate that is trusted, in time and for this name is good', async (
   const { seen, get } = await openTls(t)
   assert.deepEqual((await get()).json, { tls: true })
   assert.deepEqual((await get()).json, { tls: true })
-  assert.deepEqual(seen, { requests: 2, secured: 2 })
+  assert.deepEqual([seen.requests, seen.secured], [2, 2])
+})
+
+test('the name asked for is verified at the address judged, an address by itself', async (t) => {
+  const named = await openTls(t)
+  await named.get()
+  await named.get()
+  assert.deepEqual(named.seen.names, ['service.test', 'service.test'])
+  const literal = await openTls(t, { host: '127.0.0.1' })
+  assert.deepEqual((await literal.get()).json, { tls: true })
+  assert.deepEqual(literal.seen.names, [false])
 })
 
 const BAD: Record<string, Setup & { code: string }> = {
@@ -81,12 +93,11 @@ for (const [what, setup] of Object.entries(BAD)) {
 
 test('what was trusted once is verified again for each connection', async (t) => {
   const { seen, get } = await openTls(t, { trusted: false })
-  const before = tls.getCACertificates('default')
-  tls.setDefaultCACertificates([...before, TEST_ONLY_CERTIFICATE])
+  tls.setDefaultCACertificates([...AUTHORITIES, TEST_ONLY_CERTIFICATE])
   try {
     await get()
   } finally {
-    tls.setDefaultCACertificates(before)
+    tls.setDefaultCACertificates(AUTHORITIES)
   }
   await refused(get(), 'connect_failed')
   assert.equal(seen.requests, 1)
@@ -102,7 +113,7 @@ test('TLS 1.1 and older are refused', async (t) => {
   const { seen, get } = await openTls(t, { server: old })
   const { cause } = await refused(get(), 'connect_failed')
   assert.match(String((cause as Error).message), /protocol version/)
-  assert.deepEqual(seen, { requests: 0, secured: 0 })
+  assert.deepEqual([seen.requests, seen.secured], [0, 0])
 })
 
 test('who asks for a certificate of ours gets none (DR-34)', async (t) => {
