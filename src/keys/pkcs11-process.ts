@@ -86,7 +86,11 @@ export function startHost(
         }, limit)
         waiting.set(number, { resolve, reject, timer })
         child.send({ number, request }, (error) => {
-          if (error) refuse(number, 'the host of the module is gone')
+          if (!error) return
+          // Before its exit is known: whoever asks again meanwhile needs another one.
+          onEnd()
+          refuse(number, 'the host of the module is gone')
+          child.kill('SIGKILL')
         })
       })
     },

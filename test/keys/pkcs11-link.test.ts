@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import { openPkcs11Custody } from '../../src/keys/pkcs11-custody.ts'
 import { assertSigns, makeKey, refused } from '../support/custody-contract.ts'
 
@@ -24,6 +25,17 @@ test('a host that crashed fails what was asked of it, and the next request start
     assert.ok(one.status === 'rejected')
     await refused(Promise.reject(one.reason), /PKCS#11: the host of the module (ended|is gone)/)
   }
+  assert.equal((await sign(INPUT)).length, 64)
+  assert.equal(said('open'), 2)
+})
+
+test('a host that nothing can be sent to is replaced, though its exit is not known', async (t) => {
+  const { custody, plan, said } = await openFake(t)
+  const sign = await custody.open(await makeKey(custody))
+  plan('sign', 'deaf')
+  assert.equal((await sign(INPUT)).length, 64)
+  while (said('deaf') === 0) await pause(5)
+  await refused(Promise.resolve(sign(INPUT)), /PKCS#11: the host of the module is gone/)
   assert.equal((await sign(INPUT)).length, 64)
   assert.equal(said('open'), 2)
 })

@@ -1,7 +1,7 @@
 /**
  * What stands in for the host of a PKCS#11 module: it speaks as pkcs11-host.ts does and signs with keys that
  * lie open in FAKE_HOST_FOLDER. A file of that folder named for an operation says what goes wrong with the
- * next one: `lost`, `other`, `hang` or `crash`.
+ * next one: `lost`, `other`, `hang`, `crash` or `deaf`, which answers and then closes the channel but goes on.
  */
 import { createPrivateKey, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -17,11 +17,13 @@ process.on('message', ({ number, request }: Asked) => {
   const plan = planned(request.op)
   if (plan === 'crash') process.exit(7)
   if (plan === 'hang') return
-  if (plan) return answer({ number, fault: { message: plan, kind: plan as Fault['kind'] } })
+  if (plan && plan !== 'deaf')
+    return answer({ number, fault: { message: plan, kind: plan as Fault['kind'] } })
   if (request.op === 'open' && request.pin !== 'right') {
     return answer({ number, fault: { message: 'the PIN is wrong', kind: 'pin' } })
   }
   answer({ number, answer: perform(request) })
+  if (plan === 'deaf') goDeaf()
 })
 process.on('disconnect', () => process.exit())
 
@@ -33,6 +35,13 @@ function planned(op: string): string | undefined {
   if (rest.length > 0) writeFileSync(path, rest.join(' '))
   else rmSync(path)
   return plan
+}
+
+function goDeaf(): void {
+  setInterval(() => undefined, 60_000)
+  process.removeAllListeners('disconnect')
+  process.once('disconnect', () => appendFileSync(join(folder, 'log'), 'deaf\n'))
+  process.disconnect()
 }
 
 function perform(request: HostRequest): unknown {
