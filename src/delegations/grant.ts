@@ -3,6 +3,7 @@ import { type Actor, recordEvent } from '../audit/record.ts'
 import { newId } from '../db/ids.ts'
 import type { Tables } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
+import { hurry } from '../events/hurry.ts'
 import type { AuthorizationDetail } from '../oauth/authorization-details.ts'
 import { type Delegation, effectiveStatus } from './delegation.ts'
 import { type Excess, excess } from './excess.ts'
@@ -58,6 +59,8 @@ export async function grantDelegation(
       created_at: now,
     })
     if (!delegation) continue
+    // What is left of an earlier ending is told first, or this could not be used (EV-14).
+    await hurry(tx, { audience_id: of.audience_id, sub: sub_asserted })
     await recordEvent(tx, {
       type: 'delegation.granted',
       at: now,

@@ -2,6 +2,7 @@ import type { Actor } from '../audit/record.ts'
 import { recordEvent } from '../audit/record.ts'
 import { newId } from '../db/ids.ts'
 import type { Deps } from '../deps.ts'
+import { hurry } from '../events/hurry.ts'
 import { wantedClaims } from '../oauth/profile.ts'
 import { lockParties, type Parties, type Triple } from './lock.ts'
 import { isPolicyStopped } from './policy-queries.ts'
@@ -35,6 +36,7 @@ export async function grantByPolicy(
       created_at: now,
     })
     if (delegation === undefined) return 'exists'
+    await hurry(tx, { audience_id: of.audience_id, sub: delegation.sub_asserted })
     await recordEvent(tx, {
       type: 'delegation.granted',
       at: now,

@@ -1,5 +1,5 @@
 import { sql, type Transaction } from 'kysely'
-import type { Tables } from '../db/tables.ts'
+import type { Db, Tables } from '../db/tables.ts'
 import { type DelegationsOf, inReach } from '../delegations/queries.ts'
 
 type Tx = Transaction<Tables>
@@ -94,6 +94,49 @@ export async function listOwed(tx: Tx, of: DelegationsOf, now: Date): Promise<Ow
     group by audience_id, user_id, sub, agent_id
     having bool_or(uncovered) or bool_or(status = 'queued')
     order by audience_id, sub, agent_id`.execute(tx)
+  return rows
+}
+
+export type RunOut = {
+  id: string
+  tenant_id: string
+  user_id: string
+  agent_id: string
+  audience_id: string
+  why: 'expired' | 'agent_expired' | 'entitlement_expired'
+}
+
+/** Delegations that one round ends at the most. */
+const MOST_RUN_OUT = 500
+
+/**
+ * Delegations that are said to live and have run out by time, at audiences that want to hear of it; and where
+ * what another agent was given still waits for the last of them to end.
+ */
+export async function listRunOut(
+  db: Db,
+  now: Date,
+  { user_id, agent_ids, audience_id }: DelegationsOf = {},
+): Promise<RunOut[]> {
+  const { rows } = await sql<RunOut>`
+    select d.id, d.tenant_id, d.user_id, d.agent_id, d.audience_id,
+      case when d.expires_at <= ${now} then 'expired'
+        when a.expires_at <= ${now} then 'agent_expired' else 'entitlement_expired' end as why
+    from delegations d
+    join audiences au on au.id = d.audience_id and au.events_dialect <> 'none'
+    join agents a on a.id = d.agent_id
+    left join entitlements e
+      on e.agent_id = d.agent_id and e.audience_id = d.audience_id and e.ended_at is null
+    where d.status = 'active'
+      and (d.expires_at <= ${now} or a.expires_at <= ${now} or e.expires_at <= ${now})
+      and (au.notify_expiry or (au.notify_when = 'last' and exists (
+        select from delegations other
+        where other.user_id = d.user_id and other.audience_id = d.audience_id
+          and other.status = 'revoked' and other.end_reason is distinct from 'replaced')))
+      and (${user_id ?? null}::text is null or d.user_id = ${user_id ?? null})
+      and (${agent_ids ?? null}::text[] is null or d.agent_id = any(${agent_ids ?? null}::text[]))
+      and (${audience_id ?? null}::text is null or d.audience_id = ${audience_id ?? null})
+    order by d.id limit ${MOST_RUN_OUT}`.execute(db)
   return rows
 }
 

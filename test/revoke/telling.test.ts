@@ -1,0 +1,418 @@
+// Who has to hear of an ending, and who need not: the outbox as each ending leaves it (rule 4, GR-07, GR-08, EV-14).
+import assert from 'node:assert/strict'
+import { after, test } from 'node:test'
+import { decodeJwt } from 'jose'
+import { GRANT } from '../../src/oauth/names.ts'
+import { tellExpired } from '../../src/revoke/tell-expired.ts'
+import { openHouse } from '../support/house.ts'
+import {
+  clientAuthentication,
+  entitle,
+  newAgent,
+  type Story,
+  type StoryAgent,
+  tellStory,
+} from '../support/story.ts'
+
+const house = await openHouse({ after })
+const { db } = house.deps
+
+const ENDPOINT = 'https://chat.example/events'
+
+/** Somebody who allowed an agent something at an audience that listens, with an ID-JAG on the way there. */
+async function minted({ audience = {}, delegation = {}, agent = {} } = {}) {
+  const story = await tellStory(house, {
+    agent,
+    audience: { events_endpoint: ENDPOINT, ...audience },
+  })
+  const { id } = await story.delegate(delegation)
+  const tokens = await story.signIn()
+  await mint(story)
+  return { ...story, delegation: id, tokens }
+}
+
+async function mint(story: Story, as?: StoryAgent, id_token?: string): Promise<void> {
+  const answer = await story.exchange(id_token ? { subject_token: id_token } : {}, as)
+  assert.equal(answer.status, 200, answer.text)
+}
+
+/** Another agent of the same owner, allowed by the same user at the same audience. */
+async function sibling(story: Story): Promise<{ agent: StoryAgent; id: string; id_token: string }> {
+  const agent = await newAgent(house, story.owner)
+  await entitle(house, agent, story.audience, { client_id: 'sibling-at-paperclip' })
+  const { id } = await story.delegate({ agent_id: agent.id })
+  const { id_token } = await story.signIn(agent)
+  return { agent, id, id_token }
+}
+
+const eventsAt = ({ audience }: Pick<Story, 'audience'>) =>
+  db
+    .selectFrom('event_deliveries')
+    .selectAll()
+    .where('audience_id', '=', audience.id)
+    .orderBy('id')
+    .execute()
+
+const arrive = (of: Pick<Story, 'audience'>, status: 'delivered' | 'failed' = 'delivered') =>
+  db
+    .updateTable('event_deliveries')
+    .set({ status, [`${status}_at`]: house.clock.now, next_attempt_at: null })
+    .where('status', '=', 'queued')
+    .where('audience_id', '=', of.audience.id)
+    .execute()
+
+async function act(method: string, path: string, body?: unknown) {
+  const answer = await house.admin(method, path, body)
+  assert.ok(answer.status < 300, `${method} ${path}: ${answer.status} ${answer.text}`)
+  return answer.body
+}
+const revoke = (reach: object) => act('POST', '/revocations', { ...reach, reason: 'left' })
+
+type Told = Awaited<ReturnType<typeof minted>>
+const reuse = async ({ agent, tokens }: Told) => {
+  const refresh = async () =>
+    house.form('/oauth2/token', {
+      grant_type: GRANT.refreshToken,
+      refresh_token: tokens.refresh_token,
+      ...(await clientAuthentication(house, agent)),
+    })
+  assert.equal((await refresh()).status, 200)
+  assert.equal((await refresh()).body.error, 'invalid_grant')
+}
+
+const TRIGGERS: [what: string, end: (of: Told) => Promise<unknown>, cause?: string][] = [
+  ['the user stops it', stopByUser, 'delegation_ended'],
+  [
+    'an administrator ends it',
+    (of) => act('DELETE', `/delegations/${of.delegation}`),
+    'delegation_ended',
+  ],
+  ['all of its agent is revoked', ({ agent }) => revoke({ agent_id: agent.id })],
+  ['all of its user is revoked', ({ user }) => revoke({ user_id: user.id })],
+  ['all of its audience is revoked', ({ audience }) => revoke({ audience_id: audience.id })],
+  ['all of its owner is revoked', ({ owner }) => revoke({ owner_id: owner.id })],
+  [
+    'its user is suspended',
+    ({ user }) => act('PATCH', `/users/${user.id}`, { status: 'suspended' }),
+  ],
+  ['its user is deleted', ({ user }) => act('PATCH', `/users/${user.id}`, { status: 'deleted' })],
+  ['its owner is gone', ({ owner }) => act('PATCH', `/users/${owner.id}`, { status: 'suspended' })],
+  ['its agent is suspended', ({ agent }) => act('POST', `/agents/${agent.id}/suspend`, {})],
+  ['its agent is retired', ({ agent }) => act('POST', `/agents/${agent.id}/retire`, {})],
+  [
+    'its audience is suspended',
+    ({ audience }) => act('POST', `/audiences/${audience.id}/suspend`, {}),
+  ],
+  [
+    'its audience is retired',
+    ({ audience }) => act('POST', `/audiences/${audience.id}/retire`, {}),
+  ],
+  [
+    'its entitlement is ended',
+    ({ agent, audience }) => act('DELETE', `/agents/${agent.id}/entitlements/${audience.id}`),
+    'entitlement_ended',
+  ],
+  ['a refresh token of its agent comes back', reuse, 'refresh_token_reused'],
+  [
+    'a spent refresh token is exchanged',
+    async (of) => {
+      const { agent, tokens } = of
+      await house.form('/oauth2/token', {
+        grant_type: GRANT.refreshToken,
+        refresh_token: tokens.refresh_token,
+        ...(await clientAuthentication(house, agent)),
+      })
+      const answer = await of.exchange({
+        subject_token: tokens.refresh_token,
+        subject_token_type: 'urn:ietf:params:oauth:token-type:refresh_token',
+      })
+      assert.equal(answer.body.error, 'invalid_grant')
+    },
+    'refresh_token_reused',
+  ],
+]
+
+async function stopByUser({ browser, delegation }: Told): Promise<void> {
+  const path = `/account/delegations/${delegation}/stop`
+  const { text } = await browser.get('/account')
+  const [, form = ''] = text.split(`action="${path}"`)
+  const [, name = '', value = ''] = /name="([^"]+)" value="([^"]+)"/.exec(form) ?? []
+  const visit = await browser.post(path, { [name]: value })
+  assert.match(visit.text, /The agent was stopped/)
+}
+
+for (const [what, end, cause = 'revocation'] of TRIGGERS) {
+  test(`the audience is told once when ${what} (GR-07)`, async () => {
+    const story = await minted()
+    await end(story)
+    const [event, ...more] = await eventsAt(story)
+    assert.ok(event)
+    assert.deepEqual(more, [])
+    assert.equal(event.cause, cause)
+    assert.equal(event.status, 'queued')
+    const { sub, aud, events } = decodeJwt(event.jws ?? '')
+    assert.deepEqual([sub, aud], [story.user.id, story.audience.issuer])
+    assert.deepEqual(Object.values(events as object), [{}])
+    await end(story).catch(() => {})
+    assert.equal((await eventsAt(story)).length, 1, 'again, while it waits')
+  })
+}
+
+test('by tenant everything in it is told of (GR-07)', async () => {
+  const tenant = await act('POST', '/tenants', { name: 'Orbit' })
+  const tenant_id = tenant.id
+  const story = await tellStory(house, {
+    user: { tenant_id },
+    entitlement: null,
+  })
+  const revoked = await revoke({ tenant_id })
+  assert.equal(revoked.events_queued, 0)
+  assert.deepEqual(await eventsAt(story), [])
+})
+
+test('where nothing was ever minted nobody is told, nor who has no endpoint (GR-08)', async () => {
+  const story = await tellStory(house, { audience: { events_endpoint: ENDPOINT } })
+  const { id } = await story.delegate()
+  await act('DELETE', `/delegations/${id}`)
+  assert.deepEqual(await eventsAt(story), [])
+
+  const deaf = await minted({ audience: { events_dialect: 'none' } })
+  assert.equal((await revoke({ agent_id: deaf.agent.id })).events_queued, 0)
+  assert.deepEqual(await eventsAt(deaf), [])
+})
+
+const inAMinute = () => new Date(house.clock.now.getTime() + 60_000).toISOString()
+for (const [what, delegation] of [
+  ['a spent `once`', () => ({ mode: 'once' })],
+  ['one that is past its end', () => ({ expires_at: inAMinute() })],
+] as const) {
+  test(`a kill switch reaches ${what}: its event is queued`, async () => {
+    const story = await minted({ delegation: delegation() })
+    house.wait(61)
+    const revoked = await revoke({ agent_id: story.agent.id })
+    assert.deepEqual([revoked.delegations_revoked, revoked.events_queued], [0, 1])
+    const [event] = await eventsAt(story)
+    assert.equal(event?.revocation_id, revoked.id)
+  })
+}
+
+test('what was minted before a new consent replaced it counts, though that queued nothing (rule 2)', async () => {
+  const story = await minted()
+  const { id } = await story.delegate({ scopes: ['docs.read', 'docs.write'] })
+  assert.deepEqual(await eventsAt(story), [])
+  await act('DELETE', `/delegations/${id}`)
+  assert.equal((await eventsAt(story)).length, 1)
+})
+
+test('an accepted event is not repeated until something else was minted, whatever the clocks say', async () => {
+  const story = await minted()
+  const first = await revoke({ user_id: story.user.id })
+  await arrive(story)
+  const again = await revoke({ user_id: story.user.id })
+  assert.deepEqual([first.events_queued, again.events_queued], [1, 0])
+  // All of this happens at one instant of the clock.
+  await story.delegate()
+  const { id_token } = await signInAgain(story)
+  await mint(story, undefined, id_token)
+  assert.equal((await revoke({ user_id: story.user.id })).events_queued, 1)
+})
+
+test('an event that failed is owed still', async () => {
+  const story = await minted()
+  await revoke({ agent_id: story.agent.id })
+  await arrive(story, 'failed')
+  assert.equal((await revoke({ agent_id: story.agent.id })).events_queued, 1)
+})
+
+test('an event on its way proves a later revocation as well', async () => {
+  const story = await minted()
+  await act('DELETE', `/delegations/${story.delegation}`)
+  const revoked = await revoke({ agent_id: story.agent.id })
+  assert.equal(revoked.events_queued, 0)
+  const proof = async () => {
+    const { events, last_acknowledged_at, seconds_to_last_acknowledgement } = await act(
+      'GET',
+      `/revocations/${revoked.id}`,
+    )
+    return { events, last_acknowledged_at, seconds_to_last_acknowledgement }
+  }
+  assert.deepEqual(await proof(), {
+    events: { delivered: 0, pending: 1, failed: 0 },
+    last_acknowledged_at: null,
+    seconds_to_last_acknowledgement: null,
+  })
+  house.wait(7)
+  await arrive(story)
+  assert.deepEqual(await proof(), {
+    events: { delivered: 1, pending: 0, failed: 0 },
+    last_acknowledged_at: house.clock.now.toISOString(),
+    seconds_to_last_acknowledgement: 7,
+  })
+})
+
+test('no ID-JAG is minted while an event of its pair waits, and a new consent has it tried at once (EV-14)', async () => {
+  const story = await minted()
+  await act('DELETE', `/delegations/${story.delegation}`)
+  house.wait(1)
+  await db
+    .updateTable('event_deliveries')
+    .set({ next_attempt_at: new Date(house.clock.now.getTime() + 600_000), attempts: 4 })
+    .where('audience_id', '=', story.audience.id)
+    .execute()
+  await story.delegate()
+  const [event] = await eventsAt(story)
+  assert.ok(event?.next_attempt_at && event.next_attempt_at <= house.clock.now)
+
+  const waiting = await story.exchange()
+  assert.deepEqual([waiting.status, waiting.body.error], [503, 'temporarily_unavailable'])
+  assert.match(String(waiting.headers['retry-after']), /^[1-9]\d?$/)
+  const refused = await db
+    .selectFrom('audit_events')
+    .select('reason')
+    .where('type', '=', 'token.refused')
+    .where('user_id', '=', story.user.id)
+    .execute()
+  assert.deepEqual(refused, [{ reason: 'revocation_pending' }])
+
+  await arrive(story)
+  await mint(story)
+})
+
+test('what was given up no longer holds a mint up (EV-14)', async () => {
+  const story = await minted()
+  await act('DELETE', `/delegations/${story.delegation}`)
+  await story.delegate()
+  assert.equal((await story.exchange()).status, 503)
+  await arrive(story, 'failed')
+  await mint(story)
+})
+
+test('a `once` is not spent by an exchange that has to wait (EV-14)', async () => {
+  const story = await minted()
+  await act('DELETE', `/delegations/${story.delegation}`)
+  await story.delegate({ mode: 'once' })
+  assert.equal((await story.exchange()).status, 503)
+  await arrive(story)
+  await mint(story)
+})
+
+test('one of two agents falls with the other, and the administrator is told which (GR-08)', async () => {
+  const story = await minted()
+  const other = await sibling(story)
+  await mint(story, other.agent, other.id_token)
+  const revoked = await revoke({ agent_id: story.agent.id })
+  const interrupts = [
+    {
+      delegation_id: other.id,
+      user_id: story.user.id,
+      agent_id: other.agent.id,
+      audience_id: story.audience.id,
+    },
+  ]
+  assert.deepEqual(revoked.interrupts, interrupts)
+  assert.deepEqual((await act('GET', `/revocations/${revoked.id}`)).interrupts, interrupts)
+  const waiting = await story.exchange({ subject_token: other.id_token }, other.agent)
+  assert.equal(waiting.status, 503)
+  await arrive(story)
+  await mint(story, other.agent, other.id_token)
+})
+
+test('an audience that understands it is told of one agent, and its sibling goes on', async () => {
+  const story = await minted({ audience: { event_names_agent: true } })
+  const other = await sibling(story)
+  await mint(story, other.agent, other.id_token)
+  const revoked = await revoke({ agent_id: story.agent.id })
+  assert.equal(revoked.interrupts, undefined)
+  const [event, ...more] = await eventsAt(story)
+  assert.deepEqual(more, [])
+  const { events } = decodeJwt(event?.jws ?? '') as { events: object }
+  assert.deepEqual(Object.values(events), [
+    { 'urn:agent-idp:agent': { sub: story.agent.id, client_id: 'client-at-paperclip' } },
+  ])
+  await mint(story, other.agent, other.id_token)
+
+  await story.delegate()
+  await story.signIn()
+  assert.equal((await story.exchange()).status, 503)
+  await arrive(story)
+  await mint(story)
+  // By user both are ended, each by its own event.
+  assert.equal((await revoke({ user_id: story.user.id })).events_queued, 2)
+})
+
+test('an audience that is told of one agent learns who that is from the ID-JAG', async () => {
+  const story = await tellStory(house, {
+    audience: { events_endpoint: ENDPOINT, event_names_agent: true },
+  })
+  await story.delegate()
+  const { body } = await story.exchange()
+  assert.deepEqual(decodeJwt(body.access_token).act, { sub: story.agent.id })
+})
+
+test('an audience that waits for the last agent is told then, of all of them (GR-08)', async () => {
+  const story = await minted({ audience: { notify_when: 'last' } })
+  const other = await sibling(story)
+  await act('DELETE', `/delegations/${story.delegation}`)
+  assert.deepEqual(await eventsAt(story), [])
+  await act('DELETE', `/delegations/${other.id}`)
+  assert.equal((await eventsAt(story)).length, 1, 'though the last one never minted')
+})
+
+test('the end by time tells nobody, but an audience that asked for it (GR-09)', async () => {
+  const expires_at = new Date(house.clock.now.getTime() + 600_000).toISOString()
+  const quiet = await minted({ delegation: { expires_at } })
+  const told = await minted({ delegation: { expires_at }, audience: { notify_expiry: true } })
+  const live = await minted({ audience: { notify_expiry: true } })
+  assert.equal(await tellExpired(house.deps), 0)
+  house.wait(601)
+  assert.equal(await tellExpired(house.deps), 1)
+  assert.equal(await tellExpired(house.deps), 0)
+  assert.deepEqual([await eventsAt(quiet), await eventsAt(live)], [[], []])
+  const [event, ...more] = await eventsAt(told)
+  assert.deepEqual([event?.cause, more], ['expired', []])
+  const { data } = await act('GET', `/delegations?user_id=${told.user.id}`)
+  assert.deepEqual([data[0].status, data[0].revoked_at], ['expired', null])
+})
+
+test('an agent past its end is told of where time is, and what it held is over', async () => {
+  const expires_at = new Date(house.clock.now.getTime() + 600_000).toISOString()
+  const story = await minted({ agent: { expires_at }, audience: { notify_expiry: true } })
+  house.wait(601)
+  assert.equal(await tellExpired(house.deps), 1)
+  const { data } = await act('GET', `/delegations?user_id=${story.user.id}`)
+  assert.equal(data[0].status, 'revoked')
+  assert.equal((await eventsAt(story)).length, 1)
+})
+
+test('who was waiting for the last agent is told when that one ends by time', async () => {
+  const expires_at = new Date(house.clock.now.getTime() + 600_000).toISOString()
+  const story = await minted({ audience: { notify_when: 'last' } })
+  const other = await newAgent(house, story.owner)
+  await entitle(house, other, story.audience)
+  await story.delegate({ agent_id: other.id, expires_at })
+  await act('DELETE', `/delegations/${story.delegation}`)
+  assert.deepEqual(await eventsAt(story), [])
+  house.wait(601)
+  await tellExpired(house.deps)
+  assert.equal((await eventsAt(story)).length, 1)
+})
+
+test('an ending does not wait for a key: what cannot be signed is queued all the same', async () => {
+  const story = await minted()
+  const { keys } = house.deps
+  const { sign } = keys
+  keys.sign = () => Promise.reject(new Error('the custody is away'))
+  try {
+    assert.equal((await revoke({ agent_id: story.agent.id })).events_queued, 1)
+  } finally {
+    keys.sign = sign
+  }
+  const [event] = await eventsAt(story)
+  assert.deepEqual([event?.status, event?.jws, event?.kid], ['queued', null, null])
+})
+
+/** Somewhere else, after being signed out everywhere. */
+async function signInAgain(story: Story) {
+  story.browser.cookies.clear()
+  return story.signIn()
+}
