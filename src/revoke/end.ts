@@ -37,6 +37,7 @@ import type { Admin } from '../http/admin-door.ts'
 import { voidCodes } from '../sessions/code-queries.ts'
 import { endFamilies } from '../sessions/family-queries.ts'
 import { endSessionsOfUsers } from '../sessions/queries.ts'
+import { queueSignals } from '../streams/queue.ts'
 import { lockPairs } from './owed-queries.ts'
 import {
   barPolicyDelegations,
@@ -73,7 +74,7 @@ export async function revoke(
   await expireInteractions(tx, of)
   await lockPairs(tx, of)
   const delegations = await endAll(tx, { of, at, reason: id })
-  await endSessions(tx, reach, { at, reason: id })
+  await endSessions(tx, deps, reach, { at, reason: id })
   const tokens = await endSignIns(tx, reach, extent, { at, reason: id })
   const told = await tell(tx, deps, of, { cause: 'revocation', revocation_id: id })
   const revoked = {
@@ -190,14 +191,22 @@ function delegationsOf({ kind, id }: Reach, { agentIds }: Extent): DelegationsOf
   return agentIds ? { agent_ids: agentIds } : { [kind]: id }
 }
 
-/** Whoever is stopped as a person is signed out everywhere; by agent or audience nobody is. */
+/** Whoever is stopped as a person is signed out everywhere, and receivers hear of it; by agent or audience nobody is. */
 async function endSessions(
   tx: Transaction<Tables>,
+  deps: Deps,
   { kind, id }: Reach,
   ending: { at: Date; reason: string },
 ) {
-  if (kind === 'user_id') await endSessionsOfUsers(tx, { user_ids: [id], ...ending })
-  if (kind === 'tenant_id') await endSessionsOfTenant(tx, { tenant_id: id, ...ending })
+  const signal = { event: 'session-revoked', by: 'admin' } as const
+  if (kind === 'user_id') {
+    await endSessionsOfUsers(tx, { user_ids: [id], ...ending })
+    await queueSignals(tx, deps, [{ ...signal, of: { user_id: id }, reason: 'revoked' }])
+  }
+  if (kind === 'tenant_id') {
+    await endSessionsOfTenant(tx, { tenant_id: id, ...ending })
+    await queueSignals(tx, deps, [{ ...signal, of: { tenant_id: id }, reason: 'tenant_revoked' }])
+  }
 }
 
 /** What sign-in gave the agents in reach, codes on their way included. Returns how many refresh tokens died. */

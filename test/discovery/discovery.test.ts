@@ -57,7 +57,13 @@ test('advertises no more than there is (DS-06, DS-07, DS-11, DS-12)', async (t) 
     'urn:ietf:params:oauth:token-type:id-jag',
   ])
   assert.equal(body.authorization_grant_profiles_supported, undefined)
-  assert.ok(!body.grant_types_supported.includes('urn:ietf:params:oauth:grant-type:jwt-bearer'))
+  assert.deepEqual(body.grant_types_supported, [
+    'authorization_code',
+    'refresh_token',
+    'urn:ietf:params:oauth:grant-type:token-exchange',
+    'client_credentials',
+  ])
+  assert.ok(!body.scopes_supported.includes('ssf.read'))
   assert.ok(!body.token_endpoint_auth_signing_alg_values_supported.includes('none'))
   const notBuilt = [
     'introspection_endpoint',

@@ -1,9 +1,10 @@
 // What streams are told of sessions and passwords, as a receiver that polls sees it.
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { endSession } from '../../src/sessions/end.ts'
 import { authorize, type Browser, browser, signIn } from '../support/browser.ts'
 import { claimsOf, enrolAgent, enrolUser, redeem } from '../support/enrol.ts'
-import { openHouse } from '../support/house.ts'
+import { type Answer, openHouse } from '../support/house.ts'
 import {
   CREDENTIAL_CHANGE,
   openReceiver,
@@ -15,6 +16,9 @@ import {
 const house = await openHouse({ after })
 const { issuer } = house.config
 const agent = await enrolAgent(house)
+
+/** An administrator's own, which are nobody else's business. */
+const SECRET_WORDS = 'because Kim lost a laptop'
 
 const issSub = (sub: string) => ({ format: 'iss_sub', iss: issuer, sub })
 
@@ -259,6 +263,84 @@ test('a user who is deleted is told of by what the stream knows them by, once', 
   )
   const of = told[0]?.events[SESSION_REVOKED]
   assert.deepEqual([of.initiating_entity, of.reason_admin.en], ['admin', 'The user was deleted'])
+})
+
+for (const [what, act, reason] of [
+  [
+    'a new password',
+    (id) => house.admin('PATCH', `/users/${id}`, { password: 'a wholly new passphrase' }),
+    'The password was changed',
+  ],
+  [
+    'a suspension',
+    (id) => house.admin('PATCH', `/users/${id}`, { status: 'suspended' }),
+    'Access was revoked by an administrator',
+  ],
+  [
+    'a revocation by user',
+    (id) => house.admin('POST', '/revocations', { user_id: id, reason: SECRET_WORDS }),
+    'Access was revoked by an administrator',
+  ],
+] as [string, (id: string) => Promise<Answer>, string][]) {
+  test(`${what} is told as the end of every session, once, and in words of ours (EV-35, GR-07)`, async () => {
+    const { user } = await signedIn()
+    const listener = await listen({}, { events_requested: [SESSION_REVOKED] })
+    await listener.add({ format: 'complex', user: issSub(user.id) })
+    const answer = await act(user.id)
+    assert.ok(answer.status < 300, answer.text)
+    const told = await listener.take()
+    assert.equal(told.length, 1)
+    const [{ sub_id, events }] = told as [SecurityEvent]
+    assert.equal(sub_id.session, undefined, 'all of them')
+    assert.equal(events[SESSION_REVOKED].initiating_entity, 'admin')
+    assert.deepEqual(events[SESSION_REVOKED].reason_admin, { en: reason })
+    assert.ok(!JSON.stringify(told).includes(SECRET_WORDS))
+  })
+}
+
+test('a revocation by tenant is told of each of its users that a stream asked for', async () => {
+  const tenant_id = (await house.admin('POST', '/tenants', { name: 'Fourth' })).body.id
+  const users = [await enrolUser(house, { tenant_id }), await enrolUser(house, { tenant_id })]
+  await enrolUser(house, { tenant_id })
+  const listener = await listen({ tenant_id })
+  const elsewhere = await listen()
+  const { user: other } = await signedIn()
+  await elsewhere.add(issSub(other.id))
+  for (const { id } of users) await listener.add(issSub(id))
+  const revoked = await house.admin('POST', '/revocations', { tenant_id, reason: SECRET_WORDS })
+  assert.equal(revoked.status, 202, revoked.text)
+  const told = await listener.take()
+  assert.deepEqual(told.map(({ sub_id }) => sub_id.sub).sort(), users.map(({ id }) => id).sort())
+  assert.equal(new Set(told.map(({ txn }) => txn)).size, 1, 'one transaction (EV-30)')
+  assert.ok(!JSON.stringify(told).includes(SECRET_WORDS))
+  assert.deepEqual(await elsewhere.take(), [])
+})
+
+test('a session that ends with a compromised key is told of as ended by the system', async () => {
+  const { user, there } = await signedIn()
+  const listener = await listen()
+  await listener.add(issSub(user.id))
+  const session = await house.deps.db
+    .selectFrom('sessions')
+    .select(['id', 'continues', 'tenant_id', 'user_id'])
+    .where('user_id', '=', user.id)
+    .executeTakeFirstOrThrow()
+  const at = house.deps.now()
+  await house.deps.db
+    .transaction()
+    .execute((tx) => endSession(tx, session, { at, reason: 'key_compromised' }))
+  const [event] = await listener.take()
+  assert.equal(event?.events[SESSION_REVOKED].initiating_entity, 'system')
+  await signOut(there)
+  assert.deepEqual(await listener.take(), [], 'it had ended')
+})
+
+test('a revocation by agent ends no session, and is told to nobody', async () => {
+  const { user } = await signedIn()
+  const listener = await listen()
+  await listener.add(issSub(user.id))
+  await house.admin('POST', '/revocations', { agent_id: agent.id, reason: 'x' })
+  assert.deepEqual(await listener.take(), [])
 })
 
 test('what was not asked for is not told, nor anything to a stream without subjects', async () => {
