@@ -18,6 +18,7 @@ import { openCustody } from './keys/open-custody.ts'
 import { openKeyRing } from './keys/open-key-ring.ts'
 import { watchKeys } from './keys/watch-keys.ts'
 import { startClearing } from './revoke/clear-key.ts'
+import { startTellingExpired } from './revoke/tell-expired.ts'
 import { completeSecrets } from './secrets.ts'
 import { startPushing } from './streams/push.ts'
 import { startUpkeep } from './streams/upkeep.ts'
@@ -87,6 +88,8 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     const keeping = startKeeping(deps)
     const clearing = startClearing(deps)
     const tidying = startTidying(deps)
+    const telling = startTellingExpired(deps)
+    undo.push(() => telling.stop())
     const sharing = startSharing(deps)
     const rereading = startRereading(deps)
     const { reread } = rereading
