@@ -34,7 +34,7 @@ export function report(
 }
 
 const tenantLine = (one: Restored['tenants'][number]): string =>
-  `${one.tenant_id}: ended ${one.delegations_revoked} delegations, ${one.sessions_ended} sessions, ${one.refresh_tokens_revoked} refresh tokens and ${one.entitlements_ended} entitlements with consent "admin"; queued ${one.events_queued} events.
+  `${one.tenant_id}: ended ${one.delegations_revoked} delegations, ${one.sessions_ended} sessions, ${one.refresh_tokens_revoked} refresh tokens and ${one.entitlements_ended} entitlements with consent "admin"; queued ${one.events_queued} events, and ${one.signals_queued} for Shared Signals.
   Proof: GET /revocations/${one.revocation_id}`
 
 const WHERE: Record<keyof Live, string> = {
@@ -48,6 +48,7 @@ const WHERE: Record<keyof Live, string> = {
   actor_permissions: 'GET /actor-permissions?status=active [rules:read]',
   client_metadata_rules: 'GET /client-metadata-rules?status=active [rules:read]',
   blocks: 'GET /blocks?status=active [rules:read]; those made since are missing',
+  ssf_receivers: 'GET /ssf-receivers?status=active [revocations:read]',
   tenants: 'GET /tenants?status=active [tenants:read]',
 }
 

@@ -35,7 +35,8 @@ const PATIENCE = 2_000
 /** What a person has to mend; told without a stack. */
 class UsageError extends Error {}
 
-const NARROW = `--audit-export is refused, and nothing was changed. To end less than everything, an export would have to prove that nothing is missing from it: the log's rows are not numbered, an export may have been made with a filter or before the last revocation, and it lacks what seals are made over, so no seal and no head can vouch for it. Run after-restore without it.`
+const NARROW =
+  '--audit-export is refused, and nothing was changed. To end less than everything, an export would have to prove that nothing is missing from it and that nothing was ended after it. Rows of the log are not numbered, an export may have been filtered, and seals are made over more than it holds (docs/backup.md). Run after-restore without it.'
 
 const OPTIONS = {
   yes: { type: 'boolean', default: false },

@@ -33,6 +33,7 @@ export type Live = {
   actor_permissions: number
   client_metadata_rules: number
   blocks: number
+  ssf_receivers: number
   tenants: number
 }
 
@@ -50,6 +51,7 @@ export async function countLive(db: Db, now: Date): Promise<Live> {
       (select count(*) from actor_permissions where ${unended})::integer as actor_permissions,
       (select count(*) from client_metadata_rules where ${unended})::integer as client_metadata_rules,
       (select count(*) from blocks where ${unended})::integer as blocks,
+      (select count(*) from ssf_receivers where ended_at is null)::integer as ssf_receivers,
       (select count(*) from tenants where status = 'active')::integer as tenants`.execute(db)
   return rows[0] as Live
 }

@@ -25,6 +25,7 @@ import { replaceKeys, type Surroundings, withFreshKeys } from '../keys/replace-a
 import { voidCodes } from '../sessions/code-queries.ts'
 import { endFamilies } from '../sessions/family-queries.ts'
 import { endSessionsIn } from '../sessions/tenant-queries.ts'
+import { queueSignals } from '../streams/queue.ts'
 import { forgetIdempotencyKeys, holdTenants } from './after-restore-queries.ts'
 import { countCurrentTokens, endAdminEntitlements, insertRevocation } from './queries.ts'
 
@@ -36,6 +37,8 @@ export type EndedTenant = {
   sessions_ended: number
   entitlements_ended: number
   events_queued: number
+  /** Of Shared Signals: that every session has ended. */
+  signals_queued: number
 }
 
 export type Restored = {
@@ -56,7 +59,7 @@ type Choice = {
 const KEY_REASON = 'restored from a backup'
 
 /** Milliseconds that whoever has just been stopped gets to be gone. */
-const PATIENCE = 5_000
+const PATIENCE = 2_000
 
 /** Rows in one statement. */
 const MOST = 1_000
@@ -79,7 +82,7 @@ export async function endRestored(
     deps.db.transaction().execute(async (tx) => {
       // Keys in hardware may sign slowly; nobody waits for this transaction who should not.
       await sql`set local idle_in_transaction_session_timeout = '10min'`.execute(tx)
-      await sql`set local lock_timeout = '10s'`.execute(tx)
+      await sql`set local lock_timeout = '30s'`.execute(tx)
       const { keys, dropped } = await replaceKeys(tx, deps, fresh, KEY_REASON)
       // Again, behind the lock on the keys: whoever comes from now on waits for the end.
       await standAlone(tx, 0)
@@ -137,6 +140,9 @@ async function endTenant(
     refresh_tokens_revoked: tokens,
     events_queued: await tellEverybody(tx, deps, { tenant_id, revocation_id: id }),
   }
+  // Of sessions from after the backup too, so whether or not any has ended here.
+  const signal = { event: 'session-revoked', of, by: 'system', reason: 'tenant_revoked' } as const
+  const signals_queued = await queueSignals(tx, deps, [signal])
   await insertRevocation(tx, {
     id,
     tenant_id,
@@ -146,7 +152,12 @@ async function endTenant(
     created_at: at,
     ...counts,
   })
-  const ended = { ...counts, sessions_ended, entitlements_ended: entitlements.length }
+  const ended = {
+    ...counts,
+    sessions_ended,
+    entitlements_ended: entitlements.length,
+    signals_queued,
+  }
   await recordInParts(tx, [
     ...entitlements.map(({ id: entitlement_id, ...rest }) => ({
       type: 'entitlement.ended',

@@ -2,12 +2,14 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
+import { sql } from 'kysely'
 import pg from 'pg'
 import { openPool } from '../../src/db/pool.ts'
 import { type Ran, runCommand } from '../commands/run-command.ts'
 import { makeContestants } from '../support/contestants.ts'
 import { makeDataDir } from '../support/embedded-process.ts'
 import { ADMIN_KEY } from '../support/house.ts'
+import { asLesserRole } from '../support/lesser-role.ts'
 import { testDatabase } from '../support/postgres.ts'
 import { startProcess } from '../support/server-process.ts'
 import { LISTENS } from './restored.ts'
@@ -127,6 +129,34 @@ test('in a database where nothing was restored it makes nothing', async (t) => {
   await client.query('drop schema public cascade; create schema public')
   await client.end()
   assertRefused(await backup.run('--yes'), 2, /there are no tables of agent-idp/)
+})
+
+test('where migrations have a role of their own, the lesser one may do it', async (t) => {
+  const backup = await openBackup(t)
+  const { db, pool } = openPool(backup.database.connection, () => undefined, 2)
+  await asLesserRole({ db, pool }, async (lesser) => {
+    const { user } =
+      (await sql<{ user: string }>`select current_user as user`.execute(lesser)).rows[0] ?? {}
+    await lesser.destroy()
+    const as = new URL(backup.database.url)
+    as.username = as.password = user ?? assert.fail()
+    await pool.end()
+    // Whoever made the role is still there, under the name of a server.
+    const maker = new URL(backup.database.url)
+    maker.username = 'postgres'
+    const client = new pg.Client(maker.href)
+    await client.connect()
+    await client.query(`select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and application_name = 'agent-idp'`)
+    await client.end()
+    const ran = await runCommand('after-restore', ['--yes'], {
+      ...settings,
+      DATABASE_URL: as.href,
+      MIGRATION_DATABASE_URL: backup.database.url,
+    })
+    assert.equal(ran.code, 0, ran.err)
+    assert.equal((await backup.live()).status, 'revoked')
+  })
 })
 
 test('the embedded database is started for it and stopped, and the server starts on it again', async (t) => {

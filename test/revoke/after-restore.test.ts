@@ -12,6 +12,7 @@ import { openPool } from '../../src/db/pool.ts'
 import { queueEvents } from '../../src/events/queue.ts'
 import { type KeyStore, openCustody } from '../../src/keys/open-custody.ts'
 import { openKeyRing } from '../../src/keys/open-key-ring.ts'
+import { EVENT } from '../../src/streams/set.ts'
 import { type Contestant, type Kind, makeContestants } from '../support/contestants.ts'
 import { LISTENS, openRestored, type Restored } from './restored.ts'
 
@@ -101,6 +102,7 @@ test('everything that could be used ends, in every tenant, and each has a revoca
       sessions_ended: 1,
       entitlements_ended: tenant_id === elsewhere.tenant_id ? 1 : 0,
       events_queued: 1,
+      signals_queued: 0,
     })
     const revocation = await db
       .selectFrom('revocations')
@@ -343,6 +345,53 @@ test('entitlements that ask no user end, unless they are to be kept; the others 
       .execute()
     assert.equal(ended.length, keepPolicies ? 0 : 1)
   }
+})
+
+test('receivers of Shared Signals hear that every session of whom they asked about has ended (EV-32)', async (t) => {
+  const restored = await openRestored(t)
+  const { db } = restored
+  const { tenant_id, user_id } = await one(restored, {})
+  const [receiver_id, stream_id] = [newId('rcv'), newId('str')]
+  const at = new Date()
+  await db
+    .insertInto('ssf_receivers')
+    .values({
+      id: receiver_id,
+      tenant_id,
+      name: 'Desk',
+      audience: 'https://desk.example',
+      scopes: ['ssf.read'],
+      secret_hash: randomBytes(32),
+      created_at: at,
+      created_by: 'environment',
+    })
+    .execute()
+  await db
+    .insertInto('streams')
+    .values({
+      id: stream_id,
+      tenant_id,
+      receiver_id,
+      method: 'poll',
+      events_requested: [EVENT.sessionRevoked],
+      active_at: at,
+      created_at: at,
+      updated_at: at,
+    })
+    .execute()
+  await db
+    .insertInto('stream_subjects')
+    .values({ stream_id, tenant_id, user_id, complex: false, by_email: false, created_at: at })
+    .execute()
+  const { tenants } = await restored.run()
+  assert.equal(tenants[0]?.signals_queued, 1)
+  const events = await db
+    .selectFrom('stream_events')
+    .select(['stream_id', 'user_id', 'session_id', 'event_type', 'status'])
+    .execute()
+  assert.deepEqual(events, [
+    { stream_id, user_id, session_id: null, event_type: EVENT.sessionRevoked, status: 'queued' },
+  ])
 })
 
 test('while a server is connected it refuses, and changes nothing', async (t) => {

@@ -172,6 +172,44 @@ test('killed in the middle it has done nothing, and the next run does all of it'
   assert.equal(await server.stop(), 0)
 })
 
+test('a server that is started too early waits, and answers only from what was ended', async (t) => {
+  const place = await openPlace(t)
+  const server = await place.start(place.url)
+  const story = await tellStory(server)
+  await story.signIn()
+  await story.delegate()
+  const before = await publishedKids(server)
+  assert.equal(await server.stop(), 0)
+
+  const holder = await place.holder(place.url)
+  await holder.query('begin; lock table idempotency_keys in access exclusive mode')
+  const waiting = async (count: number) => {
+    await holder.query('select pg_stat_clear_snapshot()')
+    const { rowCount } = await holder.query(`select from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock'
+        and application_name like 'agent-idp%'`)
+    return (rowCount ?? 0) >= count
+  }
+  const running = place.run('npm run after-restore -- --yes', undefined, {})
+  await until(() => waiting(1))
+  let up = false
+  const starting = place.start(place.url).then((early) => {
+    up = true
+    return early
+  })
+  await until(() => waiting(2))
+  assert.equal(up, false)
+  await holder.query('rollback')
+  assert.match(await running, /ended 1 delegations, 1 sessions/)
+  const early = await starting
+  assert.deepEqual(
+    (await publishedKids(early)).filter((kid) => before.includes(kid)),
+    [],
+  )
+  assert.equal((await story.exchange()).body.error, 'invalid_grant')
+  assert.equal(await early.stop(), 0)
+})
+
 test('asked in a terminal, anything but yes changes nothing', async (t) => {
   const place = await openPlace(t)
   const server = await place.start(place.url)
