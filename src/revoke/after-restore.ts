@@ -17,7 +17,7 @@ import { newId } from '../db/ids.ts'
 import { standAlone } from '../db/stand-alone.ts'
 import type { Tables } from '../db/tables.ts'
 import { endAll, expireInteractions } from '../delegations/queries.ts'
-import { listSubjects, type Subject } from '../delegations/subject-queries.ts'
+import { closeSubjects, fetchSubjects, openSubjects } from '../delegations/subject-queries.ts'
 import type { Deps } from '../deps.ts'
 import { queueEvents } from '../events/queue.ts'
 import { signRestAnew, supersedeQueued } from '../events/supersede.ts'
@@ -187,14 +187,15 @@ async function tellEverybody(
   { tenant_id, revocation_id }: { tenant_id: string; revocation_id: string },
 ): Promise<number> {
   let queued = 0
-  let after: Subject | undefined
+  await openSubjects(tx, tenant_id)
   for (;;) {
-    const page = await listSubjects(tx, { tenant_id, after, limit: MOST })
-    const events = page.map((subject) => ({ ...subject, revocation_id, cause: 'restored' }))
+    const subjects = await fetchSubjects(tx, MOST)
+    if (subjects.length === 0) break
+    const events = subjects.map((subject) => ({ ...subject, revocation_id, cause: 'restored' }))
     queued += (await queueEvents(tx, deps, events)).length
-    after = page.at(-1)
-    if (page.length < MOST) return queued
   }
+  await closeSubjects(tx)
+  return queued
 }
 
 async function recordInParts(
