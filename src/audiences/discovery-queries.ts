@@ -93,7 +93,14 @@ export async function countAwaitingApproval(db: Db): Promise<number> {
 /** Milliseconds that one reading has before another replica may begin anew: more than a walk can take. */
 const CLAIM = 180_000
 
-export type Claim = { audience_id: string; url: string; found: Found; claimed_until: Date }
+export type Claim = {
+  audience_id: string
+  url: string
+  found: Found
+  /** Whether a resource said whose it is. */
+  has_resource: boolean
+  claimed_until: Date
+}
 
 /** Takes some whose documents are due, which nobody reads now. */
 export function claimDue(db: Db, now: Date, most: number): Promise<Claim[]> {
@@ -119,6 +126,7 @@ async function claim(db: Db, now: Date, which: RawBuilder<unknown>): Promise<Cla
       join audiences a on a.id = d.audience_id and a.status <> 'retired'
       where (d.claimed_until is null or d.claimed_until < ${now}) and ${which}
       for update of d skip locked))
-    returning audience_id, url, found, claimed_until`.execute(db)
+    returning audience_id, url, found, claimed_until,
+      documents @> '[{"kind": "protected_resource"}]' as has_resource`.execute(db)
   return rows
 }

@@ -75,6 +75,10 @@ async function reread(deps: Surroundings, claim: Claim, count?: CountReading): P
       const [first = ''] = servers
       return servers.find((server) => sameServer(server, claim.found.issuer)) ?? first
     })
+    // Or whoever also speaks for the address itself would seem to have taken the place of its servers.
+    if (claim.has_resource && walked.documents.every(({ kind }) => kind !== 'protected_resource')) {
+      throw new Undiscoverable('the metadata of the resource are no longer where they were')
+    }
     const outcome = await store(deps, claim, walked)
     count?.(outcome)
   } catch (error) {

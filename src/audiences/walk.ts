@@ -95,6 +95,9 @@ async function findResource(
   for (const location of resourceLocations(url)) {
     const answer = await get(deps, location)
     if (!(answer instanceof OutboundError)) return judgeResource(deps, answer, url)
+    // Out of order for now: what lies in another place instead may be something else.
+    const { status = 0 } = answer
+    if (status >= 500 || status === 429) throw unfit('protected_resource', location, answer.message)
   }
   return undefined
 }

@@ -200,7 +200,9 @@ for (const [name, answering, says] of BODIES) {
     const host = await openAppHost(t)
     host.put('/chat', answering)
     await assertNothingCame(await discover(`${host.origin}/chat`), /in the usual places/)
-    assert.ok(host.asked.length <= 6, `${host.asked.length} requests`)
+    host.put(RESOURCE_AT, answering)
+    await assertNothingCame(await discover(`${host.origin}/chat`))
+    assert.ok(host.asked.length <= 12, `${host.asked.length} requests`)
   })
 }
 

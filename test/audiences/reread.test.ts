@@ -7,6 +7,7 @@ import {
   openApp,
   openAppHost,
   plainServer,
+  RESOURCE_AT,
   SERVER_AT,
 } from '../support/discoverable-app.ts'
 import { openHouse } from '../support/house.ts'
@@ -202,6 +203,24 @@ test('a reading that fails changes nothing, is shown, and is tried again later a
   await rereadDue(house.deps)
   const again = await read(id)
   assert.deepEqual([again.discovered.failures, again.discovered.last_failure], [0, null])
+})
+
+test('a resource whose metadata are away is not taken for its own authorization server', async (t) => {
+  const { app, id } = await approved(t)
+  app.api.put('/chat', undefined)
+  app.api.put(RESOURCE_AT, (_request, response) => response.writeHead(503).end())
+  for (const at of [SERVER_AT, `${SERVER_AT}/chat`]) {
+    app.api.put(at, { ...plainServer(app.api.origin), issuer: app.url })
+  }
+  const down = await anHourLater(id)
+  assert.match(down.discovered.last_failure, /status 200/)
+  app.api.put(RESOURCE_AT, undefined)
+  const gone = await anHourLater(id)
+  assert.match(gone.discovered.last_failure, /no longer where they were/)
+  assert.deepEqual(
+    [gone.status, gone.pending_change, gone.discovered.failures],
+    ['active', null, 2],
+  )
 })
 
 test('documents are read again when they say so, within five minutes and a day (DR-10)', async (t) => {
