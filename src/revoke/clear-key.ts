@@ -69,9 +69,12 @@ async function tellAudiences(
 /** Milliseconds between two looks for keys that were dropped and not yet cleared. */
 const EVERY = 5_000
 
+/** Milliseconds. Nobody waits for the worker, and a delivery holds its event until a slow app has answered. */
+const LONG_PATIENCE = 15_000
+
 export const startClearing = (deps: Deps): { stop(): Promise<void> } =>
   repeatedly(EVERY, () =>
-    clearLeftKeys(deps).catch((err) =>
+    clearLeftKeys(deps, LONG_PATIENCE).catch((err) =>
       deps.log.error({ err }, 'a compromised key could not be cleared yet'),
     ),
   )
@@ -80,12 +83,12 @@ export const startClearing = (deps: Deps): { stop(): Promise<void> } =>
  * Goes on with the keys that were dropped and not yet cleared: a process may have ended in between. One that
  * cannot be cleared does not keep the others waiting.
  */
-export async function clearLeftKeys(deps: Deps): Promise<void> {
+export async function clearLeftKeys(deps: Deps, patience = PATIENCE): Promise<void> {
   const faults: unknown[] = []
   for (const { compromised_at, alg, ...key } of await listUncleared(deps.db)) {
     if (compromised_at === null) continue
     const dropped = { ...key, alg: alg as CompromisedKey['alg'], compromised_at }
-    await clearKey(deps, dropped).catch((error) => faults.push(error))
+    await clearKey(deps, dropped, patience).catch((error) => faults.push(error))
   }
   if (faults.length > 0) throw faults[0]
 }
