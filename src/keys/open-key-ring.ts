@@ -6,7 +6,7 @@ import { ensureKeys } from './ensure-keys.ts'
 import { keepReading, type Reading } from './keep-reading.ts'
 import type { KeyRing } from './key-ring.ts'
 import { type KeyView, loadSealKeys } from './load-keys.ts'
-import { openSigners } from './open-signers.ts'
+import { KeyEndedError, openSigners } from './open-signers.ts'
 import { countActive } from './queries.ts'
 import { isStrange, isVerifiable, nextStep, slotsOf } from './schedule.ts'
 
@@ -55,14 +55,25 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
     const life = activeLife(view(), purpose, alg)
     return life === undefined || isStrange(life, now(), config)
   }
+  /** The key that signs. One may have ended while it was opened and this process stood still: then another does. */
+  const findSigner = async (purpose: KeyPurpose, alg: SigningAlg) => {
+    for (let ended: string | undefined; ; ) {
+      const kid = view().active.get(`${purpose} ${alg}`)
+      if (kid === undefined) throw new Error(`There is no active ${alg} key for ${purpose}`)
+      try {
+        return { kid, signer: await signers.get(kid) }
+      } catch (error) {
+        if (!(error instanceof KeyEndedError) || kid === ended) throw error
+        ended = kid
+        await reading.refresh()
+      }
+    }
+  }
 
   return {
     async sign(purpose, alg, typ, claims) {
       if (!isRecent()) await freshen()
-      const kid = view().active.get(`${purpose} ${alg}`)
-      if (kid === undefined) throw new Error(`There is no active ${alg} key for ${purpose}`)
-      const found = signers.get(kid)
-      const signer = typeof found === 'function' ? found : await found
+      const { kid, signer } = await findSigner(purpose, alg)
       const input = signingInputOf({ typ, kid }, claims, alg)
       const made = signer(Buffer.from(input, 'ascii'))
       const signature = Buffer.isBuffer(made) ? made : await made

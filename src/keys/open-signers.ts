@@ -1,17 +1,22 @@
 import type { Deps } from '../deps.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { CustodyError, type SignBytes } from './custody.ts'
-import { listPrivateKeys } from './queries.ts'
+import { findKey, listPrivateKeys } from './queries.ts'
 
 /** What signs with the keys that sign now and those that will, by `kid`. */
 export type Signers = {
   /** Opens those that are not open yet, and lets go of the others. Nobody has to wait for it. */
   keep(kids: readonly string[]): void
-  /** @throws {CustodyError|KeyEncryptionError} when it cannot be opened */
+  /** @throws {CustodyError|KeyEncryptionError} when it cannot be opened; {KeyEndedError} */
   get(kid: string): SignBytes | Promise<SignBytes>
   has(kid: string): boolean
   /** Waits for all that are being opened; rejects with the first fault. */
   settled(): Promise<void>
+}
+
+/** A key that signs no more, its private part destroyed since the keys were read: the next reading knows another. */
+export class KeyEndedError extends CustodyError {
+  override name = 'KeyEndedError'
 }
 
 /** Milliseconds: for one key to be opened, and until it is tried again. */
@@ -36,7 +41,13 @@ export function openSigners({ db, custody, log }: Pick<Deps, 'db' | 'custody' | 
     if (!row) throw new CustodyError(`Signing key ${kid} is gone`)
     const { private_key, alg, ...key } = row
     const held = { ...key, alg: alg as SigningAlg, reference: private_key ?? '' }
-    return within(PATIENCE, custody.open(held), kid)
+    try {
+      return await within(PATIENCE, custody.open(held), kid)
+    } catch (error) {
+      const found = await findKey(db, kid).catch(() => undefined)
+      if (!found || found.status === 'active' || found.status === 'next') throw error
+      throw new KeyEndedError(`Signing key ${kid} signs no more`, { cause: error })
+    }
   }
   const begin = (kid: string): Promise<SignBytes> => {
     const begun = openOne(kid)
@@ -46,6 +57,7 @@ export function openSigners({ db, custody, log }: Pick<Deps, 'db' | 'custody' | 
         return signer
       })
       .catch((error) => {
+        if (error instanceof KeyEndedError) throw error
         // Once for the same fault, however often it is tried.
         const { message } = error as Error
         if ((failed.get(kid)?.error as Error | undefined)?.message !== message) {
@@ -79,9 +91,13 @@ export function openSigners({ db, custody, log }: Pick<Deps, 'db' | 'custody' | 
     },
     has: (kid) => open.has(kid),
     async settled() {
-      await Promise.all(opening.values())
+      await Promise.all([...opening.values()].map((one) => one.catch(unlessEnded)))
     },
   }
+}
+
+function unlessEnded(error: unknown): void {
+  if (!(error instanceof KeyEndedError)) throw error
 }
 
 async function within<Value>(

@@ -5,6 +5,8 @@ import { test } from 'node:test'
 import { openKeyRing } from '../../src/keys/open-key-ring.ts'
 import { openSigners } from '../../src/keys/open-signers.ts'
 import { listSigningKeys } from '../../src/keys/queries.ts'
+import { replicaMargin } from '../../src/keys/schedule.ts'
+import { findRow, kidOf } from './ring-rows.ts'
 import { openRings } from './rings.ts'
 
 for (const [end, what] of [
@@ -68,4 +70,42 @@ test('a private key that was being read then is read again', async (t) => {
   await signers.settled()
   assert.ok(signers.has(key.kid))
   assert.equal(reads, 2)
+})
+
+test('a private key that was destroyed meanwhile is no fault: the replica reads the keys again and signs by another', async (t) => {
+  const house = await openRings(t)
+  const awake = await house.open({}, false)
+  const slot = { purpose: 'id_jag', alg: 'ES256' } as const
+  const old = await kidOf(house, { ...slot, status: 'active' })
+
+  const asleep = Promise.withResolvers<void>()
+  const destroyed = Promise.withResolvers<void>()
+  let reads = 0
+  const aside = house.db.withPlugin({
+    transformQuery: ({ node }) => node,
+    async transformResult({ result }) {
+      const isIt = result.rows.some((row) => 'private_key' in row && row.kid === old)
+      if (!isIt || reads++ > 0) return result
+      asleep.resolve()
+      await destroyed.promise
+      throw new Error('Query read timeout')
+    },
+  })
+  // Its clock stands still with it, so that what it read before counts as recent.
+  const stoodAt = house.clock.now
+  const opening = openKeyRing({ ...awake.deps, aside, now: () => stoodAt }, false)
+  await asleep.promise
+  house.wait(house.config.jwksCeiling + replicaMargin(house.config))
+  await awake.rotate({ alg: 'ES256' })
+  house.wait(replicaMargin(house.config))
+  await awake.keep()
+  assert.equal((await findRow(house, old)).private_key, null)
+  destroyed.resolve()
+
+  const frozen = await opening
+  t.after(() => frozen.close())
+  const { kid } = await frozen.sign('id_jag', 'ES256', 'oauth-id-jag+jwt', {})
+  assert.equal(kid, await kidOf(house, { ...slot, status: 'active' }))
+  assert.equal(reads, 3, 'when it listed the keys, again after the failure, and for the signature')
+  assert.doesNotMatch(house.logs.join(''), /"level":50/)
 })
