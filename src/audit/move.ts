@@ -21,3 +21,11 @@ export async function recordMove(db: Db, last: Closed, now: Now, at: Date): Prom
   })
   return true
 }
+
+/** Whether what a restored backup held as live was ended in this cluster: `npm run after-restore` was run. */
+export async function wasEndedIn(db: Db, cluster: string): Promise<boolean> {
+  const { rows } = await sql`
+    select from audit_events where type = 'restore.completed' and cluster = ${cluster}::bigint
+    limit 1`.execute(db)
+  return rows.length > 0
+}

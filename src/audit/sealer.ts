@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Deps } from '../deps.ts'
+import { wasEndedIn } from './move.ts'
 import { seal } from './seal.ts'
 import { findBacklog, findLastSeal } from './seal-queries.ts'
 
@@ -44,6 +45,12 @@ export async function sealIfDue(deps: Surroundings): Promise<void> {
   deps.metrics.unsealed(backlog.rows, Math.max(0, age))
   const moved = last !== undefined && last.cluster !== backlog.here
   if (backlog.rows === 0 && !moved) return
+  if (moved && !(await wasEndedIn(deps.db, backlog.here))) {
+    deps.log.warn(
+      { from: last.cluster, to: backlog.here },
+      'audit.moved: the log was sealed in another database cluster. If this is a restored backup, what ended after it was made is live again: stop every server and run npm run after-restore',
+    )
+  }
   for (const { position, hash } of await seal(deps)) {
     deps.log.info({ position, hash }, 'audit.sealed')
   }

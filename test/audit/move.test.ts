@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { sql } from 'kysely'
+import { recordEvent } from '../../src/audit/record.ts'
 import { seal } from '../../src/audit/seal.ts'
 import { sealIfDue } from '../../src/audit/sealer.ts'
 import { verifyLog } from '../../src/audit/verify.ts'
@@ -174,6 +175,29 @@ test('an idle restored log is sealed once, with the event that tells of the move
   )
   const { body } = await log.admin('GET', '/audit-events?type=audit.moved')
   assert.deepEqual(body.data[0].detail.from, '111')
+})
+
+test('whoever serves a backup without after-restore is warned, whoever ran it is not', async (t) => {
+  for (const completed of [false, true]) {
+    const log = await openLog(t)
+    const old = await openCluster(t, log, 111, 1_000_000)
+    await moveTo(log, 111, 1_000_000)
+    await recordEvent(old.db, {
+      type: 'restore.completed',
+      at: old.now(),
+      actor: { kind: 'system' },
+    })
+    await sealIfDue(old)
+    await moveTo(log, undefined)
+    const { db, now } = log.deps
+    if (completed) {
+      await recordEvent(db, { type: 'restore.completed', at: now(), actor: { kind: 'system' } })
+    }
+    for (let n = 0; n < 2; n++) await sealIfDue(log.deps)
+    const warned = log.logs.filter((line) => line.includes('npm run after-restore'))
+    assert.equal(warned.length, completed ? 0 : 1)
+    for (const line of warned) assert.equal(JSON.parse(line).level, 40)
+  }
 })
 
 test('after a move, rows slipped in under any cluster show', async (t) => {
