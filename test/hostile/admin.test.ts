@@ -60,6 +60,8 @@ test('the walk below meets the routes of the admin door', () => {
     { path: '/admin/v1/trusted-issuers/:id/accounts/:subject', method: 'DELETE' },
     { path: '/admin/v1/revocations', method: 'POST' },
     { path: '/admin/v1/explain', method: 'POST' },
+    { path: '/admin/v1/ssf-receivers', method: 'POST' },
+    { path: '/admin/v1/ssf-receivers/:id', method: 'DELETE' },
   ]) {
     assert.ok(
       found.some((route) => route.path === path && route.method === method),

@@ -4,6 +4,7 @@ import { after, test } from 'node:test'
 import { sql } from 'kysely'
 import { openPrivateKey } from '../../src/keys/private-key-envelope.ts'
 import { CLIENT_ASSERTION_TYPE, GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
+import { pushDue } from '../../src/streams/push.ts'
 import { authorize, browser, PASSWORD, signIn } from '../support/browser.ts'
 import { ADMIN_KEY, openHouse } from '../support/house.ts'
 import { clientAssertion, newAgent, tellStory } from '../support/story.ts'
@@ -169,6 +170,40 @@ async function tellAll(): Promise<void> {
   const reader = { authorization: `Bearer ${key}` }
   await house.inject({ method: 'GET', url: '/admin/v1/agents', headers: reader })
   await house.admin('POST', `/agents/${other.id}/suspend`, { reason: WORDS })
+
+  // A receiver of Shared Signals, its token, and the header that it wants to see with each event.
+  const { body: receiver } = await house.admin('POST', '/ssf-receivers', {
+    name: 'x',
+    audience: 'https://receiver.example/',
+  })
+  const { client_id, client_secret } = receiver
+  keep('secret of a receiver', client_secret)
+  const grant = { grant_type: 'client_credentials', client_id }
+  await house.form('/oauth2/token', { ...grant, client_secret: `${client_secret}x` })
+  const { body: received } = await house.form('/oauth2/token', { ...grant, client_secret })
+  keepJws('access token of a receiver', received.access_token)
+  const call = (url: string, payload: object) =>
+    house.inject({
+      method: 'POST',
+      url,
+      headers: {
+        authorization: `Bearer ${received.access_token}`,
+        'content-type': 'application/json',
+      },
+      payload: JSON.stringify(payload),
+    })
+  const delivery = {
+    method: 'urn:ietf:rfc:8935',
+    endpoint_url: 'http://127.0.0.1:1/events',
+    authorization_header: keep('header of a receiver', 'Bearer header-of-a-receiver-0123456789'),
+  }
+  await call('/ssf/stream', { delivery, events_requested: 7 })
+  const stream = (await call('/ssf/stream', { delivery })).body
+  const { stream_id } = stream
+  assert.equal((await call('/ssf/verify', { stream_id, state: 'x' })).status, 204)
+  const subject = { format: 'email', email: user.email }
+  assert.equal((await call('/ssf/subjects/add', { stream_id, subject })).status, 200)
+  await pushDue(house.deps)
 
   // The database fails in the middle of it, and says what it was given.
   await sql`alter table issuances add constraint odd check (kid = 'nonsense') not valid`.execute(

@@ -197,7 +197,7 @@ test('a crash between sending and writing it down sends the same event once more
     },
   }
   void pushDue(crashing)
-  while (endpoint.received.length === 0) await new Promise(setImmediate)
+  await endpoint.arrived(1)
   assert.equal(await pushDue(house.deps), 0, 'somebody may still be at it')
   house.wait(60)
   assert.equal(await pushDue(house.deps), 1)
@@ -249,8 +249,8 @@ test('a stream that accepts nothing for a week is disabled, and its receiver tol
   const event = await receiver.read(bodies(endpoint)[0] ?? '')
   assert.deepEqual(event.events, { [STREAM_UPDATED]: { status: 'disabled', reason } })
   assert.deepEqual(event.sub_id, { format: 'opaque', id: stream_id })
-  const [audited] = await events(house, 'stream.disabled')
-  assert.equal(audited?.detail?.stream_id, stream_id)
+  const audited = await events(house, 'stream.disabled')
+  assert.ok(audited.some(({ detail }) => detail?.stream_id === stream_id))
   const url = receiver.metadata.status_endpoint as string
   await receiver.call('POST', url, { stream_id, status: 'enabled' })
   await keepUp(house.deps)

@@ -2,6 +2,7 @@
  * A receiver of Shared Signals as somebody else would write it: from SSF 1.0, RFC 8935, RFC 8936, RFC 8417 and
  * RFC 6749 alone, with nothing of the server but its issuer.
  */
+import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createLocalJWKSet, decodeProtectedHeader, type JWTPayload, jwtVerify } from 'jose'
@@ -133,11 +134,22 @@ export type Endpoint = {
   /** What it answers next, and when nothing of that is left. */
   answers: EndpointAnswer[]
   otherwise: EndpointAnswer
+  /** Resolves when so many have come. */
+  arrived(number: number): Promise<void>
 }
 
 /** Where events are pushed (RFC 8935 §2). */
 export async function openEndpoint(t: { after(end: () => unknown): void }): Promise<Endpoint> {
-  const endpoint: Endpoint = { url: '', received: [], answers: [], otherwise: { status: 202 } }
+  const arrivals = new EventEmitter()
+  const endpoint: Endpoint = {
+    url: '',
+    received: [],
+    answers: [],
+    otherwise: { status: 202 },
+    async arrived(number) {
+      while (endpoint.received.length < number) await once(arrivals, 'one')
+    },
+  }
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk)
@@ -145,6 +157,7 @@ export async function openEndpoint(t: { after(end: () => unknown): void }): Prom
       headers: { ...request.headers, method: request.method },
       body: Buffer.concat(chunks).toString(),
     })
+    arrivals.emit('one')
     const { status, body, headers } = endpoint.answers.shift() ?? endpoint.otherwise
     response.writeHead(status, { ...(body && { 'content-type': 'application/json' }), ...headers })
     response.end(body && JSON.stringify(body))

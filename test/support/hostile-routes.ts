@@ -63,6 +63,7 @@ export async function listRoutes(house: House): Promise<Routes> {
       expires_at: later(house),
     }),
     ...rules,
+    '/ssf-receivers/': await made('/ssf-receivers', { name: 'x', audience: 'https://x.example/' }),
   }
   const actor_id = await another()
   const { body: user } = await house.admin('GET', `/users/${victim.user.id}`)
