@@ -79,11 +79,15 @@ async function checkClientMetadataRule(
       'must be an https URL in its usual form, with a path, without userinfo, fragment and dot segments',
     )
   }
-  return readClientDocument(deps, url).catch((error) => {
+  const document = await readClientDocument(deps, url).catch((error) => {
     if (error instanceof OutboundError) throw invalid('/url', `cannot be read: ${error.message}`)
     if (!(error instanceof UnfitDocument)) throw error
     throw invalid('/url', `is of a document that does not count: ${error.message}`)
   })
+  const { jwks_uri } = document.metadata
+  const fault = jwks_uri === undefined ? undefined : deps.outbound.judge(jwks_uri)
+  if (fault === undefined) return document
+  throw invalid('/url', `is of a document whose jwks_uri cannot be called: ${fault}`)
 }
 
 async function makeClientMetadataRule(

@@ -357,6 +357,15 @@ async function untilSomebodyWaits(): Promise<void> {
   }
 }
 
+test('a document whose keys lie where nobody may be called is refused at once (DR-31)', async () => {
+  for (const jwks_uri of ['https://10.0.0.1/keys', 'https://[::ffff:a9fe:a9fe]/keys']) {
+    const client = await site.publish({ jwks: undefined, jwks_uri })
+    const answer = await allow({ url: client.url })
+    assertRefused(answer, 422, 'validation_failed', '/url')
+    assert.match(answer.body.errors[0].detail, /whose jwks_uri cannot be called: the host has no/)
+  }
+})
+
 test('no agent is given an id that looks like a URL (DS-47)', async () => {
   for (let n = 0; n < 100; n += 1) assert.ok(!looksLikeMetadataUrl(newId('agt')))
   const client = await site.publish()
