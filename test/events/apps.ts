@@ -15,7 +15,7 @@ export type Reply = number | string | ((response: ServerResponse, body: string) 
 export type App = Awaited<ReturnType<typeof openApp>>
 
 /** Answers by the script, the last of which holds for all that come later. */
-export async function openApp(t: Pick<TestContext, 'after'>, ...script: Reply[]) {
+export async function openApp(t: { after(end: () => void): void }, ...script: Reply[]) {
   const received: { path: string; type: string; accept: string; body: string }[] = []
   const waiting: { times: number; go: () => void }[] = []
   const replies = [...script]
