@@ -52,7 +52,8 @@ const STATEMENTS = [
   // One live stream of a receiver.
   `create unique index streams_live on streams (receiver_id) where ended_at is null`,
 
-  // By ids alone: an address that was sent is looked up once and not kept.
+  // By ids alone: an address that was sent is looked up once and not kept, but for when it was verified. Another
+  // address of the same user, later, is not the one that was asked about.
   `create table stream_subjects (
     stream_id  text not null,
     tenant_id  text not null,
@@ -60,10 +61,12 @@ const STATEMENTS = [
     -- Whether it was named as one member of a complex subject, and the user by address.
     complex    boolean not null,
     by_email   boolean not null,
+    email_verified_at timestamptz,
     -- Empty: every session.
     session_id text not null default '',
     created_at timestamptz not null,
-    primary key (stream_id, user_id, complex, by_email, session_id))`,
+    primary key (stream_id, user_id, complex, by_email, session_id),
+    check (by_email = (email_verified_at is not null)))`,
   `create index stream_subjects_user on stream_subjects (user_id)`,
   `create index stream_subjects_tenant on stream_subjects (tenant_id)`,
 
@@ -92,5 +95,6 @@ const STATEMENTS = [
     check (email is null or status = 'queued'))`,
   `create index stream_events_queued on stream_events (stream_id, created_at, jti) where status = 'queued'`,
   `create index stream_events_due on stream_events (next_attempt_at) where status = 'queued'`,
+  `create index stream_events_delivered on stream_events (stream_id, ended_at) where status = 'delivered'`,
   `create index stream_events_ended on stream_events (ended_at) where status <> 'queued'`,
 ]

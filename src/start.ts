@@ -20,7 +20,7 @@ import { watchKeys } from './keys/watch-keys.ts'
 import { startClearing } from './revoke/clear-key.ts'
 import { startTellingExpired } from './revoke/tell-expired.ts'
 import { completeSecrets } from './secrets.ts'
-import { startPushing } from './streams/push.ts'
+import { startPushing } from './streams/keep-pushing.ts'
 import { startUpkeep } from './streams/upkeep.ts'
 import { startTidying } from './tidy.ts'
 

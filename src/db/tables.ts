@@ -651,6 +651,8 @@ type StreamSubjectsTable = {
   user_id: string
   complex: boolean
   by_email: boolean
+  /** When the address was verified that it was named by. */
+  email_verified_at: Date | null
   /** Empty: every session. */
   session_id: Generated<string>
   created_at: Date

@@ -75,24 +75,42 @@ export type Push = QueuedEvent &
     authorization_header: string | null
   }
 
+const due = (db: Db, now: Date) =>
+  sendable(db).where('streams.method', '=', 'push').where('event.next_attempt_at', '<=', now)
+
+/** Push streams with something to send now, the one that waits longest first. */
+export async function listDueStreams(
+  db: Db,
+  { now, limit }: { now: Date; limit: number },
+): Promise<string[]> {
+  const rows = await due(db, now)
+    .select('event.stream_id')
+    .groupBy('event.stream_id')
+    .orderBy((eb) => eb.fn.min('event.next_attempt_at'))
+    .limit(limit)
+    .execute()
+  return rows.map(({ stream_id }) => stream_id)
+}
+
 /**
- * Takes due events of push streams until `until`: whoever takes one sends it, and if it is never heard of
- * again, somebody else does. What somebody else is taking is left out.
+ * Takes due events of a stream until `until`: whoever takes one sends it, and if it is never heard of again,
+ * somebody else does. What somebody else is taking is left out.
  */
 export async function takeDue(
   db: Db,
-  { now, until, limit }: { now: Date; until: Date; limit: number },
+  { stream_id, now, until, limit }: { stream_id: string; now: Date; until: Date; limit: number },
 ): Promise<Push[]> {
-  const due = sendable(db)
-    .select('event.jti')
-    .where('streams.method', '=', 'push')
-    .where('event.next_attempt_at', '<=', now)
-    .orderBy('event.next_attempt_at')
-    .limit(limit)
-    .forUpdate('event')
-    .skipLocked()
   return db
-    .with('due', () => due)
+    .with('due', (own) =>
+      due(own as unknown as Db, now)
+        .select('event.jti')
+        .where('event.stream_id', '=', stream_id)
+        .orderBy('event.next_attempt_at')
+        .orderBy('event.jti')
+        .limit(limit)
+        .forUpdate('event')
+        .skipLocked(),
+    )
     .updateTable('stream_events as event')
     .from('streams')
     .from('ssf_receivers as receiver')

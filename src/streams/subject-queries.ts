@@ -2,7 +2,10 @@ import { sql } from 'kysely'
 import type { Db, Row } from '../db/tables.ts'
 import type { NamedSubject } from './subject.ts'
 
-type KeptSubject = Pick<Row<'stream_subjects'>, 'user_id' | 'complex' | 'by_email' | 'session_id'>
+type KeptSubject = Pick<
+  Row<'stream_subjects'>,
+  'user_id' | 'complex' | 'by_email' | 'email_verified_at' | 'session_id'
+>
 
 /** Whom a receiver means, of its own tenant: an address counts once it is verified. */
 export async function findSubject(
@@ -12,7 +15,10 @@ export async function findSubject(
 ): Promise<KeptSubject | undefined> {
   if (tenant_id !== tenantId) return undefined
   const by_email = 'email' in user
-  const users = db.selectFrom('users').select('id').where('tenant_id', '=', tenantId)
+  const users = db
+    .selectFrom('users')
+    .select(['id', 'email_verified_at'])
+    .where('tenant_id', '=', tenantId)
   const found = await (by_email
     ? users
         .where(({ eb, fn, val }) => eb(fn('lower', ['email']), '=', fn('lower', [val(user.email)])))
@@ -23,7 +29,8 @@ export async function findSubject(
     .executeTakeFirst()
   if (found === undefined) return undefined
   if (session_id !== '' && !(await hasSession(db, found.id, session_id))) return undefined
-  return { user_id: found.id, complex, by_email, session_id }
+  const email_verified_at = by_email ? found.email_verified_at : null
+  return { user_id: found.id, complex, by_email, email_verified_at, session_id }
 }
 
 /** A stranger's words are compared and nothing else. */
@@ -46,14 +53,18 @@ export async function insertSubject(
   await db
     .insertInto('stream_subjects')
     .values({ stream_id: stream.id, tenant_id: stream.tenant_id, ...subject, created_at: now })
-    .onConflict((conflict) => conflict.doNothing())
+    .onConflict((conflict) =>
+      conflict
+        .columns(['stream_id', 'user_id', 'complex', 'by_email', 'session_id'])
+        .doUpdateSet({ email_verified_at: subject.email_verified_at }),
+    )
     .execute()
 }
 
 export async function deleteSubject(
   db: Db,
   stream: { id: string },
-  subject: KeptSubject,
+  { email_verified_at: _, ...subject }: KeptSubject,
 ): Promise<void> {
   await db
     .deleteFrom('stream_subjects')
@@ -89,9 +100,13 @@ export function listListening(
     .innerJoin('users', 'users.id', 'subject.user_id')
     .select(['subject.stream_id', 'subject.user_id', 'subject.complex', 'subject.session_id'])
     .select(['streams.tenant_id', 'streams.events_requested'])
-    .select(
-      sql<string | null>`case when subject.by_email and users.email_verified_at is not null
-        then users.email end`.as('email'),
+    .select(sql<string | null>`case when subject.by_email then users.email end`.as('email'))
+    // Whoever knows an address does not learn of another one.
+    .where((eb) =>
+      eb.or([
+        eb('subject.by_email', '=', false),
+        eb('users.email_verified_at', '=', eb.ref('subject.email_verified_at')),
+      ]),
     )
     .where('streams.ended_at', 'is', null)
     .where('streams.status', '<>', 'disabled')

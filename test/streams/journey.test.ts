@@ -1,7 +1,7 @@
 // Over real HTTP, with the workers as a server has them: what issue 5 wants shown of Shared Signals.
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { startPushing } from '../../src/streams/push.ts'
+import { startPushing } from '../../src/streams/keep-pushing.ts'
 import { browser, signIn } from '../support/browser.ts'
 import { enrolUser } from '../support/enrol.ts'
 import { openHttpHouse } from '../support/http-house.ts'

@@ -1,7 +1,7 @@
 // Delivery by push (RFC 8935), to an endpoint of our own that answers what the test says.
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { pushDue } from '../../src/streams/push.ts'
+import { createPusher, pushDue } from '../../src/streams/keep-pushing.ts'
 import { keepUp } from '../../src/streams/upkeep.ts'
 import { events } from '../support/enrol.ts'
 import { openHouse } from '../support/house.ts'
@@ -180,6 +180,39 @@ test('one event is sent by one worker, however many there are (EV-10)', async ()
   await verify()
   await Promise.all([pushDue(house.deps), pushDue(house.deps), pushDue(house.deps)])
   assert.equal(endpoint.received.length, 1)
+})
+
+test('an endpoint that does not answer leaves the others their turn', async () => {
+  const slow = await pushed()
+  const quick = await pushed()
+  for (let time = 0; time < 12; time += 1) {
+    await slow.verify()
+    house.wait(60)
+  }
+  await quick.verify()
+  let release = () => {}
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const { outbound } = house.deps
+  const deps = {
+    ...house.deps,
+    outbound: {
+      ...outbound,
+      async request(request: Parameters<typeof outbound.request>[0]) {
+        if (request.url === slow.endpoint.url) await held
+        return outbound.request(request)
+      },
+    },
+  }
+  const pusher = createPusher(deps, { most: 4, mostOfOne: 4 })
+  assert.ok((await pusher.begin()) < 5, 'not all of the slow one')
+  await quick.endpoint.arrived(1)
+  assert.equal(slow.endpoint.received.length, 0)
+  release()
+  await pusher.idle()
+  await pushDue(house.deps)
+  assert.equal(slow.endpoint.received.length, 12)
 })
 
 test('a crash between sending and writing it down sends the same event once more (EV-10, EV-12)', async () => {

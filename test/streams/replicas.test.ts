@@ -1,7 +1,7 @@
 // Two servers on one database.
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { pushDue } from '../../src/streams/push.ts'
+import { pushDue } from '../../src/streams/keep-pushing.ts'
 import { queueSignals } from '../../src/streams/queue.ts'
 import { enrolUser } from '../support/enrol.ts'
 import { openHouses } from '../support/house.ts'
@@ -38,7 +38,7 @@ test('replicas that push at a time send each event once, and each is whole', asy
   const endpoint = await openEndpoint({ after })
   const { receiver, happen } = await withUser({ method: PUSH, endpoint_url: endpoint.url })
   await happen(40)
-  await Promise.all([one, other, one, other].map(({ deps }) => pushDue(deps, 4)))
+  await Promise.all([one, other, one, other].map(({ deps }) => pushDue(deps)))
   const jtis = await Promise.all(
     endpoint.received.map(async ({ body }) => (await receiver.read(body)).jti),
   )

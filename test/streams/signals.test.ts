@@ -148,6 +148,25 @@ test('an address that nobody verified names nobody, and the answer is the same',
   assert.deepEqual(await listener.take(), [])
 })
 
+test('an address that has become another one names nobody: the new one is not told', async () => {
+  const { user } = await signedIn({ email_verified: true })
+  const listener = await listen()
+  await listener.add({ format: 'email', email: user.email })
+  house.wait(1)
+  const patch = (body: object) => house.admin('PATCH', `/users/${user.id}`, body)
+  await patch({ email: `new-${user.email}`, email_verified: true })
+  await patch({ password: 'a wholly new passphrase' })
+  assert.deepEqual(await listener.take(), [])
+  await listener.add({ format: 'email', email: `new-${user.email}` })
+  await patch({ password: 'another new passphrase' })
+  const told = await listener.take()
+  assert.deepEqual(
+    told.map(({ sub_id }) => sub_id.email),
+    told.map(() => `new-${user.email}`),
+  )
+  assert.equal(told.length, 2)
+})
+
 test('nobody learns by adding who there is: the same answer for everybody (SSF §9.1)', async () => {
   const { user } = await signedIn()
   const elsewhere = (await house.admin('POST', '/tenants', { name: 'Elsewhere' })).body.id
