@@ -8,16 +8,17 @@ import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { invalid, ProblemError, unsupported } from '../http/problem.ts'
 import { sameServer } from '../oauth/metadata-location.ts'
-import { findIssuersOfOthers } from './alias-queries.ts'
+import { findAliases, findIssuersOfOthers } from './alias-queries.ts'
 import { eventsOf, pendingRegistration } from './discovery.ts'
 import { insertDiscovery } from './discovery-queries.ts'
 import type { Found } from './found.ts'
 import { keptDocuments, timesOf } from './kept-documents.ts'
 import { formsOf } from './names.ts'
 import { requireAudience } from './queries.ts'
+import { Undiscoverable } from './read-document.ts'
 import { registerAudience } from './register.ts'
 import type { Audience, DiscoverAudience, NewAudience } from './schema.ts'
-import { type ChooseServer, Undiscoverable, type Walked, walk } from './walk.ts'
+import { type ChooseServer, type Walked, walk } from './walk.ts'
 
 export type Discovering = { walked: Walked } | { refusal: ProblemError }
 
@@ -73,11 +74,11 @@ export async function registerDiscovered(
   const { discover: url, issuer: _chosen, ...told } = given
   const { tenant_id = DEFAULT_TENANT } = given
   const names = formsOf(found.issuer)
-  const [taken] = await findIssuersOfOthers(tx, { id: '', tenant_id, names })
-  if (taken !== undefined) {
-    const detail = `leads to ${taken}, which is an audience of this tenant already`
-    throw new ProblemError('already_exists', detail, { errors: [{ pointer: '/discover', detail }] })
-  }
+  const of = { tenant_id, names }
+  const [issuer] = await findIssuersOfOthers(tx, { ...of, id: '' })
+  if (issuer !== undefined) throw taken(`${issuer}, which is an audience of this tenant already`)
+  const [alias] = await findAliases(tx, of)
+  if (alias !== undefined) throw taken(`${alias}, which an audience of this tenant has as an alias`)
   const stopped = { status: 'suspended', status_reason: AWAITS_APPROVAL } as const
   const audience = await registerAudience(tx, deps, fill(told, found), admin, stopped)
   const now = deps.now()
@@ -96,7 +97,13 @@ export async function registerDiscovered(
   return requireAudience(tx, audience.id)
 }
 
-export const AWAITS_APPROVAL = 'Found by discovery; approve-change brings it into force'
+/** Of two who find it at a time, one is told so by the registration itself. */
+function taken(by: string): ProblemError {
+  const detail = `leads to ${by}`
+  return new ProblemError('already_exists', detail, { errors: [{ pointer: '/discover', detail }] })
+}
+
+const AWAITS_APPROVAL = 'Found by discovery; approve-change brings it into force'
 
 function fill(told: Omit<DiscoverAudience, 'discover' | 'issuer'>, found: Found): NewAudience {
   const { issuer, name, profile, resources, dpop_required } = found

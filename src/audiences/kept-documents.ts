@@ -1,6 +1,6 @@
 /** Documents as they are kept, and how long they count. */
 import type { KeptDocument } from './discovery-queries.ts'
-import type { ReadDocument } from './walk.ts'
+import type { ReadDocument } from './read-document.ts'
 
 /** Milliseconds that documents are used before they are read again: at least, at the most, and unless they say (DR-10). */
 const LEAST = 5 * 60_000

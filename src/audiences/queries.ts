@@ -82,6 +82,9 @@ export function lockAudience(db: Db, id: string): Promise<Row<'audiences'> | und
     .executeTakeFirst()
 }
 
+const AWAITS_APPROVAL = sql<boolean>`exists (
+  select from audience_discoveries d where d.audience_id = audiences.id and d.pending is not null)`
+
 export function listAudiences(
   db: Db,
   filter: AudienceQuery,
@@ -96,6 +99,9 @@ export function listAudiences(
   for (const name of ['status', 'issuer', 'owner_id', 'tenant_id'] as const) {
     const value = filter[name]
     if (value !== undefined) query = query.where(name, '=', value)
+  }
+  if (filter.awaits_approval !== undefined) {
+    query = query.where(AWAITS_APPROVAL, '=', filter.awaits_approval)
   }
   return query.execute()
 }

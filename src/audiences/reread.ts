@@ -23,7 +23,8 @@ import {
 } from './discovery-queries.ts'
 import { afterFailures, keptDocuments, timesOf } from './kept-documents.ts'
 import { lockAudience, updateAudience } from './queries.ts'
-import { Undiscoverable, type Walked, walk } from './walk.ts'
+import { Undiscoverable } from './read-document.ts'
+import { type Walked, walk } from './walk.ts'
 import { type CountReading, watchDiscoveries } from './watch-discoveries.ts'
 
 type Surroundings = Pick<Deps, 'db' | 'outbound' | 'now' | 'config' | 'log'>

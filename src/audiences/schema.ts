@@ -248,6 +248,9 @@ export const AudienceQuery = Type.Object(
     issuer: Type.Optional(Type.String({ maxLength: 512, description: 'Exactly as registered' })),
     owner_id: Type.Optional(Type.String({ maxLength: 64 })),
     tenant_id: Type.Optional(Type.String({ maxLength: 64 })),
+    awaits_approval: Type.Optional(
+      Type.Boolean({ description: 'Whether it has a `pending_change`' }),
+    ),
   },
   { additionalProperties: false },
 )

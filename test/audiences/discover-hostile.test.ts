@@ -199,7 +199,7 @@ for (const [name, answering, says] of BODIES) {
   test(`an address ${name} is none to learn from`, async (t) => {
     const host = await openAppHost(t)
     host.put('/chat', answering)
-    await assertNothingCame(await discover(`${host.origin}/chat`), /in the usual places/)
+    await assertNothingCame(await discover(`${host.origin}/chat`), /the usual places have none/)
     host.put(RESOURCE_AT, answering)
     await assertNothingCame(await discover(`${host.origin}/chat`))
     assert.ok(host.asked.length <= 12, `${host.asked.length} requests`)
@@ -222,6 +222,16 @@ for (const [url, says] of [
   test(`refused: ${url} leads nowhere (DR-30, DR-31)`, async () =>
     assertNothingCame(await discover(url), says))
 }
+
+test('who takes his time is asked for nothing more after a while', async (t) => {
+  const app = await openApp(t)
+  app.api.put(RESOURCE_AT, (_request, response) => {
+    house.wait(21)
+    response.end(JSON.stringify(app.resource))
+  })
+  await assertNothingCame(await discover(app.url), /took too long/)
+  assert.deepEqual(app.auth.asked, [])
+})
 
 test('the address is one text of a bounded length', async () => {
   for (const address of [null, 7, '', ['https://chat.example'], {}, 'x'.repeat(3_000)]) {

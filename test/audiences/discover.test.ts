@@ -86,6 +86,37 @@ test('approval brings it into force, and nothing else does (DR-09)', async (t) =
   assert.ok(!JSON.stringify(audit).includes(app.auth.host), 'the log holds closed words alone')
 })
 
+test('what awaits approval can be listed', async (t) => {
+  const { id } = await found((await openApp(t)).url)
+  const listed = async (awaits: boolean) => {
+    const { body } = await house.admin('GET', `/audiences?limit=200&awaits_approval=${awaits}`)
+    return body.data.some((one: { id: string }) => one.id === id)
+  }
+  assert.deepEqual([await listed(true), await listed(false)], [true, false])
+  await house.admin('POST', `/audiences/${id}/approve-change`)
+  assert.deepEqual([await listed(true), await listed(false)], [false, true])
+})
+
+test('an issuer that is an alias is not found again', async (t) => {
+  const app = await openApp(t)
+  const { body } = await house.admin('POST', '/audiences', {
+    issuer: 'https://aliased.example',
+    name: 'Aliased',
+    profile: 'idjag',
+    resources: [],
+    aliases: [app.auth.origin],
+  })
+  assertRefused(await discover(app.url), 409, 'already_exists', '/discover')
+  await house.admin('PATCH', `/audiences/${body.id}`, { aliases: [] })
+  await found(app.url)
+})
+
+test('of two who find it at a time, one registers it', async (t) => {
+  const app = await openApp(t)
+  const answers = await Promise.all([1, 2, 3].map(() => discover(app.url)))
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [201, 409, 409])
+})
+
 test('an administrator who suspends a newcomer keeps it so through the approval', async (t) => {
   const app = await openApp(t)
   const { id } = await found(app.url)
