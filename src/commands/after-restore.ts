@@ -166,8 +166,11 @@ async function confirm(words: string): Promise<boolean> {
 }
 
 function describe(error: unknown): string {
-  const { name, message, code = '' } = error as NodeJS.ErrnoException
+  const { name, message, code = '', syscall } = error as NodeJS.ErrnoException
   if (error instanceof UsageError || IN_WORDS.has(name)) return message
+  if (code === 'ECONNREFUSED' || syscall === 'getaddrinfo') {
+    return `the database does not answer (${code}): check DATABASE_URL`
+  }
   if (code === '55P03') return 'somebody holds the tables: close what else works on this database'
   return `${message}\nIt is not done, or nobody knows. Mend that, and run after-restore again before a server starts.`
 }

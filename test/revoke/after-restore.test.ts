@@ -9,6 +9,7 @@ import { seal } from '../../src/audit/seal.ts'
 import { verifyLog } from '../../src/audit/verify.ts'
 import { newId } from '../../src/db/ids.ts'
 import { openPool } from '../../src/db/pool.ts'
+import { isPolicyStoppedUnder } from '../../src/delegations/policy-queries.ts'
 import { queueEvents } from '../../src/events/queue.ts'
 import { type KeyStore, openCustody } from '../../src/keys/open-custody.ts'
 import { openKeyRing } from '../../src/keys/open-key-ring.ts'
@@ -337,6 +338,8 @@ test('entitlements that ask no user end, unless they are to be kept; the others 
       [asking.entitlement_id, ...(keepPolicies ? [policy.entitlement_id] : [])].sort(),
     )
     assert.equal(tenants[0]?.entitlements_ended, keepPolicies ? 0 : 1)
+    const stopped = isPolicyStoppedUnder(restored.db, policy, policy.entitlement_id)
+    assert.equal(await stopped, true, 'the next mint makes it again')
     assert.equal((await liveIn(restored)).delegations, 0)
     const ended = await restored.db
       .selectFrom('audit_events')

@@ -239,6 +239,10 @@ test('a backup of the embedded database, with its secrets kept elsewhere', async
   await story.signIn()
   await story.delegate()
   const idJag = await mint(story)
+  const before = await publishedKids(server)
+  const settings = { ...environment, DATABASE_URL: undefined, KEY_ENCRYPTION_KEY: undefined }
+  const refused = '! npm run after-restore -- --yes'
+  assert.match(await place.run(refused, undefined, settings), /Another agent-idp .*is running on/)
   assert.equal(await server.stop(), 0)
 
   const inPlace = (block: string) =>
@@ -250,13 +254,13 @@ test('a backup of the embedded database, with its secrets kept elsewhere', async
   await place.run(inPlace(blockWith('tar --extract')), undefined)
   await assert.rejects(readFile(join(dataDir, 'key-encryption-key')), { code: 'ENOENT' })
   await copyFile(kept, join(dataDir, 'key-encryption-key'))
-  const told = await place.run('npm run after-restore -- --yes', undefined, {
-    ...environment,
-    DATABASE_URL: undefined,
-    KEY_ENCRYPTION_KEY: undefined,
-  })
+  const told = await place.run('npm run after-restore -- --yes', undefined, settings)
   assert.match(told, /ended 1 delegations, 1 sessions/)
   const again = await start()
+  assert.deepEqual(
+    (await publishedKids(again)).filter((kid) => before.includes(kid)),
+    [],
+  )
   const jwks = createLocalJWKSet(await keySet(again))
   await assert.rejects(jwtVerify(idJag, jwks), { code: 'ERR_JWKS_NO_MATCHING_KEY' })
   assert.equal((await story.exchange()).body.error, 'invalid_grant')
