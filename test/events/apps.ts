@@ -60,10 +60,13 @@ function answer(response: ServerResponse, reply: Reply, body: string): void {
 export const HANG_UP: Reply = (response) => response.socket?.destroy()
 
 /** An outbox whose events go out; `app` also makes an audience that listens there. */
-export async function openDelivery(t: Pick<TestContext, 'after'>, timeoutMs = 10_000) {
+export async function openDelivery(
+  t: Pick<TestContext, 'after'>,
+  { timeoutMs = 10_000, allow = [] as string[] } = {},
+) {
   const outbox = await openOutbox(t)
   const outbound = createOutbound({
-    allow: [],
+    allow,
     allowLoopbackHttp: true,
     totalTimeoutMs: timeoutMs,
   })

@@ -1,9 +1,12 @@
 // What becomes of an event, by what the relying app answers: every row of §6.3.
 import assert from 'node:assert/strict'
+import https from 'node:https'
+import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { deliverDue } from '../../src/events/keep-delivering.ts'
 import { REVOKED } from '../../src/events/revocation-set.ts'
+import { TEST_ONLY_CERTIFICATE, TEST_ONLY_PRIVATE_KEY } from '../support/tls.ts'
 import { HANG_UP, openDelivery, type Reply } from './apps.ts'
 import { receive } from './receiver.ts'
 
@@ -176,7 +179,7 @@ const TRANSIENT: [string, Reply, object, { unknown?: true }?][] = [
   ],
 ]
 test('it is sent again as it is (EV-11, EV-12)', async (t) => {
-  const { app, tell, row, deps, wait } = await openDelivery(t, 300)
+  const { app, tell, row, deps, wait } = await openDelivery(t, { timeoutMs: 300 })
   for (const [what, reply, last, { unknown = false } = {}] of TRANSIENT) {
     await t.test(what, async () => {
       const { audience_id, bodies } = await app([reply, 202])
@@ -204,6 +207,26 @@ test('an app that cannot be connected to is tried again, and its event was never
   assert.deepEqual(
     [status, last_answer, outcome_unknown],
     ['queued', { failure: 'connect_failed' }, false],
+  )
+})
+
+test('an app whose certificate nobody vouches for is sent nothing, and tried again (EV-05, EV-11)', async (t) => {
+  let requests = 0
+  const pair = { cert: TEST_ONLY_CERTIFICATE, key: TEST_ONLY_PRIVATE_KEY }
+  const server = https.createServer(pair, () => {
+    requests += 1
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.close())
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { parties, tell, row, deps } = await openDelivery(t, { allow: [host] })
+  const { audience_id } = await parties({ events_endpoint: `https://${host}/events` })
+  const id = await tell(audience_id)
+  await deliverDue(deps)
+  const { status, last_answer, outcome_unknown } = await row(id)
+  assert.deepEqual(
+    [status, last_answer, outcome_unknown, requests],
+    ['queued', { failure: 'connect_failed' }, false, 0],
   )
 })
 
