@@ -1,9 +1,11 @@
+import { isInTime } from '../db/clock.ts'
 import type { Deps } from '../deps.ts'
 import { createShares } from '../events/fair-share.ts'
 import { repeatedly } from '../http/repeatedly.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import { listDueStreams, takeDue } from './event-queries.ts'
 import { pushEvent } from './push.ts'
+import { watchStreams } from './watch-streams.ts'
 
 /** Milliseconds between two looks for events that are due. */
 const EVERY = 1_000
@@ -12,8 +14,14 @@ const MOST = 32
 const MOST_OF_ONE = 8
 /** Streams that are looked at in one round. */
 const MOST_STREAMS = 200
+/** Milliseconds: an answer that takes longer keeps others waiting. */
+const GOOD_TIME = 2_000
+/** Milliseconds for which a clock is believed that was right. */
+const CLOCK_HOLDS = 10_000
 /** Seconds after which somebody else sends an event that was taken: longer than any attempt takes. */
 const TAKEN_FOR = 60
+
+const WRONG_CLOCK = 'the clock of this machine is not that of the database'
 
 export type Pusher = {
   /** Begins what may begin; returns how many attempts. */
@@ -39,14 +47,15 @@ export function createPusher(deps: Deps, { most = MOST, mostOfOne = MOST_OF_ONE 
       for (const event of await takeDue(deps.db, { stream_id, now, until, limit })) {
         begun += 1
         shares.began(stream_id)
+        const begunAt = performance.now()
         const attempt = pushEvent(deps, event)
           .catch((error) => {
             // It comes again when nobody holds it any more.
             deps.log.warn({ err: error, stream_id, jti: event.jti }, 'an event was left half done')
             return false
           })
-          .then((inGoodTime) => {
-            shares.ended(stream_id, inGoodTime)
+          .then((answered) => {
+            shares.ended(stream_id, answered && performance.now() - begunAt < GOOD_TIME)
             underWay.delete(attempt)
           })
         underWay.add(attempt)
@@ -64,12 +73,20 @@ export function createPusher(deps: Deps, { most = MOST, mostOfOne = MOST_OF_ONE 
 }
 
 export function startPushing(deps: Deps): { stop(): Promise<void> } {
+  watchStreams(deps.metrics.registry, deps)
   const pusher = createPusher(deps)
-  const rounds = repeatedly(EVERY, async () => {
-    await pusher
-      .begin()
-      .catch((error) => deps.log.warn({ err: error }, 'events could not be pushed'))
-  })
+  let clockCompared = Number.NEGATIVE_INFINITY
+  const round = async () => {
+    // By a wrong clock events would be given up that have days left.
+    if (performance.now() - clockCompared > CLOCK_HOLDS) {
+      if (!(await isInTime(deps.db, deps.now))) throw new Error(WRONG_CLOCK)
+      clockCompared = performance.now()
+    }
+    await pusher.begin()
+  }
+  const rounds = repeatedly(EVERY, () =>
+    round().catch((error) => deps.log.warn({ err: error }, 'events could not be pushed')),
+  )
   return {
     async stop() {
       await rounds.stop()

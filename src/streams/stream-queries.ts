@@ -156,3 +156,23 @@ export async function replaceSealedHeader(
     .where('authorization_header', '=', from)
     .execute()
 }
+
+export type StreamCount = Pick<Stream, 'method' | 'status'> & {
+  streams: number
+  waiting: number
+  oldest: Date | null
+}
+
+/** Live streams by how they are delivered and how they stand, and what waits on them. */
+export async function countStreams(db: Db): Promise<StreamCount[]> {
+  const { rows } = await sql<StreamCount>`
+    with waiting as (
+      select stream_id, count(*) as count, min(created_at) as oldest
+      from stream_events where status = 'queued' group by stream_id)
+    select method, status, count(*)::int as streams, coalesce(sum(waiting.count), 0)::int as waiting,
+      min(waiting.oldest) as oldest
+    from streams left join waiting on waiting.stream_id = streams.id
+    where ended_at is null
+    group by method, status order by method, status`.execute(db)
+  return rows
+}

@@ -1,3 +1,4 @@
+import { isInTime } from '../db/clock.ts'
 import type { Deps } from '../deps.ts'
 import { repeatedly } from '../http/repeatedly.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
@@ -13,10 +14,16 @@ const MOST = 100
 
 export const startUpkeep = (deps: Deps): { stop(): Promise<void> } =>
   repeatedly(EVERY, () =>
-    keepUp(deps).catch((error) =>
+    keepUpInTime(deps).catch((error) =>
       deps.log.warn({ err: error }, 'streams could not be looked after'),
     ),
   )
+
+/** By a wrong clock streams would be disabled, and events given up, that have days left. */
+async function keepUpInTime(deps: Deps): Promise<void> {
+  if (await isInTime(deps.db, deps.now)) await keepUp(deps)
+  else deps.log.warn('streams are not looked after by a clock that is not that of the database')
+}
 
 /** What streams need by time alone. Any number of replicas may do it. */
 export async function keepUp(deps: Deps, mostHeld = MOST_HELD): Promise<void> {

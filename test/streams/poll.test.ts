@@ -1,9 +1,11 @@
 // Delivery by poll (RFC 8936).
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { createMetrics } from '../../src/http/metrics.ts'
 import { queueSignals } from '../../src/streams/queue.ts'
 import { keepUp } from '../../src/streams/upkeep.ts'
 import { createWaiting } from '../../src/streams/waiting.ts'
+import { watchStreams } from '../../src/streams/watch-streams.ts'
 import { tidy } from '../../src/tidy.ts'
 import { enrolUser } from '../support/enrol.ts'
 import { openHouse } from '../support/house.ts'
@@ -229,6 +231,23 @@ test('what was acknowledged is forgotten a week later, and what waits is not', a
     (await rows()).map(({ status }) => status),
     ['queued'],
   )
+})
+
+test('metrics say how many streams there are, and what waits on them', async () => {
+  const { poll, happen } = await polled()
+  await happen()
+  await poll({ maxEvents: 0, ack: jtis(await poll()) })
+  const { happen: another } = await polled()
+  await another()
+  house.wait(100)
+  const metrics = createMetrics({ pool: house.deps.pool })
+  watchStreams(metrics.registry, house.deps)
+  const { body } = await metrics.expose()
+  const value = (name: string) =>
+    Number(new RegExp(`^${name}\\{method="poll",status="enabled"\\} (.*)$`, 'm').exec(body)?.[1])
+  assert.ok(value('ssf_streams') > 2)
+  assert.ok(value('ssf_events_waiting') >= 1)
+  assert.ok(value('ssf_oldest_event_seconds') >= 100)
 })
 
 test('nothing is left of a stream that has ended but that it was', async () => {
