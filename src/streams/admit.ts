@@ -1,6 +1,7 @@
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import type { Deps } from '../deps.ts'
 import { challenge, readBearer } from '../http/bearer-door.ts'
+import { BUDGETS } from '../http/budgets.ts'
 import { SsfError } from '../http/ssf-door.ts'
 import { decodeJws, verifyJws } from '../oauth/jws.ts'
 import { type SsfScope, TYP } from '../oauth/names.ts'
@@ -55,6 +56,11 @@ async function admitReceiver(
     throw new SsfError(401, 'invalid_token', words, {
       challenge: challenge('Bearer', { error: 'invalid_token', error_description: words }),
     })
+  }
+  const exceeded = deps.tally.take(BUDGETS.client, receiver.id)
+  if (exceeded) {
+    const { retryAfter } = exceeded
+    throw new SsfError(429, 'too_many_requests', 'Wait as long as Retry-After says', { retryAfter })
   }
   // What may be changed may be read.
   const holds = token.scope.includes('ssf.manage') || token.scope.includes(wanted)

@@ -2,6 +2,7 @@ import { recordEvent } from '../audit/record.ts'
 import { newTimeOrderedId } from '../db/ids.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
+import { wrongRequest } from '../http/ssf-door.ts'
 import type { Caller } from './admit.ts'
 import { dropEvents, insertEvents } from './event-queries.ts'
 import { holdStream } from './find-stream.ts'
@@ -10,13 +11,16 @@ import { EVENT } from './set.ts'
 import type { Stream } from './stream.ts'
 import { updateStream } from './stream-queries.ts'
 
-/** By its receiver. @throws {SsfError} 404 */
+/** By its receiver. @throws {SsfError} 404; 400 for what would be done to everybody instead */
 export async function changeStatus(
   tx: Db,
   deps: Pick<Deps, 'now'>,
   caller: Caller,
-  { stream_id, status, reason }: StatusChange,
+  { stream_id, status, reason, subject }: StatusChange,
 ): Promise<Stream> {
+  if (subject !== undefined) {
+    throw wrongRequest('A single subject has no status here: remove it from the stream instead')
+  }
   const before = await holdStream(tx, caller, stream_id)
   const at = deps.now()
   if (status === 'disabled') await dropEvents(tx, before.id, at)

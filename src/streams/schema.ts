@@ -97,6 +97,7 @@ export const StatusChange = Type.Object({
   stream_id,
   status,
   reason: Type.Optional(Type.String({ maxLength: 512, description: 'In words' })),
+  subject: Type.Optional(Type.Unknown({ description: 'Not supported: the status is of all' })),
 })
 export type StatusChange = Static<typeof StatusChange>
 

@@ -5,7 +5,7 @@ import { enrolAgent, enrolUser, events, redeem } from '../support/enrol.ts'
 import { openHouse } from '../support/house.ts'
 import { openReceiver } from './receiver.ts'
 
-const house = await openHouse({ after })
+const house = await openHouse({ after }, { DELEGATE_TOKENS: 'on' })
 const basic = (id: string, secret: string) => ({
   authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`,
 })
@@ -135,12 +135,18 @@ test('its token opens nothing else, and no other token opens its doors (SE-10)',
   const receiver = await openReceiver(house)
   const token = await receiver.token()
   const url = receiver.metadata.configuration_endpoint as string
-  const userinfo = await house.inject({
-    method: 'GET',
-    url: '/oauth2/userinfo',
-    headers: { authorization: `Bearer ${token}` },
-  })
-  assert.equal(userinfo.status, 401)
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
+  for (const [method, door, payload] of [
+    ['GET', '/oauth2/userinfo'],
+    ['GET', '/grants'],
+    ['POST', '/id-jag', { audience: 'https://chat.example' }],
+    ['GET', '/admin/v1/ssf-receivers'],
+    ['GET', '/metrics'],
+  ] as const) {
+    const request = { method, url: door, headers, ...(payload && { payload }) }
+    const refused = await house.inject(request)
+    assert.equal(refused.status, 401, `${door}: ${refused.text}`)
+  }
   const agent = await enrolAgent(house)
   const there = browser(house)
   await signIn(there, await enrolUser(house))
@@ -189,7 +195,8 @@ test('a token stops at once with its receiver or its tenant, and by itself after
 })
 
 test('its requests count, and too many of them wait (CA-07)', async () => {
-  const { client_id, client_secret } = await openReceiver(house)
+  const { client_id, client_secret, call, token } = await openReceiver(house)
+  const before = await token()
   const { tally } = house.deps
   const taken: string[] = []
   const take = tally.take
@@ -200,6 +207,10 @@ test('its requests count, and too many of them wait (CA-07)', async () => {
   try {
     const refused = await ask({ client_id, client_secret })
     assert.deepEqual([refused.status, refused.headers['retry-after']], [429, '7'])
+    const url = `${house.config.issuer}/ssf/stream`
+    const late = await call('GET', url, undefined, before)
+    assert.deepEqual([late.status, late.headers['retry-after']], [429, '7'])
+    assert.equal(late.body.err, 'too_many_requests')
     assert.ok(taken.includes(`client-requests ${client_id}`))
   } finally {
     tally.take = take

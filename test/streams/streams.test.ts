@@ -18,6 +18,9 @@ const { issuer } = house.config
 const AT = 'https://auth.paperclip.example/events'
 const HEADER = 'Bearer a-secret-of-the-receiver-0123456789'
 
+/** Who asks for one subject is not to have all of them paused. */
+const ONE = { status: 'paused', subject: { format: 'iss_sub', iss: issuer, sub: 'usr_x' } }
+
 const config = (receiver: SignalReceiver) => receiver.metadata.configuration_endpoint as string
 const status = (receiver: SignalReceiver) => receiver.metadata.status_endpoint as string
 
@@ -213,7 +216,7 @@ test('a status is read and changed, with a reason; an unknown one is refused', a
     assert.deepEqual(changed.body, { stream_id, status: to, reason: 'maintenance' })
     assert.deepEqual((await read()).body, changed.body)
   }
-  for (const wrong of [{ status: 'asleep' }, {}, { status: 'paused', reason: 7 }]) {
+  for (const wrong of [{ status: 'asleep' }, {}, { status: 'paused', reason: 7 }, ONE]) {
     const refused = await receiver.call('POST', status(receiver), { stream_id, ...wrong })
     assert.deepEqual([refused.status, refused.body.err], [400, 'invalid_request'])
   }
