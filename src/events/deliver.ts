@@ -50,8 +50,8 @@ export async function deliver(deps: Surroundings, claimed: Claimed): Promise<Att
   const attempt = async (tx: Transaction<Tables>) => {
     const event = await holdClaimed(tx, claimed, now())
     if (event === undefined) return undefined
-    if (event.overtaken) return supersede(tx, event, now())
     if (answer === undefined) {
+      if (event.overtaken) return supersede(tx, event, now())
       // No key could be had when it was queued, or that key is in no key set any more. What is sent is committed first.
       if (event.jws === null || event.key_ended) return signAgain(tx, deps, event)
       answer = await send(deps, event, event.jws)
