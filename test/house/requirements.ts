@@ -13,19 +13,20 @@ const IDS: Record<Level, string> = {
     GR-01…GR-08 GR-10
     DS-01…DS-03 DS-05…DS-07 DS-11 DS-12 DS-20…DS-23 DS-25…DS-27 DS-29
     DS-40…DS-44 DS-48 DS-49 DS-51
-    DR-30…DR-36 OP-01…OP-06 OP-08…OP-10 OP-20…OP-28 SE-01…SE-15`,
+    DR-01 DR-02 DR-04…DR-07 DR-09 DR-20 DR-21 DR-23 DR-30…DR-36 DS-60 DS-61
+    EV-01…EV-07 EV-10 EV-12…EV-15 EV-30…EV-34 OP-01…OP-06 OP-08…OP-10 OP-20…OP-28 SE-01…SE-15`,
   SHOULD: `
     FL-05 TX-43 TX-54 CA-05 CA-07 SM-03 IJ-09 IJ-10 IJ-38 IJ-59 IJ-71 DP-13 GR-09
-    DS-04 DS-10 DS-24 DS-28 DS-45…DS-47 OP-07`,
+    DS-04 DS-10 DS-24 DS-28 DS-45…DS-47 DR-08 DR-10 DR-22 DR-24 EV-11 EV-35 OP-07`,
   MAY: `
     TX-06 TX-10 TX-29 TX-30 TX-63 CA-04 IJ-14 IJ-16 IJ-37 IJ-58 DP-06 DP-14
-    DS-13 DS-50 OP-29 OP-30`,
+    DS-13 DS-50 DR-03 EV-20 OP-29 OP-30`,
 }
 
 /** Of every one of these the document says what we do, or why we do not. */
-const COMPLETE = /^(FL|TX|CA|SM|IJ|DP|GR)-|^DS-[45]/
+const COMPLETE = /^(FL|TX|CA|SM|IJ|DP|GR|DR|EV)-|^DS-[456]/
 
-const VECTORS = 'TV-01…TV-06 TV-10…TV-43 TV-50…TV-86'
+const VECTORS = 'TV-01…TV-06 TV-10…TV-43 TV-50…TV-86 TV-90…TV-100 TV-103'
 
 export const levels: ReadonlyMap<string, Level> = new Map(
   (['MUST', 'SHOULD', 'MAY'] as const).flatMap((level) =>
