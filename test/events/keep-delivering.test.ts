@@ -244,6 +244,26 @@ test('an answer whose transaction was lost is written by another one', async (t)
   assert.deepEqual([status, bodies()], ['delivered', [jws]])
 })
 
+test('what was sent again and taken counts as delivered, also where its user consented meanwhile', async (t) => {
+  const delivery = await openDelivery(t)
+  const { app, tell, row, deps, db, wait, delegate } = delivery
+  const { reply, release } = holdBack()
+  const { audience_id, got, ...parties } = await app([reply])
+  const id = await tell(audience_id)
+  await db
+    .updateTable('event_deliveries')
+    .set({ resent_at: deps.now(), user_id: parties.user_id })
+    .execute()
+  const attempt = deliver(deps, await claimOne(delivery, audience_id))
+  await got(1)
+  wait(1)
+  await delegate({ ...parties, audience_id }, parties.user_id)
+  await cutOff(delivery)
+  release()
+  await attempt
+  assert.equal((await row(id)).status, 'delivered')
+})
+
 test('of an event that somebody else holds, or has gone on with, nothing is sent', async (t) => {
   const delivery = await openDelivery(t)
   const { app, tell, deps, db } = delivery
