@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes, randomInt } from 'node:crypto'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { Agent, type IncomingHttpHeaders, request as send } from 'node:http'
 import { createServer } from 'node:net'
@@ -117,17 +118,35 @@ export async function runToEnd(
   return { code, output: output() }
 }
 
-/** Below 32768, where Linux starts handing out ports to outgoing connections. */
+/**
+ * Below 32768, where Linux starts handing out ports to outgoing connections. It is given once: what is told of an
+ * issuer stays in a database when its server is gone, and many a server starts to listen only a second later.
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(20_000, 32_000)
-    const probe = createServer()
-    const free = await new Promise<boolean>((resolve) => {
-      probe.once('error', () => resolve(false))
-      probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
-    })
-    if (free) return port
+    if ((await reserve(port)) && (await isFree(port))) return port
   }
+}
+
+/** Keeps others who ask here from it, until this process ends: by holding it for UDP, which no server wants. */
+function reserve(port: number): Promise<boolean> {
+  const socket = createSocket('udp4')
+  return new Promise((resolve) => {
+    socket.once('error', () => socket.close(() => resolve(false)))
+    socket.bind(port, '127.0.0.1', () => {
+      socket.unref()
+      resolve(true)
+    })
+  })
+}
+
+function isFree(port: number): Promise<boolean> {
+  const probe = createServer()
+  return new Promise((resolve) => {
+    probe.once('error', () => resolve(false))
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
+  })
 }
 
 function launch(environment: Environment) {
