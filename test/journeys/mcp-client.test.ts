@@ -7,6 +7,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, type TestContext, test } from 'node:test'
+import { inspect } from 'node:util'
 import {
   type AddClientAuthentication,
   type Client,
@@ -195,12 +196,17 @@ for (const { what, error, told, here, idToken, delegated = true, suspended } of 
       () => assert.fail('it was granted'),
       (thrown: Error) => thrown,
     )
+    const said = inspect({ answers, thrown }, { depth: 8 })
     const [answer] = answers
-    assert.equal(answers.length, 1)
-    assert.equal(answer?.error, error)
-    assert.match(answer.error_description, /^[\x20-\x21\x23-\x5b\x5d-\x7e]{20,}$/)
-    assert.equal(thrown.message, `Token exchange failed: ${error} - ${answer.error_description}`)
-    assert.equal(server.taken.length, 0)
+    assert.equal(answers.length, 1, said)
+    assert.equal(answer?.error, error, said)
+    assert.match(answer.error_description, /^[\x20-\x21\x23-\x5b\x5d-\x7e]{20,}$/, said)
+    assert.equal(
+      thrown.message,
+      `Token exchange failed: ${error} - ${answer.error_description}`,
+      said,
+    )
+    assert.equal(server.taken.length, 0, said)
   })
 }
 
