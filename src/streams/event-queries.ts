@@ -149,8 +149,17 @@ export async function endEvents(
       email: null,
       ...(answer && { last_answer: JSON.stringify(answer) }),
     })
-    .where('stream_id', '=', stream_id)
-    .where('jti', '=', sql<string>`any(${jtis}::text[])`)
+    .where('jti', 'in', (eb) =>
+      eb
+        .selectFrom('stream_events')
+        .select('jti')
+        .where('stream_id', '=', stream_id)
+        .where('jti', '=', sql<string>`any(${jtis}::text[])`)
+        .where('status', '=', 'queued')
+        // In one order, so that two who end the same ones cannot wait for each other.
+        .orderBy('jti')
+        .forUpdate(),
+    )
     .where('status', '=', 'queued')
     .returning('jti')
     .execute()
@@ -177,7 +186,15 @@ export async function dropEvents(db: Db, streamId: string, at: Date): Promise<vo
   await db
     .updateTable('stream_events')
     .set({ status: 'dropped', ended_at: at, email: null })
-    .where('stream_id', '=', streamId)
+    .where('jti', 'in', (eb) =>
+      eb
+        .selectFrom('stream_events')
+        .select('jti')
+        .where('stream_id', '=', streamId)
+        .where('status', '=', 'queued')
+        .orderBy('jti')
+        .forUpdate(),
+    )
     .where('status', '=', 'queued')
     .execute()
 }
@@ -194,10 +211,14 @@ export async function dropExcess(
       select kept.jti from crowded, lateral (
         select jti from stream_events e where e.stream_id = crowded.stream_id and e.status = 'queued'
         order by created_at desc, jti desc offset ${most}) kept),
+    free as (
+      select jti from stream_events
+      where status = 'queued' and (created_at < ${before} or jti in (select jti from beyond))
+      for update skip locked),
     gone as (
       update stream_events set status = 'failed', ended_at = ${at}, email = null,
         last_answer = '{"failure":"held for too long, or too many"}'
-      where status = 'queued' and (created_at < ${before} or jti in (select jti from beyond))
+      where jti in (select jti from free)
       returning stream_id)
     select stream_id, count(*)::int as count from gone group by stream_id`.execute(db)
   return rows

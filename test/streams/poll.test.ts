@@ -142,6 +142,15 @@ test('two that poll at a time lose nothing, and each event ends once', async () 
   assert.deepEqual([...new Set(seen)].sort(), all.map(({ jti }) => jti).sort())
 })
 
+test('several that acknowledge the same events in any order wait for one another in none', async () => {
+  const { poll, happen, rows } = await polled()
+  await happen(30)
+  const all = jtis(await poll())
+  const orders = [all, all.toReversed(), all.toSorted(), [...all.slice(15), ...all.slice(0, 15)]]
+  await Promise.all(orders.map((ack) => poll({ maxEvents: 0, ack })))
+  assert.ok((await rows()).every(({ status }) => status === 'delivered'))
+})
+
 test('whoever acknowledges an event of another stream has acknowledged nothing (isolation)', async () => {
   const one = await polled()
   const other = await polled()
