@@ -49,7 +49,8 @@ const APPS: readonly Caching[] = [
 ]
 
 /** Frozen for too long, a replica finds its connections cut and its patience gone. */
-const FROZEN = /25P03|Client has encountered|timeout exceeded|Query read timeout/
+const FROZEN =
+  /25P03|Client has encountered|Connection terminated|timeout exceeded|Query read timeout/
 /** The sealer goes on in its next round. */
 const RACED = /the sealing key was rotated meanwhile/
 
