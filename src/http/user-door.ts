@@ -14,6 +14,7 @@ import { readForms } from './form.ts'
 import { type Html, html } from './html.ts'
 import { alert, hidden, PAGE_HEADERS, sendPage } from './page.ts'
 import { PageError, SignInNeeded } from './page-error.ts'
+import { isPassing, RETRY_AFTER } from './unavailable.ts'
 
 type Surroundings = { config: { issuer: string } }
 
@@ -87,6 +88,14 @@ function asPageError(error: FastifyError): PageError {
       error.validation ? 400 : status,
       'This request cannot be read',
       'Go back, reload the page and try again.',
+    )
+  }
+  if (isPassing(error)) {
+    return new PageError(
+      503,
+      'We are busy or restarting',
+      'Nothing was lost that you were told is done. Try again in a moment.',
+      { retryAfter: RETRY_AFTER, cause: error },
     )
   }
   return new PageError(

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import Fastify from 'fastify'
+import { openUserDoor } from '../../src/http/user-door.ts'
 import { browser } from '../support/browser.ts'
 import { openHouse } from '../support/house.ts'
 
@@ -50,4 +52,17 @@ test('a wrong method is answered by a page that names the right ones', async () 
     assert.equal(answer.headers['x-frame-options'], 'DENY')
     assert.match(answer.text, /role="alert"/)
   }
+})
+
+test('while the database is away a page says that it passes', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  openUserDoor(app)
+  app.get('/', async () => {
+    throw Object.assign(new Error('terminating connection'), { code: '57P01' })
+  })
+  const answer = await app.inject({ method: 'GET', url: '/' })
+  assert.equal(answer.statusCode, 503)
+  assert.equal(answer.headers['retry-after'], '1')
+  assert.match(answer.body, /<h1>We are busy or restarting<\/h1>/)
 })
