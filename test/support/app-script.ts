@@ -128,7 +128,7 @@ const KINDS = {
     tls: true,
   },
   away: { answers: { accept: 1 }, patience: 0, greetings: { hang_up: 1 } },
-  waiting: { answers: { hold: 1 }, patience: 1 },
+  waiting: { answers: { hold: 1 }, patience: Number.POSITIVE_INFINITY },
 } satisfies Record<string, Kind>
 
 function pick<Name extends string>(weights: Weights<Name>, of: string): Name {

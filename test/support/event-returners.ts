@@ -11,7 +11,7 @@ import type { Answer } from './house.ts'
 export type Returns = { minted: number; waited: number; ended: number; consented: number }
 
 /** Milliseconds. */
-const REST = 400
+const REST = 1_000
 
 /** Until it is over. Every answer it does not expect is an error. */
 export async function keepReturning(

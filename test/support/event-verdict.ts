@@ -42,6 +42,7 @@ export function findFaults(evidence: Evidence): string[] {
     judge(event, unfinished(event))
     judge(event, notAccepted(event, ofJti.get(event.jti) ?? []))
     judge(event, renamed(event, ofJti, evidence.blows))
+    judge(event, takenForReplay(event, ofJti.get(event.jti) ?? []))
     judge(event, otherBytes(event, received))
     judge(event, mintedMeanwhile(event, mints))
     judge(event, receivedLate(event, received, mints))
@@ -107,6 +108,23 @@ function renamed(
     if (!first || replay === undefined || !unknown) return `it got the name ${jti} for no reason`
   }
   return undefined
+}
+
+/** Of these answers the server knows nothing. */
+const UNKNOWN = ['silence', 'reset_after', 'reset_within']
+
+/** It may have been taken before, so it is sent once more under another name. */
+function takenForReplay({ status, changes }: WatchedEvent, ofName: readonly Read[]) {
+  const last = ofName.at(-1)
+  const wasUnknown = ofName.some(({ answer }) => UNKNOWN.includes(answer))
+  const tried = changes.at(-1)?.remedies.includes('new_jti')
+  return (
+    status === 'failed' &&
+    last?.answer === 'invalid_request' &&
+    wasUnknown &&
+    !tried &&
+    'it was given up as a replay of itself'
+  )
 }
 
 function otherBytes({ changes }: WatchedEvent, received: readonly Read[]) {

@@ -38,9 +38,10 @@ const open = new Map<string, number[]>()
 const held = new Map<string, ((answer: Answering) => void)[]>()
 
 process.on('disconnect', () => process.exit())
-process.on('message', ({ release, jti }: Said) => {
-  for (const go of held.get(jti) ?? []) go(release)
-  held.delete(jti)
+process.on('message', ({ release, jti, to }: Said) => {
+  const waiting = held.get(jti)
+  const go = to === 'first' ? waiting?.shift() : waiting?.pop()
+  go?.(release)
 })
 const endpoints = await Promise.all(apps.map(async (kind) => [kind, await openApp(kind)] as const))
 tell({ endpoints: Object.fromEntries(endpoints) as Record<AppKind, string> })

@@ -27,14 +27,15 @@ export type Receipt = {
 
 /** To the test: where the apps are, or that one of them waits to be told what to answer. */
 export type Told = { endpoints: Record<AppKind, string> } | { held: string }
-/** From the test: what to answer to all who wait with this `jti`. */
-export type Said = { release: Answering; jti: string }
+/** From the test: what to answer to whoever has waited longest with this `jti`, or to the last that came. */
+export type Said = { release: Answering; jti: string; to: 'first' | 'last' }
 
 export type ScriptedApps = {
   endpoints: Record<AppKind, string>
   /** The `jti` of each event that an app holds back or held back, as often as it came. */
   held: readonly string[]
-  release(jti: string, answer: Answering): void
+  /** The request with this `jti` that has waited longest, or the last that came, is answered. */
+  release(jti: string, answer: Answering, to?: Said['to']): void
   receipts(): Receipt[]
 }
 
@@ -67,8 +68,8 @@ export async function startScriptedApps(
   return {
     endpoints,
     held,
-    release(jti, release) {
-      child.send({ release, jti } satisfies Said)
+    release(jti, release, to = 'first') {
+      child.send({ release, jti, to } satisfies Said)
     },
     receipts: () =>
       readFileSync(file, 'utf8')
