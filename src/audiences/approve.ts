@@ -8,15 +8,25 @@ import { eventsAfter, type Pending } from './discovery.ts'
 import { findDiscovery, updateDiscovery } from './discovery-queries.ts'
 import { takeIssuer } from './keep-aliases.ts'
 import { lockAudience, requireAudience, updateAudience } from './queries.ts'
+import { rereadAudience } from './reread.ts'
 import type { Audience } from './schema.ts'
 
 type Asked = { id: string; digest?: string | undefined; reason?: string | undefined }
 
 /**
+ * Looks once more at what could not be approved when it was read, before any transaction. What the app mended
+ * meanwhile has another digest, so that nobody approves what they did not see.
+ */
+export async function readUnproven(deps: Deps, id: string): Promise<void> {
+  const discovery = await findDiscovery(deps.db, id)
+  if (discovery?.pending?.obstacle) await rereadAudience(deps, id)
+}
+
+/**
  * Puts in force what awaits approval: its issuer becomes the `aud`, its hosts count as known, and what had
  * stopped because of it goes on. What an administrator suspended stays so.
  * @throws {ProblemError} `not_found`, `invalid_transition` (nothing awaits approval, something else does, or
- *   it is retired), `already_exists` (the new issuer, in its tenant)
+ *   it cannot be approved, or the audience is retired), `already_exists` (the new issuer, in its tenant)
  */
 export async function approveChange(
   tx: Db,
@@ -33,10 +43,18 @@ export async function approveChange(
   if (digest !== undefined && digest !== pending.digest) {
     refuse('Something else awaits approval by now: look at pending_change again')
   }
+  const { found, notice, obstacle } = pending
+  if (obstacle) refuse(`${notice}, which cannot be approved: ${obstacle}. ${MEND}`)
   const now = deps.now()
-  const { found } = pending
   const followed = eventsAfter(audience, discovery.found, found)
-  await updateDiscovery(tx, id, { found, pending: null, stopped: false, approved_at: now })
+  await updateDiscovery(tx, id, {
+    found,
+    pending: null,
+    stopped: false,
+    approved_at: now,
+    // Its documents were not kept while nobody had approved whom they speak of.
+    ...(notice !== undefined && { next_read_at: now }),
+  })
   if (found.issuer !== audience.issuer) await takeIssuer(tx, { ...audience, ...found })
   await updateAudience(tx, id, {
     issuer: found.issuer,
@@ -71,6 +89,8 @@ const recordApproval = (
       resumed: of.resumed,
     },
   })
+
+const MEND = 'Have the app mend its documents, or retire this audience and register the other one'
 
 function refuse(detail: string): never {
   throw new ProblemError('invalid_transition', detail)

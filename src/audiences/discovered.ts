@@ -46,12 +46,16 @@ export const describePending = ({ found, noticed_at, ...pending }: Pending): Pen
   endpoints: found.endpoints,
   unconfirmed_hosts: unconfirmed({ found, ...pending }),
   changes: pending.changes,
+  notice: pending.notice ?? null,
+  obstacle: pending.obstacle ?? null,
 })
 
 /** Of a newcomer every other host; later those that were not there when it was approved. */
 function unconfirmed({ reason, changes, found }: Omit<Pending, 'noticed_at'>): string[] {
   if (reason === 'registration') return foreignHosts(found)
-  const moved = changes.flatMap(({ member, to }) => (member === 'issuer' ? [] : new URL(to).host))
+  const moved = changes.flatMap(({ member, to }) =>
+    member === 'issuer' || member === 'resource' ? [] : new URL(to).host,
+  )
   return [...new Set(moved)].sort()
 }
 

@@ -97,8 +97,13 @@ export type Claim = {
   audience_id: string
   url: string
   found: Found
-  /** Whether a resource said whose it is. */
+  /** Whether a resource said whose it is, and which servers it listed when that was last kept. */
   has_resource: boolean
+  listed: unknown
+  /** Where the documents lay. */
+  locations: string[]
+  /** The issuer that awaits approval. */
+  proposed: string | null
   claimed_until: Date
 }
 
@@ -127,6 +132,10 @@ async function claim(db: Db, now: Date, which: RawBuilder<unknown>): Promise<Cla
       where (d.claimed_until is null or d.claimed_until < ${now}) and ${which}
       for update of d skip locked))
     returning audience_id, url, found, claimed_until,
-      documents @> '[{"kind": "protected_resource"}]' as has_resource`.execute(db)
+      documents @> '[{"kind": "protected_resource"}]' as has_resource,
+      jsonb_path_query_first(documents,
+        '$[*] ? (@.kind == "protected_resource").document.authorization_servers') as listed,
+      array(select kept ->> 'url' from jsonb_array_elements(documents) kept) as locations,
+      pending -> 'found' ->> 'issuer' as proposed`.execute(db)
   return rows
 }

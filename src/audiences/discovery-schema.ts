@@ -67,7 +67,7 @@ export const PendingChange = Type.Object(
     changes: Type.Array(
       Type.Object(
         {
-          member: OneOf(['issuer', ...ENDPOINTS]),
+          member: OneOf(['issuer', 'resource', ...ENDPOINTS]),
           from: Nullable(Type.String()),
           to: Type.String(),
         },
@@ -77,6 +77,17 @@ export const PendingChange = Type.Object(
         description:
           'What is new since it was approved, of the issuer and of endpoints on other hosts; empty where it says again what was approved before',
       },
+    ),
+    notice: Nullable(
+      Type.String({
+        description: 'Where a document names somebody else by now: which one, and whom',
+        examples: [
+          'The document at https://auth.chat.example/.well-known/oauth-authorization-server names the issuer https://chat.example instead of https://auth.chat.example',
+        ],
+      }),
+    ),
+    obstacle: Nullable(
+      Type.String({ description: 'Why it cannot be approved as it is; null: it can be' }),
     ),
   },
   { additionalProperties: false },

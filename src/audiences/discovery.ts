@@ -3,7 +3,9 @@
  *
  *   nobody asked yet ─┐
  *   another issuer    ├→ awaits approval; nothing of it is applied, and nothing is minted
- *   another host     ─┘
+ *   another host      │
+ *   a document that   │
+ *   names another one ─┘
  *   another place on a host that is known → applied
  *   something is gone, or new and for people to act on → flagged, the record stays
  *
@@ -16,7 +18,21 @@ import { ENDPOINTS, type EndpointName } from '../oauth/server-metadata.ts'
 import { hostOf } from '../oauth/uri.ts'
 import { type Found, foreignHosts } from './found.ts'
 
-export type Change = { member: 'issuer' | EndpointName; from: string | null; to: string }
+export type Change = {
+  member: 'issuer' | 'resource' | EndpointName
+  from: string | null
+  to: string
+}
+
+/** A document at `location` names in this member another (`to`) than the one that the audience is (`from`). */
+export type Dispute = {
+  member: 'issuer' | 'authorization_servers' | 'resource'
+  location: string
+  from: string
+  to: string
+  /** Why that one cannot take its place; null where it said by itself who it is. */
+  obstacle: string | null
+}
 
 export type Pending = {
   reason: 'registration' | 'change'
@@ -25,6 +41,9 @@ export type Pending = {
   digest: string
   changes: Change[]
   found: Found
+  /** Where a document names somebody else: what it says, and what stands against approval. */
+  notice?: string
+  obstacle?: string | null
 }
 
 export const FLAGS = [
@@ -57,13 +76,36 @@ export function pendingAfter(
   { found: before, pending }: { found: Found; pending: Pending | null },
   after: Found,
   now: Date,
+  dispute?: Dispute,
 ): Pending | null {
-  const changes = changesBetween(before, after)
+  const changes = [...changesBetween(before, after), ...changesBy(dispute)]
   if (pending === null && changes.length === 0) return null
-  const digest = digestOf(after)
-  if (pending?.digest === digest) return pending
+  const digest = digestOf(after, dispute)
+  const words = dispute && { notice: noticeOf(dispute), obstacle: dispute.obstacle }
+  if (pending?.digest === digest) {
+    const { notice: _notice, obstacle: _obstacle, ...same } = pending
+    return { ...same, ...words }
+  }
   const { reason = 'change' } = pending ?? {}
-  return { reason, noticed_at: now.toISOString(), digest, changes, found: after }
+  return { reason, noticed_at: now.toISOString(), digest, changes, found: after, ...words }
+}
+
+/** What there is to approve of one that did not say by itself who it is: nothing but the name. */
+export function foundOf({ member, to }: Dispute, before: Found): Found {
+  if (member === 'resource') return before
+  return { ...before, issuer: to, profile: null, endpoints: {}, events: null, ignored: [] }
+}
+
+const changesBy = (dispute: Dispute | undefined): Change[] =>
+  dispute?.member === 'resource' ? [{ member: 'resource', from: dispute.from, to: dispute.to }] : []
+
+const noticeOf = ({ member, location, from, to }: Dispute): string =>
+  `The document at ${location} ${NAMES[member]} ${to} instead of ${from}`
+
+const NAMES: Record<Dispute['member'], string> = {
+  issuer: 'names the issuer',
+  authorization_servers: 'names the authorization server',
+  resource: 'speaks of the resource',
 }
 
 /** Another issuer, and endpoints on hosts that no endpoint was on when it was approved (DR-10). */
@@ -133,12 +175,14 @@ const isOther = (before: Profile | null, after: Profile | null) =>
   before !== null && after !== null && before !== after
 
 /** Of all that approval confirms; independent of the order of members, which a database does not keep. */
-function digestOf({ issuer, profile, endpoints, events }: Found): string {
+function digestOf({ issuer, profile, endpoints, events }: Found, dispute?: Dispute): string {
   const said = [
     issuer,
     profile,
     ENDPOINTS.map((name) => endpoints[name] ?? null),
     events && [events.endpoint, events.dialect, events.event_type],
+    // Or a return to what was approved could look like what stands against it.
+    ...(dispute && dispute.obstacle !== null ? [dispute.member, dispute.to] : []),
   ]
   return createHash('sha256').update(JSON.stringify(said)).digest('base64url')
 }

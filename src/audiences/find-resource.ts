@@ -5,9 +5,11 @@ import { type ResourceMetadata, readResourceMetadata } from '../oauth/resource-m
 import { parseWebUrl } from '../oauth/uri.ts'
 import {
   askAddress,
+  nameIn,
   type Read,
   type ReadDocument,
   readDocument,
+  SpeaksOfAnother,
   Undiscoverable,
   unfit,
   type Way,
@@ -29,10 +31,12 @@ export async function findResource(
   if (pointer !== undefined) return requireResource(way, pointer, url)
   for (const location of resourceLocations(url)) {
     const answer = await readDocument(way, KIND, location)
-    if (!(answer instanceof OutboundError)) return judge(way, answer, url)
+    if (!(answer instanceof OutboundError)) {
+      return judge(way, answer, url, way.known.includes(location))
+    }
     // Out of order for now: what lies in another place instead may be something else.
     const { status = 0 } = answer
-    if (status >= 500 || status === 429) throw unfit(KIND, location, answer.message)
+    if (status >= 500 || status === 429) throw unfit(KIND, location, answer)
   }
   return undefined
 }
@@ -55,16 +59,28 @@ async function requireResource(
   requested: string,
 ): Promise<Read<ResourceMetadata>> {
   const answer = await readDocument(way, KIND, location)
-  if (answer instanceof OutboundError) throw unfit(KIND, location, answer.message)
-  return judge(way, answer, requested)
+  if (answer instanceof OutboundError) throw unfit(KIND, location, answer)
+  return judge(way, answer, requested, true)
 }
 
-/** DR-02, DR-03. */
-function judge({ config }: Way, read: ReadDocument, requested: string): Read<ResourceMetadata> {
+/** DR-02, DR-03. @param counts whether the address leads there, rather than that something lies there */
+function judge(
+  { config }: Way,
+  read: ReadDocument,
+  requested: string,
+  counts: boolean,
+): Read<ResourceMetadata> {
   const value = readResourceMetadata(read.document, config.allowLoopbackHttp)
-  if ('fault' in value) throw unfit(KIND, read.url, value.fault)
-  if (speaksOf(value.resource, requested)) return { value, read }
-  const isNear = new URL(value.resource).origin === new URL(requested).origin
-  const other = isNear ? `another resource, ${value.resource}` : 'a resource of another origin'
-  throw unfit(KIND, read.url, `it speaks of ${other}`)
+  const named = 'fault' in value ? nameIn(read.document, 'resource') : value.resource
+  const isOther = named !== undefined && !speaksOf(named, requested)
+  if (!('fault' in value) && !isOther) return { value, read }
+  const fault = 'fault' in value ? value.fault : otherThan(requested, value.resource)
+  if (!isOther || !counts) throw unfit(KIND, read.url, fault)
+  const said = { member: 'resource', location: read.url, from: requested, to: named } as const
+  throw new SpeaksOfAnother(fault, said, read)
+}
+
+function otherThan(requested: string, resource: string): string {
+  const isNear = new URL(resource).origin === new URL(requested).origin
+  return `it speaks of ${isNear ? `another resource, ${resource}` : 'a resource of another origin'}`
 }

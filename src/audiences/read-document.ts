@@ -2,9 +2,13 @@ import type { Deps } from '../deps.ts'
 import { freshness } from '../http/freshness.ts'
 import { type OutboundAnswer, OutboundError } from '../http/outbound.ts'
 import { LONGEST_DOCUMENT } from '../http/published.ts'
+import type { ResourceMetadata } from '../oauth/resource-metadata.ts'
 
-/** What one walk needs; after `until` it asks for nothing more. */
-export type Way = Pick<Deps, 'outbound' | 'now' | 'config'> & { until: Date }
+/** What one walk needs; after `until` it asks for nothing more. `known`: where the documents lay before. */
+export type Way = Pick<Deps, 'outbound' | 'now' | 'config'> & {
+  until: Date
+  known: readonly string[]
+}
 
 /** A document as it was read; `fresh_for` in seconds, where it says so. */
 export type ReadDocument = {
@@ -19,7 +23,26 @@ export type Read<Value> = { value: Value; read: ReadDocument }
 
 /** There is no audience to be found. The message says why, in words for an administrator. */
 export class Undiscoverable extends Error {
-  override readonly name = 'Undiscoverable'
+  override readonly name: string = 'Undiscoverable'
+}
+
+/** In the place of whom (`from`) a document names whom (`to`). */
+export type Said = { member: 'issuer' | 'resource'; location: string; from: string; to: string }
+
+/** Where a document of this app has to lie, lies one that speaks of somebody else. */
+export class SpeaksOfAnother extends Undiscoverable {
+  override readonly name = 'SpeaksOfAnother'
+  readonly said: Said
+  readonly read: ReadDocument
+  /** Which led there. */
+  readonly resource: Read<ResourceMetadata> | undefined
+
+  constructor(fault: string, said: Said, read: ReadDocument, resource?: Read<ResourceMetadata>) {
+    super(faultOf(read.kind, read.url, fault))
+    this.said = said
+    this.read = read
+    this.resource = resource
+  }
 }
 
 const NAMES = {
@@ -27,8 +50,28 @@ const NAMES = {
   authorization_server: 'the metadata of the authorization server',
 }
 
-export const unfit = (kind: ReadDocument['kind'], url: string, fault: string): Undiscoverable =>
-  new Undiscoverable(`${NAMES[kind]} (${url}): ${fault}`)
+const faultOf = (kind: ReadDocument['kind'], url: string, fault: string): string =>
+  `${NAMES[kind]} (${url}): ${fault}`
+
+/** The cause is an OutboundError where nothing could be read, and nothing where it was read and will not do. */
+export const unfit = (
+  kind: ReadDocument['kind'],
+  url: string,
+  fault: string | OutboundError,
+): Undiscoverable =>
+  typeof fault === 'string'
+    ? new Undiscoverable(faultOf(kind, url, fault))
+    : new Undiscoverable(faultOf(kind, url, fault.message), { cause: fault })
+
+/** Whom a document names, also where it could not be called by that name. */
+export function nameIn(
+  document: Record<string, unknown>,
+  member: Said['member'],
+): string | undefined {
+  const name = document[member]
+  if (typeof name !== 'string' || name.length > 512) return undefined
+  return /^https?:\/\/[\x21-\x7e]+$/i.test(name) && URL.canParse(name) ? name : undefined
+}
 
 /** What lies there, or what is wrong with it. @throws {Undiscoverable} when nobody answers */
 export async function readDocument(

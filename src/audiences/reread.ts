@@ -1,7 +1,8 @@
 /**
  * Reads the documents of audiences again that were found by discovery (DR-10), each by one replica at a time.
  *
- *   another issuer or host  → minting stops until it is approved. Nothing is ended, no event is sent, and events
+ *   another issuer or host,
+ *   or that they are somebody else's → minting stops until it is approved. Nothing is ended, no event is sent, and events
  *                             go on to the endpoint that was approved last
  *   another place           → followed, and audited
  *   support or endpoint gone → flagged; the record stays as it is
@@ -11,8 +12,14 @@ import { recordEvent } from '../audit/record.ts'
 import type { Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { repeatedly } from '../http/repeatedly.ts'
-import { sameServer } from '../oauth/metadata-location.ts'
-import { eventsAfter, flagsOf, follow, type Pending, pendingAfter } from './discovery.ts'
+import {
+  type Dispute,
+  eventsAfter,
+  flagsOf,
+  follow,
+  type Pending,
+  pendingAfter,
+} from './discovery.ts'
 import {
   type Claim,
   claimDue,
@@ -23,8 +30,9 @@ import {
 } from './discovery-queries.ts'
 import { afterFailures, keptDocuments, timesOf } from './kept-documents.ts'
 import { lockAudience, updateAudience } from './queries.ts'
+import { type Reading, readAgain } from './read-again.ts'
 import { Undiscoverable } from './read-document.ts'
-import { type Walked, walk } from './walk.ts'
+import type { Walked } from './walk.ts'
 import { type CountReading, watchDiscoveries } from './watch-discoveries.ts'
 
 type Surroundings = Pick<Deps, 'db' | 'outbound' | 'now' | 'config' | 'log'>
@@ -71,16 +79,7 @@ export async function rereadAudience(
 async function reread(deps: Surroundings, claim: Claim, count?: CountReading): Promise<void> {
   const { audience_id } = claim
   try {
-    // DR-04: whatever else it lists by now, the one that it is registered by.
-    const walked = await walk(deps, claim.url, async (servers) => {
-      const [first = ''] = servers
-      return servers.find((server) => sameServer(server, claim.found.issuer)) ?? first
-    })
-    // Or whoever also speaks for the address itself would seem to have taken the place of its servers.
-    if (claim.has_resource && walked.documents.every(({ kind }) => kind !== 'protected_resource')) {
-      throw new Undiscoverable('the metadata of the resource are no longer where they were')
-    }
-    const outcome = await store(deps, claim, walked)
+    const outcome = await store(deps, claim, await readAgain(deps, claim))
     count?.(outcome)
   } catch (error) {
     if (error instanceof Undiscoverable) await storeFailure(deps, claim, error)
@@ -90,12 +89,18 @@ async function reread(deps: Surroundings, claim: Claim, count?: CountReading): P
   }
 }
 
-type News = { audience: Row<'audiences'>; discovery: Discovery; walked: Walked; now: Date }
+type News = {
+  audience: Row<'audiences'>
+  discovery: Discovery
+  walked: Walked
+  dispute: Dispute | undefined
+  now: Date
+}
 
 async function store(
   { db, now: clock, log }: Surroundings,
   claim: Claim,
-  walked: Walked,
+  { walked, dispute }: Reading,
 ): Promise<'same' | 'moved' | 'change'> {
   const now = clock()
   const noticed = await db.transaction().execute(async (tx) => {
@@ -103,8 +108,8 @@ async function store(
     const discovery = await findDiscovery(tx, claim.audience_id)
     if (!audience || !discovery || audience.status === 'retired') return undefined
     if (discovery.claimed_until?.getTime() !== claim.claimed_until.getTime()) return undefined
-    const news = { audience, discovery, walked, now }
-    const pending = pendingAfter(discovery, walked.found, now)
+    const news = { audience, discovery, walked, dispute, now }
+    const pending = pendingAfter(discovery, walked.found, now, dispute)
     return pending ? stopFor(tx, news, pending) : followIn(tx, news)
   })
   if (noticed?.outcome === 'change') {
@@ -118,10 +123,12 @@ type Outcome = { outcome: 'same' | 'moved' | 'change'; changed: string[] }
 type Tx = Parameters<typeof updateDiscovery>[0]
 
 /** What holds for every reading that succeeded. */
-const readingOf = ({ audience, discovery, walked, now }: News) => ({
-  documents: keptDocuments(walked.documents),
-  ...timesOf(walked.documents, now),
-  flags: flagsOf(audience, discovery.found, walked.found),
+const readingOf = ({ audience, discovery, walked, dispute, now }: News) => ({
+  ...(dispute
+    ? // What speaks of somebody else is not kept as its own.
+      { next_read_at: timesOf(walked.documents, now).next_read_at }
+    : { documents: keptDocuments(walked.documents), ...timesOf(walked.documents, now) }),
+  flags: dispute?.obstacle ? discovery.flags : flagsOf(audience, discovery.found, walked.found),
   failures: 0,
   last_failure: null,
   failed_at: null,
@@ -149,7 +156,8 @@ async function stopFor(tx: Tx, news: News, pending: Pending): Promise<Outcome> {
   return { outcome: 'change', changed }
 }
 
-const CHANGED = 'Its documents changed its issuer or a host; see pending_change, and approve-change'
+const CHANGED =
+  'Its documents changed its issuer, its resource or a host; see pending_change, and approve-change'
 
 const bySystem = ({ audience: { id, tenant_id }, now }: News) =>
   ({ at: now, actor: { kind: 'system' }, tenant_id, audience_id: id }) as const

@@ -7,7 +7,7 @@ import { ListOf, listPage, readList } from '../http/list.ts'
 import { invalid } from '../http/problem.ts'
 import { Problem } from '../http/problem-schema.ts'
 import { IdParam, refuseFixed } from '../http/shapes.ts'
-import { approveChange } from './approve.ts'
+import { approveChange, readUnproven } from './approve.ts'
 import { describeAudience } from './audience.ts'
 import { changeAudience } from './change.ts'
 import { discover, registerDiscovered } from './discover.ts'
@@ -88,8 +88,10 @@ export const audienceRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
         response: { 200: Audience, '4xx': Problem },
       },
     },
-    async ({ params: { id }, body, admin }) =>
-      deps.db.transaction().execute((tx) => approveChange(tx, deps, { id, ...body }, admin)),
+    async ({ params: { id }, body, admin }) => {
+      await readUnproven(deps, id)
+      return deps.db.transaction().execute((tx) => approveChange(tx, deps, { id, ...body }, admin))
+    },
   )
 
   app.get(

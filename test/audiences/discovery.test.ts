@@ -4,9 +4,11 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import {
   changesBetween,
+  type Dispute,
   eventsAfter,
   eventsOf,
   follow,
+  foundOf,
   pendingAfter,
   pendingRegistration,
 } from '../../src/audiences/discovery.ts'
@@ -103,4 +105,50 @@ test('a logout token names no agent', () => {
   })) as [Found, Found]
   const record = { ...eventsOf(before), event_names_agent: true }
   assert.equal(eventsAfter(record, before, after).event_names_agent, false)
+})
+
+const dispute: fc.Arbitrary<Dispute> = fc.record({
+  member: fc.constantFrom('issuer', 'authorization_servers', 'resource'),
+  location: fc.constant('https://a.example/.well-known/oauth-authorization-server'),
+  from: fc.constant('https://a.example'),
+  to: fc.constantFrom('https://other.example', 'https://another.example/x'),
+  obstacle: fc.constantFrom('it does not answer', 'it has no issuer'),
+})
+
+test('who did not say by itself who it is brings nothing but its name, and never looks like what may be approved (DR-06, DR-10)', () => {
+  fc.assert(
+    fc.property(found, found, dispute, (before, other, disputed) => {
+      const named = foundOf(disputed, before)
+      if (disputed.member === 'resource') assert.deepEqual(named, before)
+      else assert.deepEqual([hosts(named), named.events], [[new URL(disputed.to).host], null])
+      const pending = pendingAfter({ found: before, pending: null }, named, NOW, disputed)
+      assert.ok(pending?.notice?.includes(disputed.to))
+      const [change, ...more] = pending?.changes ?? []
+      assert.deepEqual([change?.to, more], [disputed.to, []])
+      for (const after of [before, other, named]) {
+        const next = pendingAfter({ found: before, pending }, after, LATER)
+        assert.notEqual(next?.digest, pending?.digest)
+        assert.equal(next?.obstacle, undefined)
+      }
+    }),
+  )
+})
+
+test('the same dispute keeps its date and digest, and shows what stands against it now', () => {
+  fc.assert(
+    fc.property(found, dispute, dispute, (before, one, other) => {
+      const seen = { found: before, pending: null }
+      const first = pendingAfter(seen, foundOf(one, before), NOW, one)
+      const pending = pendingAfter(
+        { ...seen, pending: first },
+        foundOf(other, before),
+        LATER,
+        other,
+      )
+      const isSame = one.member === other.member && one.to === other.to
+      assert.equal(pending?.digest === first?.digest, isSame)
+      assert.equal(pending?.noticed_at, (isSame ? NOW : LATER).toISOString())
+      assert.equal(pending?.obstacle, other.obstacle)
+    }),
+  )
 })
