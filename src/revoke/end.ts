@@ -37,13 +37,13 @@ import type { Admin } from '../http/admin-door.ts'
 import { voidCodes } from '../sessions/code-queries.ts'
 import { endFamilies } from '../sessions/family-queries.ts'
 import { endSessionsOfUsers } from '../sessions/queries.ts'
+import { endSessionsIn } from '../sessions/tenant-queries.ts'
 import { queueSignals } from '../streams/queue.ts'
 import { lockPairs } from './owed-queries.ts'
 import {
   barPolicyDelegations,
   countCurrentTokens,
   endAdminEntitlements,
-  endSessionsOfTenant,
   insertRevocation,
 } from './queries.ts'
 import { type Extent, lockReach, type Reach } from './reach.ts'
@@ -204,7 +204,7 @@ async function endSessions(
     await queueSignals(tx, deps, [{ ...signal, of: { user_id: id }, reason: 'revoked' }])
   }
   if (kind === 'tenant_id') {
-    await endSessionsOfTenant(tx, { tenant_id: id, ...ending })
+    await endSessionsIn(tx, { tenant_id: id, ...ending })
     await queueSignals(tx, deps, [{ ...signal, of: { tenant_id: id }, reason: 'tenant_revoked' }])
   }
 }

@@ -74,25 +74,6 @@ export async function barPolicyDelegations(tx: Tx, userId: string, at: Date): Pr
   await tx.updateTable('users').set({ policy_barred_at: at }).where('id', '=', userId).execute()
 }
 
-export async function endSessionsOfTenant(
-  tx: Tx,
-  { tenant_id, at, reason }: { tenant_id: string; at: Date; reason: string },
-): Promise<void> {
-  await tx
-    .updateTable('sessions')
-    .set({ ended_at: at, end_reason: reason })
-    .where('id', 'in', (eb) =>
-      eb
-        .selectFrom('sessions')
-        .select('id')
-        .where('tenant_id', '=', tenant_id)
-        .where('ended_at', 'is', null)
-        .orderBy('id')
-        .forUpdate(),
-    )
-    .execute()
-}
-
 /** Of these families, how many hold a refresh token that could still have been used. */
 export async function countCurrentTokens(tx: Tx, families: string[], at: Date): Promise<number> {
   const { count } = await tx
