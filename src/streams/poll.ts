@@ -66,6 +66,6 @@ const refusalToKeep = ({
   err?: string
   description?: string
 }): EventAnswer => ({
-  ...(err && { err: err.slice(0, 64) }),
+  ...(err && { err: err.slice(0, 64).toWellFormed() }),
   ...(description && { description: description.slice(0, 400).toWellFormed() }),
 })

@@ -92,6 +92,19 @@ test('an event that its receiver refuses is written down and does not come again
   assert.ok(house.logs.some((line) => line.includes('refused an event')))
 })
 
+test('words of a refusal that are too long are cut to what can be kept', async () => {
+  const { poll, happen, rows } = await polled()
+  await happen()
+  const [jti = ''] = jtis(await poll())
+  const [err, description] = [`${'a'.repeat(63)}😀`, `${'b'.repeat(399)}😀`]
+  await poll({ maxEvents: 0, setErrs: { [jti]: { err, description } } })
+  const [row] = await rows()
+  assert.deepEqual(row?.last_answer, {
+    err: `${'a'.repeat(63)}\ufffd`,
+    description: `${'b'.repeat(399)}\ufffd`,
+  })
+})
+
 test('a receiver waits for an event and gets it as it happens (EV-34)', async () => {
   const { poll, happen } = await polled()
   const waiting = poll({})
