@@ -173,13 +173,22 @@ test('whoever acknowledges an event of another stream has acknowledged nothing (
   assert.deepEqual(jtis(await one.poll()), [jti])
 })
 
-test('a token to read with is enough to poll', async () => {
-  const { receiver, stream_id, happen } = await polled()
-  await happen()
+test('a token to read with is enough to poll and to acknowledge, and for nothing that changes the stream', async () => {
+  const { receiver, stream_id, happen, rows } = await polled()
+  await happen(2)
   const token = await receiver.token('ssf.read')
   const url = `${issuer}/ssf/poll/${stream_id}`
-  const answer = await receiver.call('POST', url, { returnImmediately: true }, token)
-  assert.equal(jtis(answer.body).length, 1)
+  const fetched = await receiver.call('POST', url, { returnImmediately: true }, token)
+  const [one = '', two = ''] = jtis(fetched.body)
+  const ended = { maxEvents: 0, ack: [one], setErrs: { [two]: { err: 'invalid_audience' } } }
+  assert.equal((await receiver.call('POST', url, ended, token)).status, 200)
+  assert.deepEqual(
+    (await rows()).map(({ status }) => status),
+    ['delivered', 'failed'],
+  )
+  const status = receiver.metadata.status_endpoint as string
+  const paused = await receiver.call('POST', status, { stream_id, status: 'paused' }, token)
+  assert.deepEqual([paused.status, paused.body.err], [403, 'insufficient_scope'])
 })
 
 test('a stream that is pushed is not polled, and a body of another shape is refused', async () => {
