@@ -31,7 +31,15 @@ const STATEMENTS = [
     delivery_id   text not null,
     primary key (revocation_id, delivery_id))`,
 
-  // What has run out and is still said to live: few, and looked for all the time.
-  `create index delegations_running_out on delegations (expires_at, id)
+  // Subjects of an audience that is told at the last ending only, of whom something has ended and something lives.
+  `create table withheld_endings (
+    audience_id text not null,
+    user_id     text not null,
+    sub         text not null,
+    since       timestamptz not null,
+    primary key (audience_id, user_id, sub))`,
+
+  // What has run out and is still said to live, at audiences that want to hear of it.
+  `create index delegations_running_out on delegations (audience_id, expires_at)
     where status = 'active' and expires_at is not null`,
 ]

@@ -54,9 +54,16 @@ export async function recordEvent(
     .execute()
 }
 
-/** Writes many events in one statement, for what ends thousands of records at once. */
+/** Events in one statement: as JSON they have to fit into one value. */
+const MOST = 5_000
+
+/** Writes many events in few statements, for what ends thousands of records at once. */
 export async function recordEvents(db: Db, events: readonly AuditEvent[]): Promise<void> {
-  if (events.length === 0) return
+  for (let at = 0; at < events.length; at += MOST)
+    await insertEvents(db, events.slice(at, at + MOST))
+}
+
+async function insertEvents(db: Db, events: readonly AuditEvent[]): Promise<void> {
   const rows = events.map(({ actor, request_id = actor.request_id, ...event }) => ({
     id: newTimeOrderedId('evt_', event.at),
     ...event,

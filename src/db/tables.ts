@@ -34,6 +34,7 @@ export type Tables = {
   client_metadata_rules: ClientMetadataRulesTable
   event_deliveries: EventDeliveriesTable
   revocation_events: RevocationEventsTable
+  withheld_endings: WithheldEndingsTable
   ssf_receivers: SsfReceiversTable
   streams: StreamsTable
   stream_subjects: StreamSubjectsTable
@@ -601,6 +602,14 @@ type EventDeliveriesTable = {
   /** The mints that it is about: those of this cluster whose transaction the snapshot shows as ended. */
   cluster: Generated<string>
   covers: Generated<string>
+}
+
+/** An audience that is told at the last ending only is yet to hear that something of these has ended. */
+type WithheldEndingsTable = {
+  audience_id: string
+  user_id: string
+  sub: string
+  since: Date
 }
 
 /** Events on their way already when a revocation asked for the same. */

@@ -32,6 +32,9 @@ async function findPolicyBar(db: Db, userId: string): Promise<boolean> {
   return user.policy_barred_at !== null
 }
 
+/** Ends that nobody meant for the delegation: with its entitlement, or by the time of something else. */
+const BY_ITSELF = ['entitlement_ended', 'entitlement_expired', 'agent_expired']
+
 /**
  * A delegation of the three that somebody ended (not: consumed or run out) since that instant, other than
  * with an entitlement, for the one there now is a later one. A policy delegation also when it was replaced: whoever replaced it wanted it to be no more than they then gave.
@@ -44,7 +47,7 @@ const findEndedAfter = (db: Db, of: Triple, since: Date) =>
     .where('agent_id', '=', of.agent_id)
     .where('audience_id', '=', of.audience_id)
     .where('status', '=', 'revoked')
-    .where('end_reason', '<>', 'entitlement_ended')
+    .where('end_reason', 'not in', BY_ITSELF)
     .where((or) => or.or([or('end_reason', '<>', 'replaced'), or('source', '=', 'policy')]))
     .where('revoked_at', '>=', since)
     .executeTakeFirst()

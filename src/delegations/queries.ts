@@ -84,6 +84,7 @@ export type DelegationsOf = {
   agent_ids?: readonly string[]
   audience_id?: string
   tenant_id?: string
+  ids?: readonly string[]
 }
 
 /** Ends every live delegation in reach, in the order of their ids; returns those that were revoked by it. */
@@ -130,11 +131,13 @@ export async function expireInteractions(
 
 /** A condition on columns that delegations and interactions share. */
 export function inReach(of: DelegationsOf) {
-  const { user_id, or_agent_ids = [], agent_ids, audience_id, tenant_id } = of
+  const { user_id, or_agent_ids = [], agent_ids, audience_id, tenant_id, ids } = of
   const conditions = [
-    user_id === undefined
+    user_id === undefined || or_agent_ids.length > 0 ? undefined : sql`user_id = ${user_id}`,
+    user_id === undefined || or_agent_ids.length === 0
       ? undefined
       : sql`(user_id = ${user_id} or agent_id = any(${or_agent_ids}::text[]))`,
+    ids === undefined ? undefined : sql`id = any(${ids}::text[])`,
     agent_ids === undefined ? undefined : sql`agent_id = any(${agent_ids}::text[])`,
     audience_id === undefined ? undefined : sql`audience_id = ${audience_id}`,
     tenant_id === undefined ? undefined : sql`tenant_id = ${tenant_id}`,
@@ -168,11 +171,16 @@ export async function touchLive(
 ): Promise<(Triple & { id: string })[]> {
   if (pairs.length === 0) return []
   const { rows } = await sql<Triple & { id: string }>`
-    update delegations d set scopes = d.scopes
-    from (select distinct user_id, audience_id
-      from jsonb_to_recordset(${JSON.stringify(pairs)}::jsonb) as pair(user_id text, audience_id text)) pair
-    where d.user_id = pair.user_id and d.audience_id = pair.audience_id and d.status = 'active'
-      and (d.expires_at is null or d.expires_at > ${now})
+    with pairs as materialized (
+      select distinct user_id, audience_id
+      from jsonb_to_recordset(${JSON.stringify(pairs)}::jsonb) as pair(user_id text, audience_id text)),
+    live as (
+      -- One that was made since is held here first, and in the order in which all are.
+      select d.id from pairs
+      join delegations d on d.user_id = pairs.user_id and d.audience_id = pairs.audience_id
+      where d.status = 'active' and (d.expires_at is null or d.expires_at > ${now})
+      order by d.id for update of d)
+    update delegations d set scopes = d.scopes from live where d.id = live.id
     returning d.id, d.user_id, d.agent_id, d.audience_id`.execute(tx)
   return rows
 }

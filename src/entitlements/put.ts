@@ -34,6 +34,11 @@ export async function endIfRunOut(tx: Db, deps: Deps, of: Pair, admin: Admin): P
   return true
 }
 
+type Ended = Awaited<ReturnType<typeof endPolicyDelegations>>
+
+/** Has delegations end, and does what belongs to that. */
+export type Ending = (end: () => Promise<Ended>) => Promise<Ended>
+
 /**
  * Sets what an agent may have at an audience: makes the entitlement, or puts this one in the place of what
  * the live one said. Delegations made by it follow.
@@ -45,6 +50,7 @@ export async function putEntitlement(
   of: Pair,
   given: GivenEntitlement,
   admin: Admin,
+  ending: Ending,
 ): Promise<{ entitlement: Row<'entitlements'>; created: boolean }> {
   const now = deps.now()
   const { tenant_id, resources } = await requireParties(tx, of)
@@ -92,7 +98,7 @@ export async function putEntitlement(
     await followEntitlement(tx, entitlement, now)
   }
   if (before.consent === 'admin' && entitlement.consent === 'user') {
-    const ended = await endPolicyDelegations(tx, of, now)
+    const ended = await ending(() => endPolicyDelegations(tx, of, now))
     await recordEvents(
       tx,
       ended.map(({ id, user_id }) => ({

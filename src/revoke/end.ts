@@ -24,6 +24,7 @@ import type { Transaction } from 'kysely'
 import { type Actor, byAdmin, recordEvent, recordEvents } from '../audit/record.ts'
 import { newId } from '../db/ids.ts'
 import type { Tables } from '../db/tables.ts'
+import { effectiveStatus } from '../delegations/delegation.ts'
 import {
   type DelegationsOf,
   endAll,
@@ -31,6 +32,7 @@ import {
   expireInteractions,
   findDelegation,
   lockDelegation,
+  lockLiveDelegation,
 } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
@@ -144,8 +146,12 @@ export async function endDelegation(
   const before = await lockDelegation(tx, id)
   const at = deps.now()
   const ended = await endOne(tx, id, by.kind, at)
-  // What was consumed or has expired may have been acted on; what was revoked has been told of.
-  if (before?.status !== 'revoked') await tell(tx, deps, reach, { cause: 'delegation_ended' })
+  // What was consumed or has expired may have been acted on; what was revoked has been told of. What a newer
+  // consent between the same three has given since is not to end with an older one.
+  const newer = await lockLiveDelegation(tx, { user_id, agent_id, audience_id: found.audience_id })
+  const isLive = newer && effectiveStatus(newer, at) === 'active'
+  if (before?.status !== 'revoked' && !isLive)
+    await tell(tx, deps, reach, { cause: 'delegation_ended' })
   if (ended?.status === 'revoked') {
     await recordEvent(tx, revokedEvent(ended, at, by, { by: by.kind }))
   }
@@ -171,6 +177,20 @@ export async function endDelegationsOfPair(
     delegations.map((one) => revokedEvent(one, at, actor, { by: 'entitlement_ended' })),
   )
   return delegations.length
+}
+
+/** Has somebody end delegations of a pair, and tells the audience of those. */
+export async function endTelling<Ended extends { id: string }>(
+  tx: Transaction<Tables>,
+  deps: Deps,
+  of: { agent_id: string; audience_id: string },
+  end: () => Promise<Ended[]>,
+): Promise<Ended[]> {
+  await lockPairs(tx, { agent_ids: [of.agent_id], audience_id: of.audience_id })
+  const ended = await end()
+  const ids = ended.map(({ id }) => id)
+  await tell(tx, deps, { ids }, { cause: 'entitlement_ended' })
+  return ended
 }
 
 /** Rule 4: what asks no user must be ended as well, or the next mint would bring a delegation back. */

@@ -124,9 +124,13 @@ export async function findProof(db: Db, id: string) {
       -- What a newer consent made pointless had failed before.
       count(*) filter (where status in ('failed', 'superseded'))::int as failed,
       max(delivered_at) as last_acknowledged_at
-    from event_deliveries
-    where revocation_id = ${id}
-      or id in (select delivery_id from revocation_events where revocation_id = ${id})`.execute(db)
+    from (
+      select status, delivered_at from event_deliveries where revocation_id = ${id}
+      union all
+      select status, delivered_at from event_deliveries
+      where id in (select delivery_id from revocation_events where revocation_id = ${id})) proof`.execute(
+    db,
+  )
   return rows[0] ?? { delivered: 0, pending: 0, failed: 0, last_acknowledged_at: null }
 }
 

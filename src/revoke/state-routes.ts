@@ -18,7 +18,7 @@ import { Tenant, TenantPatch } from '../tenants/schema.ts'
 import { User, UserPatch } from '../users/schema.ts'
 import { describeUser } from '../users/user.ts'
 import { moveAgent, moveAudience, patchTenant, patchUser } from './change-state.ts'
-import { endDelegationsOfPair } from './end.ts'
+import { endDelegationsOfPair, endTelling } from './end.ts'
 import { StateChange, WithRevocation } from './schema.ts'
 
 const PairParams = Type.Object({ id: IdParam('agent'), audience_id: IdParam('audience') })
@@ -129,7 +129,7 @@ export const stateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
       const { entitlement, created } = await deps.db.transaction().execute(async (tx) => {
         const ranOut = await endIfRunOut(tx, deps, of, admin)
         if (ranOut) await endDelegationsOfPair(tx, deps, of, admin)
-        return putEntitlement(tx, deps, of, body, admin)
+        return putEntitlement(tx, deps, of, body, admin, (end) => endTelling(tx, deps, of, end))
       })
       reply.code(created ? 201 : 200)
       return describeEntitlement(entitlement, deps.now())

@@ -1,17 +1,26 @@
-import { recordEvents } from '../audit/record.ts'
+import { recordEvent } from '../audit/record.ts'
 import { isInTime } from '../db/clock.ts'
 import { endAll } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
 import { repeatedly } from '../http/repeatedly.ts'
-import { listRunOut, lockPairs, type RunOut } from './owed-queries.ts'
+import {
+  forgetWithheld,
+  isLive,
+  listLeft,
+  listRunOut,
+  lockPairs,
+  type RunOut,
+  type Withheld,
+} from './owed-queries.ts'
 import { tell } from './tell.ts'
 
 /** Milliseconds between two looks for what has run out. */
-const EVERY = 5_000
+const EVERY = 15_000
 
 /**
  * Ends by name what has ended by time, at audiences that want to hear of it (GR-09): a delegation, and one
- * whose agent or entitlement is past its end. Elsewhere nobody is told, and the rows stay as they are.
+ * whose agent or entitlement is past its end. Elsewhere nobody is told, and the rows stay as they are. And
+ * tells who was to be told at the last ending, where that came without a call: it was spent, or ran out.
  */
 export const startTellingExpired = (deps: Deps): { stop(): Promise<void> } =>
   repeatedly(EVERY, () =>
@@ -25,39 +34,47 @@ export const startTellingExpired = (deps: Deps): { stop(): Promise<void> } =>
 
 /** Each by itself, so that one that cannot be told keeps nobody waiting. Returns how many delegations ended. */
 export async function tellExpired(deps: Deps): Promise<number> {
-  let ended = 0
   const faults: unknown[] = []
+  const attempt = (work: Promise<number>) =>
+    work.catch((error) => {
+      faults.push(error)
+      return 0
+    })
+  let ended = 0
   for (const one of await listRunOut(deps.db, deps.now())) {
-    await endRunOut(deps, one).then(
-      (count) => {
-        ended += count
-      },
-      (error) => faults.push(error),
-    )
+    ended += await attempt(endRunOut(deps, one))
   }
+  for (const left of await listLeft(deps.db, deps.now())) await attempt(tellLeft(deps, left))
   if (faults.length > 0) throw faults[0]
   return ended
 }
 
-/** Several replicas may be at it: the delegations are held, and what one has ended the next does not find. */
-const endRunOut = (deps: Deps, { user_id, agent_id, audience_id, tenant_id, why }: RunOut) =>
+/** Several replicas may be at it: the delegation is held, and what one has ended the next leaves alone. */
+const endRunOut = (deps: Deps, { id, why, ...of }: RunOut): Promise<number> =>
   deps.db.transaction().execute(async (tx) => {
     const at = deps.now()
-    const of = { user_id, agent_ids: [agent_id], audience_id }
-    await lockPairs(tx, of)
-    const still = await listRunOut(tx, at, of)
-    if (still.length === 0) return 0
-    await endAll(tx, { of, at, reason: why })
-    await tell(tx, deps, of, { cause: 'expired' })
-    const by = { at, actor: { kind: 'system' as const }, tenant_id, user_id, agent_id, audience_id }
-    await recordEvents(
-      tx,
-      still.map(({ id }) => ({
-        type: 'delegation.expired',
-        ...by,
-        delegation_id: id,
-        detail: { by: why },
-      })),
-    )
-    return still.length
+    const { user_id, agent_id, audience_id } = of
+    const reach = { user_id, agent_ids: [agent_id], audience_id }
+    await lockPairs(tx, reach)
+    if (!(await isLive(tx, id))) return 0
+    await endAll(tx, { of: { ids: [id] }, at, reason: why })
+    await tell(tx, deps, reach, { cause: 'expired' })
+    await recordEvent(tx, {
+      type: 'delegation.expired',
+      at,
+      actor: { kind: 'system' },
+      ...of,
+      delegation_id: id,
+      detail: { by: why },
+    })
+    return 1
+  })
+
+const tellLeft = (deps: Deps, left: Withheld): Promise<number> =>
+  deps.db.transaction().execute(async (tx) => {
+    const reach = { user_id: left.user_id, audience_id: left.audience_id }
+    await lockPairs(tx, reach)
+    // Noted again, if something lives now after all.
+    await forgetWithheld(tx, [left])
+    return (await tell(tx, deps, reach, { cause: 'delegation_ended' })).queued
   })

@@ -3,7 +3,7 @@ import type { Tables } from '../db/tables.ts'
 import { type DelegationsOf, touchLive } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
 import { queueEvents } from '../events/queue.ts'
-import { joinEvents, listOwed } from './owed-queries.ts'
+import { forgetWithheld, joinEvents, listOwed, noteWithheld } from './owed-queries.ts'
 
 /** What gave rise to an event, in the words of its record. */
 export type Cause =
@@ -54,7 +54,11 @@ export async function tell(
   delegations: 'held' | 'unlocked' = 'held',
 ): Promise<Told> {
   const now = deps.now()
-  const owed = await listOwed(tx, of, now)
+  const all = await listOwed(tx, of, now)
+  const withheld = all.filter((one) => one.withheld)
+  await noteWithheld(tx, withheld, now)
+  const owed = all.filter((one) => !one.withheld)
+  await forgetWithheld(tx, owed)
   const unsaid = owed.filter(({ queued_id }) => queued_id === null)
   const queued = await queueEvents(
     tx,

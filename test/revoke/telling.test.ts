@@ -416,3 +416,99 @@ async function signInAgain(story: Story) {
   story.browser.cookies.clear()
   return story.signIn()
 }
+
+test('the end of a `once` that was the last is told of too, though nobody ends it (GR-08)', async () => {
+  const story = await minted({ audience: { notify_when: 'last' } })
+  const other = await newAgent(house, story.owner)
+  await entitle(house, other, story.audience)
+  await story.delegate({ agent_id: other.id, mode: 'once' })
+  const { id_token } = await story.signIn(other)
+  await act('DELETE', `/delegations/${story.delegation}`)
+  await tellExpired(house.deps)
+  assert.deepEqual(await eventsAt(story), [], 'the other one may still come')
+  await mint(story, other, id_token)
+  await tellExpired(house.deps)
+  assert.equal((await eventsAt(story)).length, 1)
+  await arrive(story)
+  await tellExpired(house.deps)
+  assert.equal((await eventsAt(story)).length, 1)
+})
+
+test('an administrator who has users asked from now on ends what asked nobody, and it is told of', async () => {
+  const story = await tellStory(house, {
+    audience: { events_endpoint: ENDPOINT },
+    entitlement: { consent: 'admin' },
+  })
+  await mint(story)
+  await entitle(house, story.agent, story.audience, { consent: 'user' })
+  assert.equal((await eventsAt(story)).length, 1)
+})
+
+test('an event about all agents proves the end of each of them', async () => {
+  const story = await minted()
+  const other = await sibling(story)
+  await mint(story, other.agent, other.id_token)
+  await revoke({ agent_id: story.agent.id })
+  await act('PATCH', `/audiences/${story.audience.id}`, { event_names_agent: true })
+  const revoked = await revoke({ user_id: story.user.id })
+  assert.equal(revoked.events_queued, 0)
+  const { events } = await act('GET', `/revocations/${revoked.id}`)
+  assert.deepEqual(events, { delivered: 0, pending: 1, failed: 0 })
+})
+
+test('an old delegation that is ended takes nothing from a newer one of the same three', async () => {
+  const story = await minted({ delegation: { mode: 'once' } })
+  const { id } = await story.delegate()
+  await mint(story)
+  await act('DELETE', `/delegations/${story.delegation}`)
+  assert.deepEqual(await eventsAt(story), [])
+  await act('DELETE', `/delegations/${id}`)
+  assert.equal((await eventsAt(story)).length, 1)
+})
+
+test('an agent whose end is moved acts again where users are not asked', async () => {
+  const expires_at = new Date(house.clock.now.getTime() + 600_000).toISOString()
+  const story = await tellStory(house, {
+    agent: { expires_at },
+    audience: { events_endpoint: ENDPOINT, notify_expiry: true },
+    entitlement: { consent: 'admin' },
+  })
+  await mint(story)
+  house.wait(601)
+  assert.equal(await tellExpired(house.deps), 1)
+  await arrive(story)
+  const later = new Date(house.clock.now.getTime() + 600_000).toISOString()
+  await act('PATCH', `/agents/${story.agent.id}`, { expires_at: later })
+  await story.signIn()
+  await mint(story)
+})
+
+test('thousands end in one call, each with its line in the log and its event', async () => {
+  const story = await minted()
+  const { rows } = await house.deps.pool.query(
+    `with made as (
+       insert into users (id, created_at, updated_at)
+       select 'usr_' || lpad(n::text, 22, '0'), $2, $2 from generate_series(1, 6000) n returning id),
+     allowed as (
+       insert into delegations select (jsonb_populate_record(d, jsonb_build_object(
+         'id', 'dlg_' || substr(made.id, 5), 'user_id', made.id, 'sub_asserted', made.id))).*
+       from delegations d, made where d.id = $1 returning id, user_id)
+     insert into issuances select (jsonb_populate_record(i, jsonb_build_object(
+       'jti', 'many-' || allowed.id, 'user_id', allowed.user_id, 'delegation_id', allowed.id,
+       'xid', pg_current_xact_id()::text))).*
+     from issuances i, allowed where i.delegation_id = $1 returning jti`,
+    [story.delegation, house.clock.now],
+  )
+  assert.equal(rows.length, 6000)
+  const revoked = await revoke({ agent_id: story.agent.id })
+  assert.deepEqual([revoked.delegations_revoked, revoked.events_queued], [6001, 6001])
+  const { data } = await act(
+    'GET',
+    `/audit-events?agent_id=${story.agent.id}&type=delegation.revoked&limit=1`,
+  )
+  assert.equal(data.length, 1)
+  // While all of these wait, the same call is proved by them.
+  const again = await revoke({ agent_id: story.agent.id })
+  const { events } = await act('GET', `/revocations/${again.id}`)
+  assert.deepEqual([again.events_queued, events.pending], [0, 6001])
+})
