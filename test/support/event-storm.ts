@@ -25,9 +25,9 @@ export type Storm = {
 /** As the test calls its own connections. */
 export const JUDGE = 'the judge'
 
-/** Milliseconds between two blows. Servers live for as long as one takes to start, at the least: it gets on. */
-const LIFE = [1_000, 4_000] as const
-const BETWEEN_CUTS = [1_000, 3_000] as const
+/** Milliseconds between two blows. Servers live for longer than one takes to start, or nothing gets on. */
+const LIFE = [1_500, 6_000] as const
+const BETWEEN_CUTS = [2_000, 5_000] as const
 const REST = 30
 
 export function openStorm(fleet: Fleet, pool: pg.Pool): Storm {
@@ -49,7 +49,7 @@ export function openStorm(fleet: Fleet, pool: pg.Pool): Storm {
     while (!calmed) {
       const victims = Math.random() < 0.25 ? fleet.members : [fleet.any()]
       const lasted = await Promise.all(victims.map(kill))
-      await pause(Math.max(between(LIFE), ...lasted))
+      await pause(Math.max(between(LIFE), 2 * Math.max(...lasted)))
     }
   }
   const cutting = async () => {
@@ -69,7 +69,11 @@ export function openStorm(fleet: Fleet, pool: pg.Pool): Storm {
     const before = member.blows
     try {
       const answer = await send(member.doors)
-      assert.ok(answer.status < 500 || answer.status === 503, `${answer.status} ${answer.text}`)
+      if (answer.status >= 500 && answer.status !== 503) {
+        await pause(500)
+        const logged = member.doors.output().match(/^.*"level":50.*$/gm) ?? []
+        assert.fail(`${member.name}: ${answer.status} ${answer.text} ${logged.slice(-4)}`)
+      }
       if (answer.status !== 503 || answer.body?.error) return answer
       counted.unavailable++
     } catch (error) {
