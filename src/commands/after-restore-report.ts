@@ -22,19 +22,21 @@ export function report(
   { newest, head, live, apps }: Found,
   { jwksCeiling }: { jwksCeiling: number },
 ): string {
+  const { streams, signals_dropped } = done
   const parts = [
     done.tenants.map(tenantLine).join('\n'),
     `Signing keys: ${done.keys_dropped} dropped, new ones in their place. Events that waited in the backup: ${done.events_superseded}, told by new ones.`,
     `The backup ends at ${instant(newest)}. What was allowed after that, nobody here knows any more.\nIts last seal is ${head ?? 'none'}. Compare it with the head of that position that you kept elsewhere.`,
     `Live in the backup, and perhaps ended since. Go through them (admin API, scope to read in brackets):\n${listLive(live)}`,
     `Relying apps. Each may hold a copy of the old key set for ${jwksCeiling} seconds after it last fetched it, and knows people from after the backup.\nAsk those who run them to fetch /.well-known/jwks.json now, and to end what they gave on ID-JAGs issued after ${instant(newest)}:\n${apps.map(appLine).join('\n') || '  none'}`,
+    `Shared Signals. Each stream is as its receiver had it then, and paused until that receiver enables it; ${signals_dropped} events of before were dropped.\nAsk those who run the receivers to look at delivery and subjects, and to enable it within a week (docs/backup.md):\n${streams.map(streamLine).join('\n') || '  none'}`,
     'Start the server now, and the events are delivered.',
   ]
   return parts.join('\n\n')
 }
 
 const tenantLine = (one: Restored['tenants'][number]): string =>
-  `${one.tenant_id}: ended ${one.delegations_revoked} delegations, ${one.sessions_ended} sessions, ${one.refresh_tokens_revoked} refresh tokens and ${one.entitlements_ended} entitlements with consent "admin"; queued ${one.events_queued} events, and ${one.signals_queued} for Shared Signals.
+  `${one.tenant_id}: ended ${one.delegations_revoked} delegations, ${one.sessions_ended} sessions, ${one.refresh_tokens_revoked} refresh tokens and ${one.entitlements_ended} entitlements with consent "admin"; queued ${one.events_queued} events, and ${one.signals_queued} for Shared Signals, held by their streams.
   Proof: GET /revocations/${one.revocation_id}`
 
 const WHERE: Record<keyof Live, string> = {
@@ -62,6 +64,15 @@ function listLive(live: Live): string {
 
 const appLine = ({ issuer, told }: Found['apps'][number]): string =>
   `  ${told ? 'told by events' : 'not told      '}  ${issuer}`
+
+const streamLine = ({
+  stream_id,
+  receiver_id,
+  name,
+  method,
+  status,
+}: Restored['streams'][number]) =>
+  `  ${stream_id}  ${method}, was ${status}  GET /ssf-receivers/${receiver_id} [revocations:read]  ${name}`
 
 const instant = (at: Date | null): string =>
   at?.toISOString() ?? 'no time at all (its log is empty)'

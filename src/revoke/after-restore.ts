@@ -10,6 +10,7 @@
  * 3. Every key is replaced, and the events are signed by the new ones.
  * 4. Records that administrators made stay as the backup has them, but for entitlements with `consent: "admin"`:
  *    the next mint would bring back by them what a user had stopped (design §2, rule 4).
+ * 5. Streams are their receivers' records: each waits for its receiver's word (streams/pause-restored.ts).
  */
 import { sql, type Transaction } from 'kysely'
 import { recordEvent, recordEvents } from '../audit/record.ts'
@@ -25,7 +26,9 @@ import { replaceKeys, type Surroundings, withFreshKeys } from '../keys/replace-a
 import { voidCodes } from '../sessions/code-queries.ts'
 import { endFamilies } from '../sessions/family-queries.ts'
 import { endSessionsIn } from '../sessions/tenant-queries.ts'
+import { pauseRestored, tellPaused } from '../streams/pause-restored.ts'
 import { queueSignals } from '../streams/queue.ts'
+import type { LiveStream } from '../streams/stream-queries.ts'
 import { forgetIdempotencyKeys, holdTenants } from './after-restore-queries.ts'
 import { countCurrentTokens, endAdminEntitlements, insertRevocation } from './queries.ts'
 
@@ -46,6 +49,10 @@ export type Restored = {
   keys_dropped: number
   /** Events that waited in the backup; new ones say the same. */
   events_superseded: number
+  /** Of Shared Signals, as the backup had them; all are paused now. */
+  streams: LiveStream[]
+  /** What waited on them. */
+  signals_dropped: number
 }
 
 type Choice = {
@@ -103,16 +110,18 @@ async function endAllTenants(
   choice: Choice,
 ): Promise<Restored> {
   const tenants: EndedTenant[] = []
+  const { streams, dropped: signals_dropped } = await pauseRestored(tx, deps.now())
   for (const tenant_id of await holdTenants(tx)) {
     tenants.push(await endTenant(tx, deps, tenant_id, choice))
   }
+  await tellPaused(tx, streams, deps.now())
   const events_superseded = await supersedeQueued(tx, {
     revocation_ids: tenants.map(({ revocation_id }) => revocation_id),
     at: deps.now(),
   })
   await signRestAnew(tx, deps)
   await forgetIdempotencyKeys(tx)
-  return { tenants, keys_dropped: 0, events_superseded }
+  return { tenants, keys_dropped: 0, events_superseded, streams, signals_dropped }
 }
 
 async function endTenant(

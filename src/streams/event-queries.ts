@@ -199,6 +199,16 @@ export async function dropEvents(db: Db, streamId: string, at: Date): Promise<vo
     .execute()
 }
 
+/** Whatever waits on any stream, while nobody else is there. Returns how many. */
+export async function dropAllEvents(db: Db, at: Date): Promise<number> {
+  const { numUpdatedRows } = await db
+    .updateTable('stream_events')
+    .set({ status: 'dropped', ended_at: at, email: null })
+    .where('status', '=', 'queued')
+    .executeTakeFirst()
+  return Number(numUpdatedRows)
+}
+
 /** Whatever was held for too long, or is too much. Returns on which streams. */
 export async function dropExcess(
   db: Db,

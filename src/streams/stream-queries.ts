@@ -78,6 +78,43 @@ export const endStreamOf = (
     .returning('id')
     .executeTakeFirst()
 
+/** A live stream of a receiver that has not ended, for an administrator. */
+export type LiveStream = Pick<Stream, 'tenant_id' | 'receiver_id' | 'method' | 'status'> & {
+  stream_id: string
+  /** Of its receiver. */
+  name: string
+}
+
+export const listLiveStreams = (db: Db): Promise<LiveStream[]> =>
+  live(db)
+    .select(['streams.id as stream_id', 'streams.tenant_id', 'streams.receiver_id'])
+    .select(['receiver.name', 'streams.method', 'streams.status'])
+    .orderBy('streams.id')
+    .execute()
+
+export async function pauseStreams(
+  db: Db,
+  { reason, at }: { reason: string; at: Date },
+): Promise<void> {
+  await db
+    .updateTable('streams')
+    .set({
+      status: 'paused' satisfies StreamStatus,
+      status_reason: reason,
+      failing_since: null,
+      updated_at: at,
+    })
+    .where('id', 'in', live(db).select('streams.id'))
+    .execute()
+}
+
+const live = (db: Db) =>
+  db
+    .selectFrom('streams')
+    .innerJoin('ssf_receivers as receiver', 'receiver.id', 'streams.receiver_id')
+    .where('streams.ended_at', 'is', null)
+    .where('receiver.ended_at', 'is', null)
+
 /** False where the last verification was asked for later than `before`. */
 export async function noteVerification(
   db: Db,

@@ -2,8 +2,9 @@
  * Shared Signals: what receivers are told of sessions and credentials (SSF 1.0, CAEP 1.0). This room owns the
  * receivers, their streams and the events on them; what ends, and when, is decided elsewhere.
  *
- *   stream   enabled ⇄ paused ⇄ disabled ⇄ enabled, by its receiver; enabled → disabled, by us, if nobody is there
- *   event    queued → delivered | failed, refused or too old | dropped, its stream was disabled or ended
+ *   stream   enabled ⇄ paused ⇄ disabled ⇄ enabled, by its receiver; enabled → disabled, by us, if nobody is there;
+ *            all → paused, by us, after a restore (pause-restored.ts)
+ *   event    queued → delivered | failed, refused or too old | dropped, its stream was disabled, ended or restored
  *
  *  1. A receiver has one live stream at the most, and sees no other.
  *  2. An event is queued in the transaction that gives rise to it (queue.ts), and names whom its stream asked

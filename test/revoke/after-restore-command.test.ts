@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import { sql } from 'kysely'
 import pg from 'pg'
+import { newId } from '../../src/db/ids.ts'
 import { openPool } from '../../src/db/pool.ts'
 import { type Ran, runCommand } from '../commands/run-command.ts'
 import { makeContestants } from '../support/contestants.ts'
@@ -40,6 +41,24 @@ async function openBackup(t: TestContext) {
         const keys = await db.selectFrom('signing_keys').select('kid').execute()
         return { status: rows[0]?.status, keys: keys.length }
       }),
+    stream: () =>
+      ask(async (db) => {
+        const { tenant_id } = of ?? assert.fail()
+        const [id, stream_id, at] = [newId('rcv'), newId('str'), new Date()]
+        const made = { created_at: at, created_by: 'environment', secret_hash: randomBytes(32) }
+        const receiver = { id, tenant_id, name: 'Desk', audience: 'https://desk.example', ...made }
+        await db
+          .insertInto('ssf_receivers')
+          .values({ ...receiver, scopes: ['ssf.read'] })
+          .execute()
+        const stream = { id: stream_id, tenant_id, receiver_id: id, events_requested: [] }
+        const when = { active_at: at, created_at: at, updated_at: at }
+        await db
+          .insertInto('streams')
+          .values({ ...stream, method: 'poll', ...when })
+          .execute()
+        return stream_id
+      }),
     revocations: () => ask((db) => db.selectFrom('revocations').selectAll().execute()),
     run: (...args: string[]) =>
       runCommand('after-restore', args, { ...settings, DATABASE_URL: database.url }),
@@ -75,8 +94,23 @@ test('it ends everything, and says what a person has to look at', async (t) => {
     assert.match(out, new RegExp(`^  ${name} +${count}  GET /`, 'm'))
   assert.match(out, new RegExp(`^  told by events  ${backup.of.issuer}$`, 'm'))
   assert.match(out, /Its last seal is none\./)
+  assert.match(out, /^Shared Signals\. .* 0 events of before were dropped\.\n.*\n {2}none$/m)
   const { status, keys } = await backup.live()
   assert.deepEqual([status, keys], ['revoked', 10])
+})
+
+test('it lists the streams that wait for their receivers', async (t) => {
+  const backup = await openBackup(t)
+  const stream_id = await backup.stream()
+  const { out } = await backup.run('--yes')
+  const line = `^  ${stream_id}  poll, was enabled  GET /ssf-receivers/rcv_\\S+ \\[revocations:read\\]  Desk$`
+  assert.match(out, new RegExp(line, 'm'))
+  const { streams, signals_dropped } = JSON.parse((await backup.run('--yes', '--json')).out)
+  assert.deepEqual(
+    [streams.length, streams[0].stream_id, streams[0].status],
+    [1, stream_id, 'paused'],
+  )
+  assert.equal(signals_dropped, 1, 'the word of before that it is paused')
 })
 
 test('--json says the same for machines, and --keep-policies leaves what asks no user', async (t) => {

@@ -13,7 +13,11 @@ import { isPolicyStoppedUnder } from '../../src/delegations/policy-queries.ts'
 import { queueEvents } from '../../src/events/queue.ts'
 import { type KeyStore, openCustody } from '../../src/keys/open-custody.ts'
 import { openKeyRing } from '../../src/keys/open-key-ring.ts'
+import { changeStatus } from '../../src/streams/change-status.ts'
+import { listWaiting } from '../../src/streams/event-queries.ts'
+import { endReceiverRow } from '../../src/streams/receiver-queries.ts'
 import { EVENT } from '../../src/streams/set.ts'
+import { endStreamOf, findStreamOf } from '../../src/streams/stream-queries.ts'
 import { type Contestant, type Kind, makeContestants } from '../support/contestants.ts'
 import { LISTENS, openRestored, type Restored } from './restored.ts'
 
@@ -350,12 +354,14 @@ test('entitlements that ask no user end, unless they are to be kept; the others 
   }
 })
 
-test('receivers of Shared Signals hear that every session of whom they asked about has ended (EV-32)', async (t) => {
-  const restored = await openRestored(t)
-  const { db } = restored
-  const { tenant_id, user_id } = await one(restored, {})
+/** A stream about this user, on which an event waits that names them by their address. */
+async function listen(
+  { db }: Restored,
+  { tenant_id, user_id }: Contestant,
+  { status = 'enabled' }: { status?: 'enabled' | 'paused' | 'disabled' } = {},
+) {
   const [receiver_id, stream_id] = [newId('rcv'), newId('str')]
-  const at = new Date()
+  const at = new Date(Date.now() - 60_000)
   await db
     .insertInto('ssf_receivers')
     .values({
@@ -363,7 +369,7 @@ test('receivers of Shared Signals hear that every session of whom they asked abo
       tenant_id,
       name: 'Desk',
       audience: 'https://desk.example',
-      scopes: ['ssf.read'],
+      scopes: ['ssf.read', 'ssf.manage'],
       secret_hash: randomBytes(32),
       created_at: at,
       created_by: 'environment',
@@ -375,8 +381,10 @@ test('receivers of Shared Signals hear that every session of whom they asked abo
       id: stream_id,
       tenant_id,
       receiver_id,
-      method: 'poll',
+      method: 'push',
+      endpoint_url: 'https://desk.example/signals',
       events_requested: [EVENT.sessionRevoked],
+      status,
       active_at: at,
       created_at: at,
       updated_at: at,
@@ -386,15 +394,89 @@ test('receivers of Shared Signals hear that every session of whom they asked abo
     .insertInto('stream_subjects')
     .values({ stream_id, tenant_id, user_id, complex: false, by_email: false, created_at: at })
     .execute()
-  const { tenants } = await restored.run()
-  assert.equal(tenants[0]?.signals_queued, 1)
-  const events = await db
-    .selectFrom('stream_events')
-    .select(['stream_id', 'user_id', 'session_id', 'event_type', 'status'])
+  const waiting = { stream_id, tenant_id, user_id, email: 'ada@example.com' }
+  const what = { event_type: EVENT.sessionRevoked, event: '{}', txn: 'before' }
+  const when = { created_at: at, next_attempt_at: at }
+  await db
+    .insertInto('stream_events')
+    .values({ jti: `old-${stream_id}`, ...waiting, ...what, ...when })
     .execute()
-  assert.deepEqual(events, [
-    { stream_id, user_id, session_id: null, event_type: EVENT.sessionRevoked, status: 'queued' },
-  ])
+  return { stream_id, receiver_id, tenant_id }
+}
+
+const eventsOn = ({ db }: Restored, stream_id: string) =>
+  db
+    .selectFrom('stream_events')
+    .select(['event_type', 'user_id', 'session_id', 'status', 'email'])
+    .where('stream_id', '=', stream_id)
+    .orderBy('created_at')
+    .orderBy('event_type')
+    .execute()
+
+const ABOUT_NOBODY = { user_id: null, session_id: null, email: null }
+
+test('streams hold that every session has ended, and send it when their receiver enables them (EV-32)', async (t) => {
+  const restored = await openRestored(t)
+  const { db, deps } = restored
+  const of = await one(restored, {})
+  const { user_id } = of
+  for (const status of ['enabled', 'paused', 'disabled'] as const) {
+    const { stream_id, receiver_id, tenant_id } = await listen(restored, of, { status })
+    const { tenants, streams, signals_dropped } = await restored.run()
+    const shown = { stream_id, receiver_id, tenant_id, name: 'Desk', method: 'push' }
+    assert.deepEqual(
+      streams.find((stream) => stream.stream_id === stream_id),
+      { ...shown, status },
+    )
+    assert.ok(signals_dropped >= 1)
+    assert.equal(tenants[0]?.signals_queued, streams.length)
+    const stream = await findStreamOf(db, receiver_id)
+    assert.equal(stream?.status, 'paused')
+    assert.match(stream?.status_reason ?? '', /backup was restored/)
+    const revoked = { event_type: EVENT.sessionRevoked, session_id: null, email: null, user_id }
+    const updated = { event_type: EVENT.streamUpdated, ...ABOUT_NOBODY }
+    assert.deepEqual(await eventsOn(restored, stream_id), [
+      { ...revoked, status: 'dropped' },
+      { ...revoked, status: 'queued' },
+      { ...updated, status: 'queued' },
+    ])
+    const sent = async () => {
+      const waiting = await listWaiting(db, stream_id, 10)
+      return waiting.map(({ event_type }) => event_type).sort()
+    }
+    assert.deepEqual(await sent(), [EVENT.streamUpdated])
+    const caller = { id: receiver_id, tenant_id, audience: 'https://desk.example' }
+    await db
+      .transaction()
+      .execute((tx) => changeStatus(tx, deps, caller, { stream_id, status: 'enabled' }))
+    assert.deepEqual(await sent(), [EVENT.sessionRevoked, EVENT.streamUpdated])
+    const logged = await db
+      .selectFrom('audit_events')
+      .select(['actor_kind', 'actor_id', 'detail'])
+      .where('type', '=', 'stream.paused')
+      .execute()
+    const by = { actor_kind: 'system', actor_id: null }
+    const told = logged.filter((event) => event.detail?.stream_id === stream_id)
+    assert.deepEqual(told, [{ ...by, detail: { receiver_id, stream_id } }])
+    await endStreamOf(db, receiver_id, new Date())
+  }
+})
+
+test('a stream that has ended, or whose receiver has, hears nothing of a restore', async (t) => {
+  const restored = await openRestored(t)
+  const of = await one(restored, {})
+  const [ended, left] = [await listen(restored, of), await listen(restored, of)]
+  await endStreamOf(restored.db, ended.receiver_id, new Date())
+  await endReceiverRow(restored.db, left.receiver_id, new Date())
+  const { streams, signals_dropped } = await restored.run()
+  assert.deepEqual([streams, signals_dropped], [[], 2])
+  for (const { stream_id } of [ended, left]) {
+    const events = await eventsOn(restored, stream_id)
+    assert.deepEqual(
+      events.map(({ status, email }) => ({ status, email })),
+      [{ status: 'dropped', email: null }],
+    )
+  }
 })
 
 test('while a server is connected it refuses, and changes nothing', async (t) => {
