@@ -1,12 +1,12 @@
 /**
  * Reads the documents of audiences again that were found by discovery (DR-10), each by one replica at a time.
  *
- *   another issuer or host,
- *   or that they are somebody else's → minting stops until it is approved. Nothing is ended, no event is sent, and events
- *                             go on to the endpoint that was approved last
- *   another place           → followed, and audited
+ *   another issuer or host   → minting stops until it is approved. Nothing is ended, no event is sent, and events
+ *                              go on to the endpoint that was approved last
+ *   that it is somebody else → the same, and of what says so nothing is kept (read-again.ts)
+ *   another place            → followed, and audited
  *   support or endpoint gone → flagged; the record stays as it is
- *   cannot be read          → counted and shown; the record stays as it is
+ *   cannot be read           → counted and shown; the record stays as it is
  */
 import { recordEvent } from '../audit/record.ts'
 import type { Row } from '../db/tables.ts'
