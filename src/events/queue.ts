@@ -6,7 +6,7 @@ import { addSeconds } from '../oauth/numeric-date.ts'
 import { GIVE_UP_AFTER } from './delivery.ts'
 import { insertDeliveries, type Listener, listListeners, type NewDelivery } from './queries.ts'
 import { chooseEventType } from './revocation-set.ts'
-import { type Signed, signEvents, type Unsigned } from './sign.ts'
+import { NotSignedError, type Signed, signEvents, type Unsigned, type WaitForKeys } from './sign.ts'
 
 /** Whom an audience is to hear of, and why. */
 export type NewEvent = {
@@ -27,6 +27,9 @@ type Surroundings = Pick<Deps, 'keys' | 'now' | 'config' | 'log'>
 
 /** Events signed and written at a time. */
 const MOST = 100
+
+/** Milliseconds that an ending waits for signatures: it holds locks, and the database ends what is idle for long. */
+const PATIENCE = 1_000
 
 /**
  * Signs events and writes them to the outbox, in the transaction that gives rise to them. An audience is
@@ -52,7 +55,7 @@ export async function queueEvents(
     const why = { revocation_id, compromised_kid: null, cause }
     told.set(key, { listener, ...event, about, cause: why })
   }
-  return writeEvents(tx, deps, [...told.values()], signOrLeave)
+  return writeEvents(tx, deps, [...told.values()], createSignOrLeave(deps.log))
 }
 
 /** An event for somebody who listens. */
@@ -69,7 +72,7 @@ export async function writeEvents(
   db: Db,
   deps: Surroundings,
   events: readonly ToldEvent[],
-  sign: typeof signOrLeave = signEvents,
+  sign: Sign = signEvents,
 ): Promise<Queued[]> {
   const now = deps.now()
   const queued: Queued[] = []
@@ -88,17 +91,45 @@ export async function writeEvents(
   return queued
 }
 
-/** Signed, or left to delivery: an ending does not wait for a custody. */
-const signOrLeave = <Event extends Unsigned>(
+type Sign = <Event extends Unsigned>(
   db: Db,
   deps: Surroundings,
   events: readonly Event[],
   now: Date,
-): Promise<(Event & (Signed | NotSigned))[]> =>
-  signEvents(db, deps, events, now).catch((err) => {
-    deps.log.error({ err }, 'events are queued that no key could sign yet')
+) => Promise<(Event & (Signed | NotSigned))[]>
+
+/** Signed, or left to delivery: an ending does not wait for a custody, and asks none again that had no answer. */
+function createSignOrLeave(log: Deps['log']): Sign {
+  let left = false
+  return async (db, deps, events, now) => {
+    if (!left) {
+      try {
+        return await signEvents(db, deps, events, now, inTime)
+      } catch (err) {
+        // What is wrong with the database is wrong with the ending.
+        if (!(err instanceof NotSignedError)) throw err
+        log.error({ err }, 'events are queued that no key could sign yet')
+        left = true
+      }
+    }
     return events.map((event) => ({ ...event, ...unsigned(now) }))
+  }
+}
+
+/** What comes later than that comes to nobody. */
+const inTime: WaitForKeys = async (work) => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error('The keys did not answer in time')), PATIENCE)
   })
+  try {
+    return await Promise.race([work, late])
+  } catch (cause) {
+    throw new NotSignedError('No key could sign', { cause })
+  } finally {
+    clearTimeout(timer)
+  }
+}
 
 type NotSigned = ReturnType<typeof unsigned>
 const unsigned = (now: Date) => ({ jti: newTimeOrderedId('', now), kid: null, jws: null })

@@ -7,12 +7,19 @@ import { type Revocation, revocationClaims, typOf } from './revocation-set.ts'
 export type Unsigned = Revocation & { dialect: EventDialect; alg: string }
 export type Signed = { jti: string; kid: string; jws: string }
 
+/** No signature was to be had. The database is not to blame. */
+export class NotSignedError extends Error {}
+
+/** Waits for what the keys are asked for, as long as its maker likes. */
+export type WaitForKeys = <Value>(work: Promise<Value>) => Promise<Value>
+
 /** Times that events are signed again because another replica changed the keys meanwhile. */
 const MOST_ATTEMPTS = 3
 
 /**
  * Signs events, each by the key that signs ID-JAGs for its audience and under a `jti` of its own. None is
  * signed by a key that has ended by what `db` has now: this replica may not have heard of it yet.
+ * @param wait for the custody of the keys; for what is asked of `db` itself there is no giving up half way
  * @throws when no key can be relied on
  */
 export async function signEvents<Event extends Unsigned>(
@@ -20,15 +27,16 @@ export async function signEvents<Event extends Unsigned>(
   deps: Pick<Deps, 'keys' | 'config'>,
   events: readonly Event[],
   now: Date,
+  wait: WaitForKeys = (work) => work,
 ): Promise<(Event & Signed)[]> {
   if (events.length === 0) return []
   for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt += 1) {
-    const signed = await Promise.all(events.map((event) => signEvent(deps, event, now)))
+    const signed = await wait(Promise.all(events.map((event) => signEvent(deps, event, now))))
     const kids = [...new Set(signed.map(({ kid }) => kid))]
     if (await deps.keys.stillSign(db, kids)) return signed
-    await deps.keys.refresh()
+    await wait(deps.keys.refresh())
   }
-  throw new Error('The signing keys kept changing while events were signed')
+  throw new NotSignedError('The signing keys kept changing while events were signed')
 }
 
 async function signEvent<Event extends Unsigned>(

@@ -211,6 +211,47 @@ test('queueing waits for nobody who ends the audience, its tenant or its user', 
   })
 })
 
+test('a custody that says nothing keeps no ending waiting: its events are signed when they are sent', async (t) => {
+  const { parties, db, deps, rows } = await openOutbox(t)
+  const { audience_id } = await parties()
+  let fail = () => {}
+  const silence = new Promise<never>((_resolve, reject) => {
+    fail = () => reject(new Error('too late'))
+  })
+  let asked = 0
+  const sign: typeof deps.keys.sign = () => {
+    asked += 1
+    return silence
+  }
+  const custody = { ...deps, keys: { ...deps.keys, sign } }
+  const queued = await db.transaction().execute(async (tx) => {
+    await sql`set local idle_in_transaction_session_timeout = '5s'`.execute(tx)
+    return queueEvents(tx, custody, someEvents(audience_id, 230))
+  })
+  assert.equal(queued.length, 230)
+  assert.equal(asked, 100, 'what did not answer once is not asked again')
+  // Whatever comes of it now: nobody waits for it any more.
+  fail()
+  const kept = await rows()
+  assert.deepEqual(new Set(kept.map(({ jws }) => jws)), new Set([null]))
+  assert.equal(new Set(kept.map(({ jti }) => jti)).size, 230)
+})
+
+test('a database that cannot say which keys sign undoes the ending, and nothing is queued', async (t) => {
+  const { parties, db, deps, rows } = await openOutbox(t)
+  const { audience_id } = await parties()
+  const stillSign: typeof deps.keys.stillSign = async (asked) => {
+    await sql`select no_such_column`.execute(asked)
+    return true
+  }
+  const broken = { ...deps, keys: { ...deps.keys, stillSign } }
+  const queued = db
+    .transaction()
+    .execute((tx) => queueEvents(tx, broken, someEvents(audience_id, 1)))
+  await assert.rejects(queued, { code: '42703' })
+  assert.deepEqual(await rows(), [])
+})
+
 test('a key signs events until the last of them is delivered or given up (DS-22)', async (t) => {
   const { parties, queue, keys, db, deps, wait } = await openOutbox(t)
   const { audience_id } = await parties()
