@@ -27,7 +27,7 @@ export function report(
     done.tenants.map(tenantLine).join('\n'),
     `Signing keys: ${done.keys_dropped} dropped, new ones in their place. Events that waited in the backup: ${done.events_superseded}, told by new ones.`,
     `The backup ends at ${instant(newest)}. What was allowed after that, nobody here knows any more.\nIts last seal is ${head ?? 'none'}. Compare it with the head of that position that you kept elsewhere.`,
-    `Live in the backup, and perhaps ended since. Go through them (admin API, scope to read in brackets):\n${listLive(live)}`,
+    `Live in the backup, and perhaps ended or changed since. Go through them (admin API, scope to read in brackets):\n${listLive(live)}`,
     `Relying apps. Each may hold a copy of the old key set for ${jwksCeiling} seconds after it last fetched it, and knows people from after the backup.\nAsk those who run them to fetch /.well-known/jwks.json now, and to end what they gave on ID-JAGs issued after ${instant(newest)}:\n${apps.map(appLine).join('\n') || '  none'}`,
     `Shared Signals. Each stream is as its receiver had it then, and paused until that receiver enables it; ${signals_dropped} events of before were dropped.\nAsk those who run the receivers to look at delivery and subjects, and to enable it within a week (docs/backup.md):\n${streams.map(streamLine).join('\n') || '  none'}`,
     'Start the server now, and the events are delivered.',
@@ -42,14 +42,20 @@ const tenantLine = (one: Restored['tenants'][number]): string =>
 const WHERE: Record<keyof Live, string> = {
   admin_keys: 'GET /admin-keys [admin-keys:read]; DELETE what you do not know',
   agents: 'GET /agents?status=active [agents:read]',
-  credentials: 'GET /agents/{id}/credentials [agents:read]',
+  credentials: 'GET /agents/{id}/credentials [agents:read]; those removed since work again',
   users: 'GET /users?status=active [users:read]',
+  passwords: 'GET /users?status=active [users:read]; the old ones work again: PATCH /users/{id}',
+  upstream_accounts:
+    'GET /trusted-issuers/{id}/accounts [rules:read]; those unlinked since are linked again',
+  audience_accounts:
+    'GET /users/{id}/audience-accounts [users:read]; those removed since are told again',
   audiences: 'GET /audiences?status=active [audiences:read]',
   entitlements: 'GET /agents/{id}/entitlements?status=active [entitlements:read]',
   trusted_issuers: 'GET /trusted-issuers?status=active [rules:read]',
-  actor_permissions: 'GET /actor-permissions?status=active [rules:read]',
+  actor_permissions:
+    'GET /actor-permissions?status=active [rules:read]; those ended since permit again',
   client_metadata_rules: 'GET /client-metadata-rules?status=active [rules:read]',
-  blocks: 'GET /blocks?status=active [rules:read]; those made since are missing',
+  blocks: 'GET /blocks?status=active [rules:read]; those made since are missing: make them again',
   ssf_receivers: 'GET /ssf-receivers?status=active [revocations:read]',
   tenants: 'GET /tenants?status=active [tenants:read]',
 }

@@ -21,10 +21,13 @@ export async function hasSchema(db: Db): Promise<boolean> {
   return rows[0]?.found === true
 }
 
-/** What the backup has as live, and only a person knows whether it has ended since. */
+/** What the backup has as live, and only a person knows whether it has ended or been changed since. */
 export type Live = {
   admin_keys: number
   users: number
+  passwords: number
+  upstream_accounts: number
+  audience_accounts: number
   agents: number
   credentials: number
   audiences: number
@@ -43,6 +46,9 @@ export async function countLive(db: Db, now: Date): Promise<Live> {
     select
       (select count(*) from admin_keys where ${unended})::integer as admin_keys,
       (select count(*) from users where status = 'active')::integer as users,
+      (select count(*) from user_passwords)::integer as passwords,
+      (select count(*) from upstream_accounts)::integer as upstream_accounts,
+      (select count(*) from audience_accounts)::integer as audience_accounts,
       (select count(*) from agents where status = 'active')::integer as agents,
       (select count(*) from credentials where ended_at is null)::integer as credentials,
       (select count(*) from audiences where status = 'active')::integer as audiences,

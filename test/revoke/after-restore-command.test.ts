@@ -41,6 +41,27 @@ async function openBackup(t: TestContext) {
         const keys = await db.selectFrom('signing_keys').select('kid').execute()
         return { status: rows[0]?.status, keys: keys.length }
       }),
+    /** Of one user: a password, an account upstream and one at an app. */
+    accounts: () =>
+      ask(async (db) => {
+        const { tenant_id, user_id, audience_id } = of ?? assert.fail()
+        const [whose, at] = [{ tenant_id, user_id }, new Date()]
+        const hash = '$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA'
+        await db
+          .insertInto('user_passwords')
+          .values({ ...whose, hash, changed_at: at })
+          .execute()
+        const upstream = { issuer: 'https://login.example', subject: 'ada', created_at: at }
+        await db
+          .insertInto('upstream_accounts')
+          .values({ ...whose, ...upstream, created_by: 'environment' })
+          .execute()
+        const account = { audience_id, aud_sub: 'ada', created_at: at, updated_at: at }
+        await db
+          .insertInto('audience_accounts')
+          .values({ ...whose, ...account })
+          .execute()
+      }),
     stream: () =>
       ask(async (db) => {
         const { tenant_id } = of ?? assert.fail()
@@ -77,6 +98,7 @@ function assertRefused({ code, out, err }: Ran, expected: number, words: RegExp)
 
 test('it ends everything, and says what a person has to look at', async (t) => {
   const backup = await openBackup(t)
+  await backup.accounts()
   const { code, out, err } = await backup.run('--yes', '--reason', 'The disk is gone')
   assert.equal(err, '')
   assert.equal(code, 0)
@@ -88,10 +110,16 @@ test('it ends everything, and says what a person has to look at', async (t) => {
   for (const [name, count] of Object.entries({
     admin_keys: 0,
     users: 2,
+    passwords: 1,
+    upstream_accounts: 1,
+    audience_accounts: 1,
     agents: 1,
     credentials: 1,
+    actor_permissions: 0,
+    blocks: 0,
   }))
     assert.match(out, new RegExp(`^  ${name} +${count}  GET /`, 'm'))
+  assert.match(out, /^ {2}blocks .*; those made since are missing/m)
   assert.match(out, new RegExp(`^  told by events  ${backup.of.issuer}$`, 'm'))
   assert.match(out, /Its last seal is none\./)
   assert.match(out, /^Shared Signals\. .* 0 events of before were dropped\.\n.*\n {2}none$/m)
