@@ -123,7 +123,9 @@ async function launch({ home, postgres, settings, log }: Start) {
 function relay(line: string, log: Log): void {
   const [, level, message] = /^(\w+): {2}(.*)$/.exec(line) ?? []
   if (!message) return
-  const grave = level !== 'LOG' || /terminated by signal|abnormally/.test(message)
+  // A session that had said goodbye just before the server stops is ended by it all the same.
+  const farewell = message === 'terminating connection due to administrator command'
+  const grave = level === 'LOG' ? /terminated by signal|abnormally/.test(message) : !farewell
   log[grave ? 'warn' : 'info']({ level }, `PostgreSQL: ${message}`)
 }
 
