@@ -139,24 +139,20 @@ function createPump(
   }
 }
 
-/** Attempts under way in this process. */
+/** Attempts under way in this process, and readings that they asked for. */
 function createRounds(deps: Surroundings, { reread, count, most }: Options & { most: number }) {
   const { db, now, log } = deps
   const shares = createShares(most, Math.min(most, MOST_OF_ONE))
   const underWay = new Set<Promise<void>>()
-  const rereading = new Map<string, Promise<void>>()
+  const readings = new Set<Promise<void>>()
+  const rereading = new Map<string, Claimed[]>()
   let told = () => {}
   let failure: unknown
 
-  /** Reads the metadata of an audience once for all events that ask for it at a time. */
-  function rereadOnce(audience_id: string): Promise<void> {
-    const known = rereading.get(audience_id)
-    if (known) return known
-    const reading = (async () => reread?.(audience_id))()
-      .catch((err) => log.warn({ err, audience_id }, 'metadata could not be read again'))
-      .finally(() => rereading.delete(audience_id))
-    rereading.set(audience_id, reading)
-    return reading
+  function brokenOff(err: unknown, { id, audience_id }: Claimed): void {
+    // Once, not for each that waits.
+    if (failure === undefined) log.error({ err, id, audience_id }, 'event.attempt_broken_off')
+    failure = err
   }
 
   async function follow(claimed: Claimed): Promise<void> {
@@ -169,18 +165,39 @@ function createRounds(deps: Surroundings, { reread, count, most }: Options & { m
       inGoodTime = !isTrouble(attempt) && performance.now() - began < GOOD_TIME
       if (attempt === undefined) return
       tellOfAttempt(log, count, attempt)
-      if (!attempt.reread) return
-      await rereadOnce(audience_id)
-      await makeDue(db, claimed)
+      if (attempt.reread) rereadFor(claimed)
     } catch (err) {
-      // Once, not for each that waits.
-      if (failure === undefined) {
-        log.error({ err, id: claimed.id, audience_id }, 'event.attempt_broken_off')
-      }
-      failure = err
+      brokenOff(err, claimed)
     } finally {
       shares.ended(audience_id, inGoodTime)
     }
+  }
+
+  /**
+   * Reads the metadata of an audience once for all events that ask for it at a time, and then has them tried. No
+   * place is taken by it: an app that is slow with its documents would keep the others from their turn.
+   */
+  function rereadFor(claimed: Claimed): void {
+    const { audience_id } = claimed
+    const others = rereading.get(audience_id)
+    if (others) {
+      others.push(claimed)
+      return
+    }
+    const asking = [claimed]
+    rereading.set(audience_id, asking)
+    const reading = (async () => reread?.(audience_id))()
+      .catch((err) => log.warn({ err, audience_id }, 'metadata could not be read again'))
+      .then(async () => {
+        rereading.delete(audience_id)
+        for (const one of asking) await makeDue(db, one)
+      })
+      .catch((err) => brokenOff(err, claimed))
+      .finally(() => {
+        readings.delete(reading)
+        told()
+      })
+    readings.add(reading)
   }
 
   return {
@@ -201,14 +218,15 @@ function createRounds(deps: Surroundings, { reread, count, most }: Options & { m
       }
       return claimed.length
     },
-    underWay: () => underWay.size,
-    oneEnds: () => Promise.race(underWay),
+    underWay: () => underWay.size + readings.size,
+    oneEnds: () => Promise.race([...underWay, ...readings]),
     failure: () => failure,
     whenOneEnds(tell: () => void) {
       told = tell
     },
     async ended() {
       await Promise.all(underWay)
+      await Promise.all(readings)
     },
   }
 }

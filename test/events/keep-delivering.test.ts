@@ -7,7 +7,7 @@ import { sql } from 'kysely'
 import { deliver } from '../../src/events/deliver.ts'
 import { claimDue } from '../../src/events/delivery-queries.ts'
 import { hurry } from '../../src/events/hurry.ts'
-import { deliverDue, startDelivering } from '../../src/events/keep-delivering.ts'
+import { deliverDue, type Rereading, startDelivering } from '../../src/events/keep-delivering.ts'
 import { createMetrics } from '../../src/http/metrics.ts'
 import { addSeconds } from '../../src/oauth/numeric-date.ts'
 import { HANG_UP, openDelivery, type Reply } from './apps.ts'
@@ -29,11 +29,11 @@ async function openWorkers(t: TestContext) {
     deps,
     connection,
     /** `seldom` looks by itself so rarely that only being woken counts. */
-    start({ seldom = false }: { seldom?: boolean } = {}) {
+    start({ seldom = false, ...reading }: { seldom?: boolean } & Rereading = {}) {
       // Each as in a process of its own.
       const metrics = createMetrics({ pool })
       const seldomly = seldom && { everyMs: 3_600_000 }
-      const worker = startDelivering({ ...deps, metrics }, { connection, ...seldomly })
+      const worker = startDelivering({ ...deps, metrics }, { connection, ...seldomly, ...reading })
       workers.push(worker)
       return worker
     },
@@ -135,6 +135,59 @@ test('an app that does not answer, and one with thousands of events, leave the o
   silent.says(202)
   release()
   await worker.stop()
+})
+
+/** Documents of an app that come when the test lets them. */
+function slowDocuments() {
+  let release = () => {}
+  const come = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  let asked = 0
+  const reread = () => {
+    asked += 1
+    return come
+  }
+  return { reread, release: () => release(), asked: () => asked }
+}
+
+test('an app that is slow with its documents takes no place meanwhile, and is asked for them once', async (t) => {
+  const { app, tell, row, deps, wait } = await openDelivery(t)
+  const { reread, release, asked } = slowDocuments()
+  const lost = await app([404])
+  const events = [await tell(lost.audience_id), await tell(lost.audience_id)]
+  wait(1)
+  const well = await app([202])
+  const id = await tell(well.audience_id)
+  const delivering = deliverDue(deps, { most: 1, reread })
+  await until(async () => (await row(id)).status === 'delivered')
+  assert.equal(asked(), 1)
+  lost.says(202)
+  release()
+  await delivering
+  for (const event of events) {
+    const { status, attempts } = await row(event)
+    assert.deepEqual([status, attempts], ['delivered', 2])
+  }
+})
+
+test('a stop waits for documents that are being read, and what asked for them is due', async (t) => {
+  const { app, tell, start, row } = await openWorkers(t)
+  const { reread, release, asked } = slowDocuments()
+  const lost = await app([404])
+  const id = await tell(lost.audience_id)
+  const worker = start({ reread })
+  await until(async () => asked() === 1)
+  let stopped = false
+  const stopping = worker.stop().then(() => {
+    stopped = true
+  })
+  await new Promise((next) => setImmediate(next))
+  assert.equal(stopped, false)
+  release()
+  await stopping
+  const { status, attempts, next_attempt_at, created_at } = await row(id)
+  assert.deepEqual([status, attempts, next_attempt_at], ['queued', 1, created_at])
 })
 
 test('a stop waits for the attempts under way, writes what came of them and begins no other', async (t) => {
