@@ -26,7 +26,7 @@ export function accountPage(view: AccountView): Page {
     body: html`<div class="card">
 <h1>Agents that act for you</h1>
 <p>Signed in as ${view.account}.</p>
-${view.stopped && html`<p class="done" role="status">The agent was stopped. It can no longer act for you there.</p>`}
+${view.stopped && html`<p class="done" role="status">The agent was stopped. It gets nothing more for you there, and the service is told where it can be.</p>`}
 ${acting.length === 0 && html`<p>No agent acts for you.</p>`}
 </div>
 ${acting.map((one) => actingCard(one, csrf))}
@@ -78,7 +78,7 @@ const pastAgents = (past: ActingAgent[], now: Date): Html => html`<details class
 <ul>${past.map(
   (one) => html`<li><strong>${one.agent} at ${one.audience}</strong><br>
 <span class="soft">${one.scopes.length > 0 && html`${one.scopes.join(', ')}; `}since ${instant(one.created_at)};
-${ending(one, now)}</span></li>
+${ending(one, now)}${tellingOf(one)}</span></li>
 `,
 )}</ul>
 </details>`
@@ -119,6 +119,15 @@ function ending(one: ActingAgent, now: Date): Html {
           ? 'replaced by a newer decision'
           : 'ended by an administrator'
   return html`${who}${one.revoked_at !== null && html` ${instant(one.revoked_at)}`}`
+}
+
+/** What was given before the end lives on at the service until that knows. */
+function tellingOf({ audience, told }: ActingAgent): Html | undefined {
+  if (told === null) return undefined
+  if (told.at !== null)
+    return html`; ${audience} confirmed ${instant(new Date(told.at))} that it knows`
+  if (told.status === 'queued') return html`; ${audience} is being told`
+  return html`; ${audience} could not be told: ask it to end what it gave the agent`
 }
 
 const signOutText = (acting: ActingAgent[]) =>

@@ -1,5 +1,5 @@
 import { type SqlBool, sql } from 'kysely'
-import type { Db } from '../db/tables.ts'
+import type { Db, Row } from '../db/tables.ts'
 import { lastMintedAt } from '../delegations/queries.ts'
 
 export type ActingAgent = Awaited<ReturnType<typeof listActingAgents>>[number]
@@ -27,6 +27,19 @@ const COLUMNS = [
   'audiences.status as audience_status',
 ] as const
 
+/** How far the service has been told of the end: the first event since, about this agent or all of them. */
+const TOLD = sql<Told | null>`(
+  select json_build_object('status', event.status, 'at', event.delivered_at)
+  from event_deliveries event
+  where delegations.status <> 'active' and delegations.end_reason is distinct from 'replaced'
+    and event.audience_id = delegations.audience_id and event.sub = delegations.sub_asserted
+    and (event.agent_id is null or event.agent_id = delegations.agent_id)
+    and event.created_at >= coalesce(delegations.revoked_at, delegations.consumed_at, delegations.expires_at)
+  order by event.created_at, event.id limit 1)`.as('told')
+
+/** `at`: when the service confirmed it, as JSON has instants. */
+type Told = { status: Row<'event_deliveries'>['status']; at: string | null }
+
 const LIVE = (now: Date) =>
   sql<SqlBool>`(delegations.status = 'active' and
     (delegations.expires_at is null or delegations.expires_at > ${now}))`
@@ -49,6 +62,7 @@ const ofUser = (db: Db, userId: string) =>
     .innerJoin('audiences', 'audiences.id', 'delegations.audience_id')
     .select(COLUMNS)
     .select(lastMintedAt)
+    .select(TOLD)
     .where('delegations.user_id', '=', userId)
     .orderBy('delegations.created_at', 'desc')
     .orderBy('delegations.id', 'desc')

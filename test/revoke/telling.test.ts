@@ -512,3 +512,19 @@ test('thousands end in one call, each with its line in the log and its event', a
   const { events } = await act('GET', `/revocations/${again.id}`)
   assert.deepEqual([again.events_queued, events.pending], [0, 6001])
 })
+
+test('the user reads whether the service knows that an agent was stopped', async () => {
+  const story = await minted()
+  await stopByUser(story)
+  const page = async () => (await story.browser.get('/account')).text
+  assert.match(await page(), /stopped by you .*; Paperclip is being told/)
+  house.wait(60)
+  await arrive(story)
+  assert.match(await page(), /; Paperclip confirmed .* that it knows/)
+
+  const other = await minted()
+  await stopByUser(other)
+  await arrive(other, 'failed')
+  const { text } = await other.browser.get('/account')
+  assert.match(text, /; Paperclip could not be told: ask it to end/)
+})
