@@ -53,7 +53,9 @@ export async function deliver(deps: Surroundings, claimed: Claimed): Promise<Att
     if (answer === undefined) {
       if (event.overtaken) return supersede(tx, event, now())
       // No key could be had when it was queued, or that key is in no key set any more. What is sent is committed first.
-      if (event.jws === null || event.key_ended) return signAgain(tx, deps, event)
+      if (event.jws === null || event.key_ended) {
+        return signAgain(tx, deps, event).catch((error) => endUnsigned(tx, event, now(), error))
+      }
       answer = await send(deps, event, event.jws)
     }
     return settle(tx, deps, { event, answer, unknown: claimed.unknown && event.outcome_unknown })
@@ -174,6 +176,25 @@ async function supersede(tx: Transaction<Tables>, event: Held, at: Date): Promis
   await record(tx, event, 'superseded', at)
   const of = { answer: undefined, alert: false, warn: false, reread: false }
   return { event, status: 'superseded', ...of, at }
+}
+
+/**
+ * No key could be had for as long as it was to be tried: it ends like one that nobody took, though nothing was sent.
+ * @throws what was wrong, while there is time left
+ */
+async function endUnsigned(
+  tx: Transaction<Tables>,
+  event: Held,
+  at: Date,
+  error: unknown,
+): Promise<Attempt> {
+  if (at < event.expires_at) throw error
+  const { remedies } = event
+  const answer = { failure: 'not_signed' }
+  const ended = { next_attempt_at: null, outcome_unknown: false, remedies, answer }
+  await writeOutcome(tx, event.id, { ...ended, status: 'failed', at })
+  await record(tx, event, 'failed', at, answer)
+  return { event, status: 'failed', answer, alert: false, warn: false, reread: false, at }
 }
 
 const record = (

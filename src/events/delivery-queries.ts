@@ -44,7 +44,9 @@ export async function claimDue(
         for update skip locked) as event
       left join audiences on audiences.id = wanted.audience_id)
     update event_deliveries event
-    set attempts = attempts + 1, outcome_unknown = true, last_attempt_at = ${now}, next_attempt_at = ${until},
+    set attempts = attempts + 1, last_attempt_at = ${now}, next_attempt_at = ${until},
+      -- What is not signed yet is not sent as it is.
+      outcome_unknown = event.outcome_unknown or event.jws is not null,
       endpoint = case when due.events_dialect = event.dialect
         then coalesce(due.events_endpoint, event.endpoint) else event.endpoint end
     from due where due.id = event.id

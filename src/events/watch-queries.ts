@@ -20,6 +20,8 @@ export async function findBacklog(db: Db, since: Date): Promise<Backlog> {
       select audience_id, count(*)::int as count, max(last_attempt_at) as at
       from event_deliveries
       where (status = 'queued' or status = 'failed' and failed_at > ${since}) and last_answer is not null
+        -- That was never sent.
+        and last_answer->>'failure' is distinct from 'not_signed'
       group by audience_id)
     select
       (select coalesce(jsonb_agg(jsonb_build_object('status', status, 'count', count)), '[]') from unaccepted) as counts,

@@ -364,6 +364,23 @@ test('an event that no key could sign when it was queued is signed when it is se
   assert.deepEqual([status, earlier_jtis, bodies()], ['delivered', [], [jws]])
 })
 
+test('an event that no key could sign for 72 hours has failed, and was never sent (EV-11, EV-13)', async (t) => {
+  const { app, tell, row, deps, keys, wait, auditTypes } = await openDelivery(t)
+  const { audience_id, received } = await app([202])
+  keys.lastFor(0)
+  const id = await tell(audience_id)
+  await assert.rejects(deliverDue(deps), /stopped here/)
+  const waiting = await row(id)
+  assert.deepEqual([waiting.status, waiting.outcome_unknown], ['queued', false])
+  wait(72 * 3600)
+  await deliverDue(deps)
+  const { status, last_answer, outcome_unknown } = await row(id)
+  assert.deepEqual([status, outcome_unknown], ['failed', false])
+  assert.deepEqual(last_answer, { failure: 'not_signed' })
+  assert.deepEqual(await auditTypes(), ['event.failed'])
+  assert.equal(received.length, 0)
+})
+
 test('who consents again has what waits for that pair tried at once, and nothing else (EV-14)', async (t) => {
   const { app, tell, row, deps, db } = await openDelivery(t)
   const { audience_id, bodies } = await app([503])
