@@ -83,10 +83,15 @@ export async function holdClaimed(
   return rows[0]
 }
 
-/** Of `event`: whether its user has consented since it was queued, to the agent it names or to any. */
+/**
+ * Of `event`: whether its user has consented since it was queued, to the agent it names or to any, so that the app
+ * would take it for what the event is about: by this audience or by another of the same issuer.
+ */
 export const newerConsent = (now: Date) => sql<boolean>`exists (
-  select from delegations
-  where delegations.user_id = event.user_id and delegations.audience_id = event.audience_id
+  select from delegations join audiences there on there.id = delegations.audience_id
+  where delegations.user_id = event.user_id and delegations.sub_asserted = event.sub
+    and (there.id = event.audience_id
+      or there.tenant_id = event.tenant_id and there.issuer = event.aud)
     and (event.agent_id is null or delegations.agent_id = event.agent_id)
     and delegations.created_at > event.created_at
     -- One that was used up has given something that the event would take away.

@@ -3,8 +3,9 @@ import type { Db } from '../db/tables.ts'
 
 /**
  * Has the events that wait for this pair tried at once, whatever they wait for: a user consents again, and no
- * ID-JAG is minted before the audience has heard of what ended (EV-14). Waits for nobody: an event that is being
- * sent is left alone, for that is the attempt asked for. Within a transaction it counts from the commit.
+ * ID-JAG is minted before the app has heard of what ended (EV-14), by this audience or by an earlier one of the same
+ * issuer. Waits for nobody: an event that is being sent is left alone, for that is the attempt asked for. Within a
+ * transaction it counts from the commit.
  * @returns how many it hurried.
  */
 export async function hurry(
@@ -13,10 +14,11 @@ export async function hurry(
 ): Promise<number> {
   const { rows } = await sql<{ hurried: number }>`
     with waiting as (
-      select id from event_deliveries
-      where status = 'queued' and audience_id = ${audience_id} and sub = ${sub}
-        and next_attempt_at > created_at
-      for update skip locked),
+      select event.id from audiences join event_deliveries event
+        on event.tenant_id = audiences.tenant_id and event.aud = audiences.issuer
+      where audiences.id = ${audience_id} and event.status = 'queued' and event.sub = ${sub}
+        and event.next_attempt_at > event.created_at
+      for update of event skip locked),
     hurried as (
       -- Due since it was queued, by whichever clock that was.
       update event_deliveries event set next_attempt_at = event.created_at

@@ -181,7 +181,7 @@ left join lateral (
   order by live.expires_at desc nulls first limit 1) b on true
 left join lateral (
   select waiting.id, waiting.next_attempt_at from event_deliveries waiting
-  where ${holdsMintsUp('waiting', { audience: 'au.id', sub: 'coalesce(d.sub_asserted, u.id)', agent: 'a.id' })} limit 1) ev on true`
+  where ${holdsMintsUp('waiting', { tenant: 'a.tenant_id', aud: 'au.issuer', sub: 'coalesce(d.sub_asserted, u.id)', agent: 'a.id' })} limit 1) ev on true`
 
 /**
  * PostgreSQL has no U+0000 in text and refuses the whole statement for one, with everybody's request in it.

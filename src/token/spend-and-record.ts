@@ -207,7 +207,7 @@ standing as (
       : ''
   }
   join ${held('x.expires_at, x.xmin::text as version', 'agents', 'x.id = asked.agent_id')} a on true
-  join ${held('x.xmin::text as version', 'audiences', 'x.id = asked.audience_id')} au on true
+  join ${held('x.issuer, x.xmin::text as version', 'audiences', 'x.id = asked.audience_id')} au on true
   join ${held('x.expires_at, x.xmin::text as version', 'entitlements', 'x.id = asked.entitlement_id')} e
     on true
   left join ${held('x.sub_asserted, x.expires_at, x.xmin::text as version', 'delegations', 'x.id = asked.delegation_id and not asked.once')} always
@@ -235,12 +235,14 @@ standing as (
     and coalesce(once.expires_at, always.expires_at, 'infinity') > asked.at
     and (asked.credential_id is null or (c.id is not null and c.ended_at is null))
     -- The audience has yet to hear of an older revocation; whoever queues one touches the delegation.
+    -- By offset it is asked for each row: as a join, planned while nothing waits, it would read all that does.
     and not exists (select from event_deliveries waiting
       where ${holdsMintsUp('waiting', {
-        audience: 'asked.audience_id',
+        tenant: 'asked.tenant_id',
+        aud: 'au.issuer',
         sub: 'coalesce(once.sub_asserted, always.sub_asserted)',
         agent: 'asked.agent_id',
-      })})
+      })} offset 0)
     -- A replica that missed a rotation made this one: it is signed again.
     and exists (select from signing_keys k where k.kid = asked.kid and k.status = 'active')
     and ${subjectStands(form)}

@@ -305,7 +305,7 @@ test('what was sent again and taken counts as delivered, also where its user con
   const id = await tell(audience_id)
   await db
     .updateTable('event_deliveries')
-    .set({ resent_at: deps.now(), user_id: parties.user_id })
+    .set({ resent_at: deps.now(), user_id: parties.user_id, sub: parties.user_id })
     .execute()
   const attempt = deliver(deps, await claimOne(delivery, audience_id))
   await got(1)

@@ -270,8 +270,10 @@ test('after a newer consent an event is not sent again, nor tried again (EV-14)'
   const { app, queue, row, deps, wait, retry, delegate, auditTypes } = desk
   const { audience_id, bodies, says, ...parties } = await app(['access_denied'])
   const { user_id } = parties
-  const events = [1, 2].map(() => ({ audience_id, user_id, sub: newId('usr') }))
-  const [one = '', two = ''] = (await queue(events)).map(({ id }) => id)
+  const event = { audience_id, user_id, sub: user_id }
+  const [one = '', two = ''] = [...(await queue([event])), ...(await queue([event]))].map(
+    ({ id }) => id,
+  )
   await deliverDue(deps)
   // The one from before is what the event is about.
   await delegate({ ...parties, audience_id }, user_id, {
@@ -301,6 +303,38 @@ test('after a newer consent an event is not sent again, nor tried again (EV-14)'
   assert.equal((await auditTypes()).at(-1), 'event.superseded')
 })
 
+test('a consent counts by what the app sees, issuer and subject: by which audience is all the same (EV-14)', async (t) => {
+  const desk = await openDesk(t)
+  const { app, queue, deps, wait, retry, delegate, db, parties } = desk
+  const { audience_id, user_id, ...rest } = await app(['access_denied'])
+  const event = { audience_id, user_id, sub: user_id }
+  const [{ id } = { id: '' }] = await queue([event])
+  await deliverDue(deps)
+  wait(60)
+  const other = await parties()
+  await delegate({ ...rest, user_id, audience_id }, user_id, { sub_asserted: 'p_another' })
+  await delegate({ ...rest, user_id, audience_id: other.audience_id }, user_id)
+  await db
+    .updateTable('audiences')
+    .set({ status: 'retired' })
+    .where('id', '=', audience_id)
+    .execute()
+  assert.equal((await retry(id)).status, 200)
+  await deliverDue(deps)
+  const { issuer } = await db
+    .updateTable('audiences')
+    .from('audiences as earlier')
+    .set((eb) => ({ issuer: eb.ref('earlier.issuer') }))
+    .where('audiences.id', '=', other.audience_id)
+    .where('earlier.id', '=', audience_id)
+    .returning('audiences.issuer')
+    .executeTakeFirstOrThrow()
+  assert.equal(issuer, `https://chat.example/${audience_id}`)
+  const { status, body } = await retry(id)
+  assert.equal(status, 409)
+  assert.match(body.detail, /consented since/)
+})
+
 test('of an event that names an agent only a newer consent to that agent counts (EV-14)', async (t) => {
   const desk = await openDesk(t)
   const { app, tell, row, deps, wait, retry, delegate, db } = desk
@@ -310,7 +344,7 @@ test('of an event that names an agent only a newer consent to that agent counts 
   const own = await desk.parties()
   await db
     .updateTable('event_deliveries')
-    .set({ agent_id: own.agent_id, user_id })
+    .set({ agent_id: own.agent_id, user_id, sub: user_id })
     .where('id', '=', id)
     .execute()
   await db.updateTable('audiences').set({ event_names_agent: true }).execute()

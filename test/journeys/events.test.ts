@@ -12,7 +12,7 @@ import {
 } from '../../src/relying-app/receive-event.ts'
 import { openApp, type Reply } from '../events/apps.ts'
 import { type Answer, openHouse } from '../support/house.ts'
-import { type Story, tellStory } from '../support/story.ts'
+import { entitle, newAudience, type Story, tellStory } from '../support/story.ts'
 
 const house = await openHouse({ after })
 const { issuer } = house.config
@@ -137,6 +137,41 @@ test('a new consent has the app told at once, and until it has heard nothing is 
   await mint(story)
   const sent = new Set(app.bodies())
   assert.equal(sent.size, 1, 'the same event each time')
+})
+
+test('an app that is registered anew mints nothing until it has heard what ended before (EV-14)', async () => {
+  const { app, story, takes, revoked } = await openStory()
+  const { agent, audience, user } = story
+  await story.delegate()
+  const { sub, aud } = decodeJwt(await mint(story))
+  assert.equal((await house.admin('POST', `/audiences/${audience.id}/retire`)).status, 200)
+  app.says(503)
+  for (let attempt = 0; attempt < 8; attempt++) {
+    await deliverDue(house.deps)
+    house.wait(600)
+  }
+  const again = await newAudience(house, {
+    issuer: audience.issuer,
+    events_endpoint: app.url,
+    events_dialect: 'set',
+  })
+  await entitle(house, agent, again)
+  const { length } = app.received
+  await story.delegate({ audience_id: again.id, user_id: user.id })
+  await deliverDue(house.deps)
+  assert.equal(app.received.length, length + 1, 'it was not tried at once')
+  await story.signIn()
+  const refused = await story.exchange()
+  assert.equal(refused.status, 503, refused.text)
+  app.says(takes)
+  house.wait(3600)
+  await deliverDue(house.deps)
+  assert.deepEqual(
+    revoked.map((one) => [one.sub, one.aud]),
+    [[sub, aud]],
+  )
+  await story.signIn()
+  await mint(story)
 })
 
 test('an event that its app refuses for good stands in no one’s way, and can be sent again (EV-13)', async () => {
