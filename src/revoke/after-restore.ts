@@ -167,7 +167,7 @@ async function endTenant(
     entitlements_ended: entitlements.length,
     signals_queued,
   }
-  await recordInParts(tx, [
+  await recordEvents(tx, [
     ...entitlements.map(({ id: entitlement_id, ...rest }) => ({
       type: 'entitlement.ended',
       at,
@@ -205,13 +205,4 @@ async function tellEverybody(
   }
   await closeSubjects(tx)
   return queued
-}
-
-async function recordInParts(
-  tx: Transaction<Tables>,
-  events: Parameters<typeof recordEvents>[1],
-): Promise<void> {
-  for (let at = 0; at < events.length; at += MOST) {
-    await recordEvents(tx, events.slice(at, at + MOST))
-  }
 }
