@@ -104,7 +104,8 @@ function renamed(
     const received = ofJti.get(before.jti) ?? []
     const replay = received.findLast(({ answer }) => answer === 'invalid_request')
     const first = !before.remedies.includes('new_jti') && remedies.includes('new_jti')
-    const unknown = received.length > 1 || blows.some((at) => at <= (replay?.at ?? 0))
+    const since = before.at / 1_000
+    const unknown = received.length > 1 || blows.some((at) => since < at && at <= (replay?.at ?? 0))
     if (!first || replay === undefined || !unknown) return `it got the name ${jti} for no reason`
   }
   return undefined

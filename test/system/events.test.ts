@@ -89,6 +89,15 @@ test('of ten thousand revocations none is lost, doubled or late, whatever breaks
       ...crowds.hopeless.map((one) => () => endSingly(storm, one)),
       ...crowds.users.map((one, n) => () => endUser(storm, one.user_id, n)),
       ...crowds.agents.map((of, n) => () => endAgent(storm, of[0]?.agent_id ?? '', n)),
+      // Whom the apps have heard of before, or hear of at the same time.
+      () => pullSwitch(storm, { agent_id: crowds.calm[0]?.agent_id ?? '' }),
+      ...crowds.singles
+        .filter((_, n) => n % 5 === 0)
+        .map(
+          ({ user_id }) =>
+            () =>
+              pullSwitch(storm, { user_id }),
+        ),
     ]),
     (act) => act(),
   )
