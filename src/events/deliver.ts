@@ -52,8 +52,9 @@ export async function deliver(deps: Surroundings, claimed: Claimed): Promise<Att
     if (event === undefined) return undefined
     if (answer === undefined) {
       if (event.overtaken) return supersede(tx, event, now())
-      // No key could be had when it was queued, or that key is in no key set any more. What is sent is committed first.
-      if (event.jws === null || event.key_ended) {
+      // No key could be had when it was queued, or that key is in no key set any more, or it is for another issuer
+      // now. What is sent is committed first.
+      if (event.jws === null || event.key_ended || event.aud_now !== event.aud) {
         return signAgain(tx, deps, event).catch((error) => endUnsigned(tx, event, now(), error))
       }
       answer = await send(deps, event, event.jws)
@@ -79,10 +80,11 @@ async function signAgain(
   deps: Surroundings,
   event: Held,
 ): Promise<'signed'> {
-  const signed = await signEvents(tx, deps, [event], deps.now())
+  const about = { ...event, aud: event.aud_now }
+  const signed = await signEvents(tx, deps, [about], deps.now())
   await replaceSignatures(
     tx,
-    signed.map(({ id, jti, kid, jws }) => ({ id, jti, kid, jws })),
+    signed.map(({ id, aud, jti, kid, jws }) => ({ id, aud, jti, kid, jws })),
   )
   return 'signed'
 }

@@ -63,6 +63,8 @@ export type Held = Row<'event_deliveries'> & {
   key_ended: boolean
   /** It is sent again by hand, and the user has consented since. */
   overtaken: boolean
+  /** Whom it is for. Another one where its app refused that and is registered by another issuer now. */
+  aud_now: string
 }
 
 /** The event of an attempt that this caller began, held; undefined when somebody else holds it or has gone on with it. */
@@ -74,7 +76,11 @@ export async function holdClaimed(
   const { rows } = await sql<Held>`
     select event.*, coalesce(audiences.id_jag_signing_alg, '') as alg,
       coalesce(signing_keys.status in ('compromised', 'removed'), false) as key_ended,
-      event.resent_at is not null and ${newerConsent(now)} as overtaken
+      event.resent_at is not null and ${newerConsent(now)} as overtaken,
+      -- Under the other it would also end what a consent has given meanwhile.
+      case when event.last_answer->>'err' = 'invalid_audience' and 'metadata' = any(event.remedies)
+          and not ${newerConsent(now)}
+        then coalesce(audiences.issuer, event.aud) else event.aud end as aud_now
     from event_deliveries event
     left join audiences on audiences.id = event.audience_id
     left join signing_keys on signing_keys.kid = event.kid

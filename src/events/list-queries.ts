@@ -86,7 +86,14 @@ export async function lockDelivery(
 
 export type Resent = Pick<
   Row<'event_deliveries'>,
-  'jti' | 'dialect' | 'endpoint' | 'event_type' | 'agent_id' | 'agent_client_id' | 'expires_at'
+  | 'aud'
+  | 'jti'
+  | 'dialect'
+  | 'endpoint'
+  | 'event_type'
+  | 'agent_id'
+  | 'agent_client_id'
+  | 'expires_at'
 > & { kid: string; jws: string; resent_at: Date }
 
 /** A failed event sets out anew, with nothing tried and nothing known against it; what waits for events is woken. */

@@ -102,14 +102,14 @@ export const holdQueuedBy = (
 /** The other signatures of events that the caller holds, or their first. Nothing is known of how these will fare. */
 export async function replaceSignatures(
   tx: Transaction<Tables>,
-  signed: readonly { id: string; jti: string; kid: string; jws: string }[],
+  signed: readonly { id: string; aud?: string; jti: string; kid: string; jws: string }[],
 ): Promise<void> {
   await sql`
     update event_deliveries event
     set earlier_jtis = case when event.jws is null then event.earlier_jtis
         else array_append(event.earlier_jtis, event.jti) end,
-      jti = signed.jti, kid = signed.kid, jws = signed.jws, outcome_unknown = false
-    from jsonb_to_recordset(${JSON.stringify(signed)}::jsonb) as signed(id text, jti text, kid text, jws text)
+      aud = coalesce(signed.aud, event.aud), jti = signed.jti, kid = signed.kid, jws = signed.jws, outcome_unknown = false
+    from jsonb_to_recordset(${JSON.stringify(signed)}::jsonb) as signed(id text, aud text, jti text, kid text, jws text)
     where event.id = signed.id`.execute(tx)
 }
 

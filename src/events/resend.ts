@@ -11,8 +11,8 @@ import { chooseEventType } from './revocation-set.ts'
 import { signEvents } from './sign.ts'
 
 /**
- * Sends an event that failed again, at somebody's word (EV-13): under a new `jti`, to where and how its audience is
- * told by now, for another 72 hours.
+ * Sends an event that failed again, at somebody's word (EV-13): under a new `jti`, to whom, where and how its
+ * audience is told by now, for another 72 hours.
  * @throws {ProblemError} `not_found`; `invalid_transition` unless it failed, after a newer consent, and where the
  *   audience is told nothing any more; `unavailable` while no key can sign
  */
@@ -31,9 +31,9 @@ export async function resendEvent(
     const [listener] = await listListeners(tx, [event.audience_id])
     if (listener === undefined) throw refusal('nowhere')
     const { jti, kid, jws, ...how } = await signFor(tx, deps, event, listener)
-    const { dialect, endpoint, event_type, agent_id, agent_client_id } = how
+    const { aud, dialect, endpoint, event_type, agent_id, agent_client_id } = how
     await resendDelivery(tx, id, {
-      ...{ jti, kid, jws, dialect, endpoint, event_type, agent_id, agent_client_id },
+      ...{ aud, jti, kid, jws, dialect, endpoint, event_type, agent_id, agent_client_id },
       resent_at: now,
       expires_at: addSeconds(now, GIVE_UP_AFTER),
     })
@@ -79,8 +79,8 @@ const refusal = (why: keyof typeof REFUSALS, more = '') =>
 async function signFor(
   tx: Transaction<Tables>,
   deps: Pick<Deps, 'keys' | 'config' | 'now'>,
-  { aud, sub, ...event }: Failed,
-  { alg, dialect, endpoint, event_type, names_agent }: Listener,
+  { sub, ...event }: Failed,
+  { issuer: aud, alg, dialect, endpoint, event_type, names_agent }: Listener,
 ) {
   const [agent_id, agent_client_id] = names_agent
     ? [event.agent_id, event.agent_client_id]

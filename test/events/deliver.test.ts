@@ -307,6 +307,47 @@ test('a wrong audience is tried once more after its metadata were read, and then
   assert.deepEqual([read, bodies()], [[audience_id], [jws, jws]])
 })
 
+test('an app that has another issuer by then is sent the refused event under that one (TV-93)', async (t) => {
+  const { app, tell, row, deps, db, wait, keys } = await openDelivery(t)
+  const { audience_id, bodies, says } = await app([503])
+  const id = await tell(audience_id)
+  const { aud: before, jti } = await row(id)
+  await deliverDue(deps)
+  const issuer = 'https://renamed.example'
+  const change = db.updateTable('audiences').set({ issuer }).where('id', '=', audience_id)
+  await change.execute()
+  says('invalid_audience', 202)
+  wait(5)
+  await deliverDue(deps)
+  const { status, aud, earlier_jtis, kid, jws } = await row(id)
+  assert.deepEqual([status, aud, earlier_jtis, kid], ['delivered', issuer, [jti], keys.kid()])
+  // Until it is refused it stays what it was.
+  assert.deepEqual(
+    bodies().map((body) => decodeJwt(body).aud),
+    [before, before, issuer],
+  )
+  assert.equal(bodies().at(-1), jws)
+})
+
+test('what a newer consent gave by the other issuer is not ended by a refused event (EV-14, TV-93)', async (t) => {
+  const { app, queue, row, deps, db, wait, delegate } = await openDelivery(t)
+  const { audience_id, user_id, bodies, ...rest } = await app(['invalid_audience'])
+  const [{ id } = { id: '' }] = await queue([{ audience_id, user_id, sub: user_id }])
+  const { aud } = await row(id)
+  const reread = async () => {
+    const issuer = 'https://renamed.example'
+    await db.updateTable('audiences').set({ issuer }).where('id', '=', audience_id).execute()
+    wait(1)
+    await delegate({ ...rest, user_id, audience_id }, user_id)
+  }
+  await deliverDue(deps, { reread })
+  assert.equal((await row(id)).status, 'failed')
+  assert.deepEqual(
+    bodies().map((body) => decodeJwt(body).aud),
+    [aud, aud],
+  )
+})
+
 for (const code of [404, 410]) {
   test(`an endpoint that has moved is looked up, and the event goes to the new one (§6.3): ${code}`, async (t) => {
     const { app, tell, row, deps, db } = await openDelivery(t)

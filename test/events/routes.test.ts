@@ -129,15 +129,21 @@ test('events are listed newest first, by state, audience, user, agent and revoca
   assert.equal((await admin('GET', '/event-deliveries?jws=x')).status, 422)
 })
 
-test('an event that failed is sent again under another jti, to where its audience is now (EV-13)', async (t) => {
+test('an event that failed is sent again under another jti, to whom and where its audience is now (EV-13)', async (t) => {
   const { app, fail, row, deps, keys, wait, db, retry, auditTypes } = await openDesk(t)
   const { audience_id, bodies } = await app(['invalid_issuer'])
   const id = await fail(audience_id)
-  const { jti, sub, aud } = await row(id)
+  const { jti, sub } = await row(id)
+  const aud = 'https://renamed.example'
   const moved = await app([503, 202])
   await db
     .updateTable('audiences')
-    .set({ events_endpoint: moved.url, events_dialect: 'logout', event_type: VARIANT })
+    .set({
+      issuer: aud,
+      events_endpoint: moved.url,
+      events_dialect: 'logout',
+      event_type: VARIANT,
+    })
     .where('id', '=', audience_id)
     .execute()
   wait(80 * 3600)
@@ -174,7 +180,7 @@ test('an event that failed is sent again under another jti, to where its audienc
   wait(5)
   await deliverDue(deps)
   const after = await row(id)
-  assert.equal(after.status, 'delivered')
+  assert.deepEqual([after.status, after.aud], ['delivered', aud])
   assert.notEqual(after.jti, jti)
   assert.deepEqual(moved.bodies(), [after.jws, after.jws])
   assert.equal(bodies().length, 1)
