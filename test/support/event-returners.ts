@@ -20,8 +20,9 @@ export async function keepReturning(
   counted: Returns,
   over: () => boolean,
 ): Promise<void> {
-  while (!over()) {
-    await pause(REST * (0.5 + Math.random()))
+  for (let rest = REST; !over(); ) {
+    await pause(rest * (0.5 + Math.random()))
+    rest = REST
     const answer = await storm.ask((at) => exchange(at, of))
     if (answer === undefined) continue
     if (answer.status === 200) {
@@ -29,12 +30,13 @@ export async function keepReturning(
       if (Math.random() < 0.7) await end(storm, of, counted)
     } else if (answer.status === 503) {
       counted.waited++
-      await pause(REST)
     } else {
       assert.equal(answer.body?.error, 'interaction_required', answer.text)
       if (Math.random() < 0.5) await consentByAdmin(storm, of)
       else await consentByUser(storm, of, answer)
       counted.consented++
+      // The app may not have heard of the ending yet.
+      rest = 0
     }
   }
 }
