@@ -616,7 +616,13 @@ for (const url of [
 ]) {
   test(`keys are not fetched from ${url} (DR-31)`, async () => {
     const key = await keyOf('ES256')
-    const keyed = await publishing(url)
+    const keyed = await publishing('https://keys.example/jwks.json')
+    // Refused at registration by now; one of before may have it.
+    await house.deps.db
+      .updateTable('agents')
+      .set({ jwks_uri: url })
+      .where('id', '=', keyed.id)
+      .execute()
     house.logs.length = 0
     await assertNotBelieved(async () => ask(byAssertion(await assertionBy(keyed, key))))
     assert.ok(
