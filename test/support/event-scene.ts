@@ -61,7 +61,7 @@ export async function settle(
   hopeless: readonly string[] = [],
   told: () => string = () => '',
 ): Promise<void> {
-  const patience = AbortSignal.timeout(90_000)
+  const patience = AbortSignal.timeout(240_000)
   while ((await hasten(pool)) > 0) {
     if (patience.aborted) throw new Error(`events wait for ever ${told()}`)
     await pause(200)
