@@ -55,9 +55,11 @@ export async function tell(
 ): Promise<Told> {
   const now = deps.now()
   const all = await listOwed(tx, of, now)
-  const withheld = all.filter((one) => one.withheld)
-  await noteWithheld(tx, withheld, now)
-  const owed = all.filter((one) => !one.withheld)
+  // What a thief may have been given does not wait for the last of them to end.
+  const waits = ({ withheld }: { withheld: boolean }) =>
+    withheld && cause !== 'refresh_token_reused'
+  await noteWithheld(tx, all.filter(waits), now)
+  const owed = all.filter((one) => !waits(one))
   await forgetWithheld(tx, owed)
   const unsaid = owed.filter(({ queued_id }) => queued_id === null)
   const queued = await queueEvents(

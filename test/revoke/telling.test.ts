@@ -358,6 +358,12 @@ test('an audience that waits for the last agent is told then, of all of them (GR
   assert.equal((await eventsAt(story)).length, 1, 'though the last one never minted')
 })
 
+test('a refresh token that comes back is told of at once, whoever waits for the last ending', async () => {
+  const story = await minted({ audience: { notify_when: 'last' } })
+  await reuse(story)
+  assert.equal((await eventsAt(story)).length, 1)
+})
+
 test('the end by time tells nobody, but an audience that asked for it (GR-09)', async () => {
   const expires_at = new Date(house.clock.now.getTime() + 600_000).toISOString()
   const quiet = await minted({ delegation: { expires_at } })
