@@ -47,6 +47,7 @@ const MOST_BYTES = 65_536
 export async function deliver(deps: Surroundings, claimed: Claimed): Promise<Attempt | undefined> {
   const { db, now } = deps
   let answer: Answer | undefined
+  let signed = false
   const attempt = async (tx: Transaction<Tables>) => {
     const event = await holdClaimed(tx, claimed, now())
     if (event === undefined) return undefined
@@ -55,13 +56,17 @@ export async function deliver(deps: Surroundings, claimed: Claimed): Promise<Att
       // No key could be had when it was queued, or that key is in no key set any more, or it is for another issuer
       // now. What is sent is committed first.
       if (event.jws === null || event.key_ended || event.aud_now !== event.aud) {
-        return signAgain(tx, deps, event).catch((error) => endUnsigned(tx, event, now(), error))
+        if (signed) throw new Error('The key of an event ended as soon as it had signed')
+        return signAgain(tx, deps, event, true).catch((error) =>
+          endUnsigned(tx, event, now(), error),
+        )
       }
       answer = await send(deps, event, event.jws)
     }
-    return settle(tx, deps, { event, answer, unknown: claimed.unknown && event.outcome_unknown })
+    const unknown = claimed.unknown && event.outcome_unknown && !signed
+    return settle(tx, deps, { event, answer, unknown })
   }
-  for (let signed = false; ; signed = true) {
+  for (;;) {
     const ended = await db
       .transaction()
       .execute(attempt)
@@ -71,7 +76,7 @@ export async function deliver(deps: Surroundings, claimed: Claimed): Promise<Att
         return db.transaction().execute(attempt)
       })
     if (ended !== 'signed') return ended
-    if (signed) throw new Error('The key of an event ended as soon as it had signed')
+    signed = true
   }
 }
 
@@ -79,12 +84,14 @@ async function signAgain(
   tx: Transaction<Tables>,
   deps: Surroundings,
   event: Held,
+  aboutToSend: boolean,
 ): Promise<'signed'> {
   const about = { ...event, aud: event.aud_now }
   const signed = await signEvents(tx, deps, [about], deps.now())
   await replaceSignatures(
     tx,
     signed.map(({ id, aud, jti, kid, jws }) => ({ id, aud, jti, kid, jws })),
+    aboutToSend,
   )
   return 'signed'
 }
@@ -126,7 +133,8 @@ async function settle(
   const outcome = outcomeOf(verdict, { event, answer, unknown }, now)
   await writeOutcome(tx, event.id, { ...outcome, answer: kept })
   // The other signature sets out with nothing known against it.
-  if (verdict.is === 'again' && verdict.remedy === 'new_jti') await signAgain(tx, deps, event)
+  if (verdict.is === 'again' && verdict.remedy === 'new_jti')
+    await signAgain(tx, deps, event, false)
   if (outcome.status !== 'queued') await record(tx, event, outcome.status, now, kept)
   return {
     event,

@@ -99,16 +99,20 @@ export const holdQueuedBy = (
     .skipLocked()
     .execute()
 
-/** The other signatures of events that the caller holds, or their first. Nothing is known of how these will fare. */
+/**
+ * The other signatures of events that the caller holds, or their first. Nothing is known of how these will fare.
+ * @param aboutToSend they set out as soon as this has committed, so that a crash leaves it unknown whether they did
+ */
 export async function replaceSignatures(
   tx: Transaction<Tables>,
   signed: readonly { id: string; aud?: string; jti: string; kid: string; jws: string }[],
+  aboutToSend = false,
 ): Promise<void> {
   await sql`
     update event_deliveries event
     set earlier_jtis = case when event.jws is null then event.earlier_jtis
         else array_append(event.earlier_jtis, event.jti) end,
-      aud = coalesce(signed.aud, event.aud), jti = signed.jti, kid = signed.kid, jws = signed.jws, outcome_unknown = false
+      aud = coalesce(signed.aud, event.aud), jti = signed.jti, kid = signed.kid, jws = signed.jws, outcome_unknown = ${aboutToSend}
     from jsonb_to_recordset(${JSON.stringify(signed)}::jsonb) as signed(id text, aud text, jti text, kid text, jws text)
     where event.id = signed.id`.execute(tx)
 }

@@ -282,6 +282,34 @@ test('a crash after the event was sent has it sent again, for nobody knows (EV-1
   assert.deepEqual(jtisOf(bodies()), [jti, jti, after.jti])
 })
 
+test('what was signed only to be sent may have been sent too, when a crash comes then (EV-12)', async (t) => {
+  const delivery = await openDelivery(t)
+  const { app, tell, row, deps, db, wait } = delivery
+  const { reply, release } = holdBack()
+  const { audience_id, bodies, got, says } = await app([reply])
+  const id = await tell(audience_id)
+  await sql`update event_deliveries set kid = null, jws = null`.execute(db)
+  const attempt = deliver(deps, await claimOne(delivery, audience_id))
+  await got(1)
+  const { jti } = await row(id)
+  await cutOff(delivery)
+  await sql`
+    update event_deliveries set attempts = attempts + 1, next_attempt_at = ${addSeconds(deps.now(), 15)}`.execute(
+    db,
+  )
+  release()
+  assert.equal(await attempt, undefined)
+  says('invalid_request', 202)
+  wait(15)
+  await deliverDue(deps)
+  wait(10)
+  await deliverDue(deps)
+  const after = await row(id)
+  assert.equal(after.status, 'delivered')
+  assert.deepEqual(after.earlier_jtis, [jti])
+  assert.deepEqual(jtisOf(bodies()), [jti, jti, after.jti])
+})
+
 test('an answer whose transaction was lost is written by another one', async (t) => {
   const delivery = await openDelivery(t)
   const { app, tell, row, deps } = delivery
