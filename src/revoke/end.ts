@@ -237,9 +237,12 @@ async function endSignIns(
   { at, reason }: { at: Date; reason: string },
 ): Promise<number> {
   if (kind === 'audience_id') return 0
-  const ofUser = kind === 'user_id' && { user_ids: [id] }
+  const ofUser = kind === 'user_id' && {
+    user_ids: [id],
+    ...(agentIds && { or_agent_ids: agentIds }),
+  }
   const of = ofUser || (agentIds ? { agent_ids: agentIds } : { tenant_id: id })
-  await voidCodes(tx, of, at)
+  await voidCodes(tx, { ...of, ...(ofUser && agentIds && { agent_ids: agentIds }) }, at)
   const ended = await endFamilies(tx, { of, at, reason })
   return countCurrentTokens(
     tx,

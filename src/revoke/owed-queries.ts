@@ -53,43 +53,47 @@ export async function listOwed(
   now: Date,
 ): Promise<(Owed & { withheld: boolean })[]> {
   const { rows } = await sql<Owed & { withheld: boolean }>`
-    with reach as materialized (
+    with named as materialized (
       select id, user_id, agent_id, audience_id, sub_asserted as sub
-      from delegations where ${inReach(of)}),
-    reached as materialized (
-      select distinct reach.user_id, reach.audience_id, reach.sub,
-        case when au.event_names_agent then reach.agent_id end as agent_id,
-        au.notify_when = 'last' and not au.event_names_agent as last
-      from reach join audiences au on au.id = reach.audience_id
-      where au.events_endpoint is not null and au.events_dialect <> 'none'),
+      from delegations where ${inReach(of)}
+      ${asActors(of)}),
+    -- One that was retired is told where the same issuer is registered now: to the app it is the same.
+    reach as materialized (
+      select named.*, au.tenant_id, au.issuer as aud, told.id as told_id,
+        case when told.event_names_agent then named.agent_id end as about,
+        told.notify_when = 'last' and not told.event_names_agent as last
+      from named join audiences au on au.id = named.audience_id
+      join lateral (
+        select * from audiences t
+        where t.id = au.id or (t.tenant_id = au.tenant_id and t.issuer = au.issuer and t.status <> 'retired')
+        order by t.status = 'retired' limit 1) told on true
+      where told.events_endpoint is not null and told.events_dialect <> 'none'),
     judged as materialized (
-      select *, last and exists (
-        select from delegations other
-        where other.user_id = reached.user_id and other.audience_id = reached.audience_id
-          and other.sub_asserted = reached.sub and other.status = 'active'
-          and (other.expires_at is null or other.expires_at > ${now})) as withheld
-      from reached),
+      select *, last and exists (${mayCome('pair', now)}) as withheld
+      from (select distinct user_id, told_id as audience_id, sub, about, last from reach) pair),
     minted as (
-      select judged.*, reach.id from judged
-      join reach on reach.user_id = judged.user_id and reach.audience_id = judged.audience_id
-        and reach.sub = judged.sub and (judged.agent_id is null or reach.agent_id = judged.agent_id)
+      select judged.*, reach.id, reach.agent_id, reach.tenant_id, reach.aud from judged
+      join reach on reach.user_id = judged.user_id and reach.told_id = judged.audience_id
+        and reach.sub = judged.sub and reach.about is not distinct from judged.about
       where not judged.last
       union all
-      select judged.*, d.id from judged
+      select judged.*, d.id, d.agent_id, d.tenant_id, au.issuer from judged
       join delegations d on d.user_id = judged.user_id and d.audience_id = judged.audience_id
         and d.sub_asserted = judged.sub
+      join audiences au on au.id = d.audience_id
       where judged.last),
     telling as (
       select minted.*, event.id as event_id, event.status, event.cluster, event.covers, event.created_at
       from minted
       left join lateral (
-        select id, status, cluster, covers, created_at from event_deliveries e
-        where e.audience_id = minted.audience_id and e.sub = minted.sub
+        select id, status, cluster, covers, coalesce(resent_at, e.created_at) as created_at
+        from event_deliveries e
+        where e.aud = minted.aud and e.sub = minted.sub and e.tenant_id = minted.tenant_id
           and e.status in ('queued', 'delivered')
           and (e.agent_id is null or e.agent_id = minted.agent_id)
-        order by e.created_at desc, e.id desc limit 1) event on true),
+        order by coalesce(resent_at, e.created_at) desc, e.id desc limit 1) event on true),
     open as (
-      select user_id, audience_id, sub, agent_id, withheld, event_id, status,
+      select user_id, audience_id, sub, about, withheld, event_id, status,
         case when event_id is null then exists (
           select from issuances i where i.delegation_id = telling.id)
         else exists (
@@ -103,17 +107,36 @@ export async function listOwed(
               else telling.cluster <> (select system_identifier from pg_control_system()) end)
         end as uncovered
       from telling)
-    select audience_id, user_id, sub, agent_id, withheld,
+    select audience_id, user_id, sub, about as agent_id, withheld,
       (select client_id from entitlements e
-        where e.agent_id = open.agent_id and e.audience_id = open.audience_id
+        where e.agent_id = open.about and e.audience_id = open.audience_id
         order by (e.ended_at is null) desc, e.created_at desc limit 1) as client_id,
       case when not bool_or(uncovered) then max(event_id) filter (where status = 'queued') end as queued_id
     from open
-    group by audience_id, user_id, sub, agent_id, withheld
+    group by audience_id, user_id, sub, about, withheld
     having bool_or(uncovered) or bool_or(status = 'queued')
-    order by audience_id, sub, agent_id`.execute(tx)
+    order by audience_id, sub, about`.execute(tx)
   return rows
 }
+
+/** An agent acted for the client of a mint too, and an app that was told so drops what it gave for it. */
+const asActors = ({ agent_ids, user_id, audience_id }: DelegationsOf) =>
+  agent_ids === undefined || user_id !== undefined || audience_id !== undefined
+    ? sql``
+    : sql`union
+      select d.id, d.user_id, actor, d.audience_id, d.sub_asserted
+      from issuances i join delegations d on d.id = i.delegation_id, unnest(i.actor_ids) as actor
+      where i.actor_ids && ${agent_ids}::text[] and actor = any(${agent_ids}::text[])`
+
+/** Whether an agent may still come for a subject of an audience: what has run out by time does not count. */
+const mayCome = (pair: string, now: Date) => sql`
+  select from delegations other
+  join agents a on a.id = other.agent_id and a.expires_at > ${now}
+  join entitlements e on e.agent_id = other.agent_id and e.audience_id = other.audience_id
+    and e.ended_at is null and (e.expires_at is null or e.expires_at > ${now})
+  where other.user_id = ${sql.ref(`${pair}.user_id`)} and other.audience_id = ${sql.ref(`${pair}.audience_id`)}
+    and other.sub_asserted = ${sql.ref(`${pair}.sub`)} and other.status = 'active'
+    and (other.expires_at is null or other.expires_at > ${now})`
 
 export type RunOut = {
   id: string
@@ -191,16 +214,35 @@ export async function forgetWithheld(tx: Tx, told: readonly Withheld[]): Promise
   )
 }
 
-/** Those noted of whom nothing lives any more: the last one was spent or ran out, and nobody said so. */
+/**
+ * Those noted of whom nothing lives any more, since the last one was spent or ran out and nobody said so; and
+ * those whose audience does not wait for the last one any more.
+ */
 export async function listLeft(db: Db, now: Date): Promise<Withheld[]> {
   const { rows } = await sql<Withheld>`
     select w.audience_id, w.user_id, w.sub from withheld_endings w
-    where not exists (
-      select from delegations d
-      where d.user_id = w.user_id and d.audience_id = w.audience_id and d.sub_asserted = w.sub
-        and d.status = 'active' and (d.expires_at is null or d.expires_at > ${now}))
+    where not exists (${mayCome('w', now)})
+      or exists (
+        select from audiences au
+        where au.id = w.audience_id and (au.notify_when <> 'last' or au.event_names_agent))
     order by w.since limit ${MOST_RUN_OUT}`.execute(db)
   return rows
+}
+
+/** What has ended of a subject's delegations at an audience. */
+export async function listEnded(
+  tx: Tx,
+  { user_id, audience_id, sub }: Withheld,
+): Promise<string[]> {
+  const rows = await tx
+    .selectFrom('delegations')
+    .select('id')
+    .where('user_id', '=', user_id)
+    .where('audience_id', '=', audience_id)
+    .where('sub_asserted', '=', sub)
+    .where('status', '<>', 'active')
+    .execute()
+  return rows.map(({ id }) => id)
 }
 
 /** Notes that a revocation is proved by events that were on their way before it. */

@@ -6,6 +6,7 @@ import { repeatedly } from '../http/repeatedly.ts'
 import {
   forgetWithheld,
   isLive,
+  listEnded,
   listLeft,
   listRunOut,
   lockPairs,
@@ -76,5 +77,6 @@ const tellLeft = (deps: Deps, left: Withheld): Promise<number> =>
     await lockPairs(tx, reach)
     // Noted again, if something lives now after all.
     await forgetWithheld(tx, [left])
-    return (await tell(tx, deps, reach, { cause: 'delegation_ended' })).queued
+    const of = { ids: await listEnded(tx, left) }
+    return (await tell(tx, deps, of, { cause: 'delegation_ended' })).queued
   })

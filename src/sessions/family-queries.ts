@@ -98,6 +98,8 @@ export type FamiliesOf = {
   ids?: readonly string[]
   session_ids?: readonly string[]
   user_ids?: readonly string[]
+  /** Of these agents too, whoever their user is. */
+  or_agent_ids?: readonly string[]
   agent_ids?: readonly string[]
   tenant_id?: string
   /** False: those without a refresh token alone. A narrowing, and no name of its own. */
@@ -112,12 +114,13 @@ export async function endFamilies(
   const columns = {
     id: of.ids,
     session_id: of.session_ids,
-    user_id: of.user_ids,
+    user_id: of.or_agent_ids ? undefined : of.user_ids,
     agent_id: of.agent_ids,
     tenant_id: of.tenant_id === undefined ? undefined : [of.tenant_id],
   }
   const named = Object.entries(columns).filter(([, values]) => values !== undefined)
-  if (named.length === 0) throw new TypeError('endFamilies: nothing named')
+  const { user_ids = [], or_agent_ids } = of
+  if (named.length === 0 && !or_agent_ids) throw new TypeError('endFamilies: nothing named')
   return db
     .updateTable('refresh_token_families')
     .set({ ended_at: at, end_reason: reason })
@@ -129,6 +132,11 @@ export async function endFamilies(
           column as keyof typeof columns,
           '=',
           sql<string>`any(${values}::text[])`,
+        )
+      }
+      if (or_agent_ids) {
+        reach = reach.where(
+          sql<SqlBool>`(user_id = any(${user_ids}::text[]) or agent_id = any(${or_agent_ids}::text[]))`,
         )
       }
       if (of.holdingToken === false) {

@@ -9,6 +9,7 @@ import {
   clientAuthentication,
   entitle,
   newAgent,
+  newAudience,
   type Story,
   type StoryAgent,
   tellStory,
@@ -248,6 +249,19 @@ test('an event on its way proves a later revocation as well', async () => {
     last_acknowledged_at: house.clock.now.toISOString(),
     seconds_to_last_acknowledgement: 7,
   })
+})
+
+test('what failed, was sent again and then dropped for a newer consent has failed', async () => {
+  const story = await minted()
+  const { id } = await revoke({ agent_id: story.agent.id })
+  const { now } = house.clock
+  await db
+    .updateTable('event_deliveries')
+    .set({ status: 'superseded', superseded_at: now, resent_at: now, next_attempt_at: null })
+    .where('audience_id', '=', story.audience.id)
+    .execute()
+  const { events } = await act('GET', `/revocations/${id}`)
+  assert.deepEqual(events, { delivered: 0, pending: 0, failed: 1 })
 })
 
 test('no ID-JAG is minted while an event of its pair waits, and a new consent has it tried at once (EV-14)', async () => {
@@ -533,4 +547,115 @@ test('the user reads whether the service knows that an agent was stopped', async
   await arrive(other, 'failed')
   const { text } = await other.browser.get('/account')
   assert.match(text, /; Paperclip could not be told: ask it to end/)
+})
+
+test('an issuer that is registered anew is told once, where it is registered now', async () => {
+  const story = await minted()
+  await act('POST', `/audiences/${story.audience.id}/retire`, {})
+  await arrive(story, 'failed')
+  const audience = await newAudience(house, {
+    issuer: story.audience.issuer,
+    events_endpoint: 'https://chat.example/events-now',
+  })
+  await entitle(house, story.agent, audience)
+  await story.delegate({ audience_id: audience.id })
+  await story.signIn()
+  await mint(story)
+  assert.equal((await revoke({ user_id: story.user.id })).events_queued, 1)
+  const [event, ...more] = await eventsAt({ audience })
+  assert.deepEqual([event?.endpoint, more], ['https://chat.example/events-now', []])
+  await arrive({ audience })
+  assert.equal((await revoke({ user_id: story.user.id })).events_queued, 0)
+  assert.equal((await eventsAt(story)).length, 1)
+})
+
+test('an agent that could not come any more keeps nobody waiting for the last ending', async () => {
+  const story = await minted({ audience: { notify_when: 'last' } })
+  const soon = new Date(house.clock.now.getTime() + 60_000).toISOString()
+  const other = await newAgent(house, story.owner, { expires_at: soon })
+  await entitle(house, other, story.audience)
+  await story.delegate({ agent_id: other.id })
+  house.wait(61)
+  await act('DELETE', `/delegations/${story.delegation}`)
+  assert.equal((await eventsAt(story)).length, 1)
+})
+
+test('an audience that no longer waits for the last ending is told of what it waited for', async () => {
+  const story = await minted({ audience: { notify_when: 'last' } })
+  const other = await sibling(story)
+  await mint(story, other.agent, other.id_token)
+  await act('DELETE', `/delegations/${story.delegation}`)
+  await act('PATCH', `/audiences/${story.audience.id}`, { event_names_agent: true })
+  await tellExpired(house.deps)
+  const [event, ...more] = await eventsAt(story)
+  assert.deepEqual([event?.agent_id, more], [story.agent.id, []])
+})
+
+test('when an owner is gone, what others signed in for their agents has ended too', async () => {
+  const story = await minted()
+  await act('PATCH', `/users/${story.owner.id}`, { status: 'suspended' })
+  await act('PATCH', `/users/${story.owner.id}`, { status: 'active' })
+  const answer = await house.form('/oauth2/token', {
+    grant_type: GRANT.refreshToken,
+    refresh_token: story.tokens.refresh_token,
+    ...(await clientAuthentication(house, story.agent)),
+  })
+  assert.equal(answer.body.error, 'invalid_grant')
+})
+
+test('an agent that acted for another one is told of with it', async () => {
+  const story = await minted()
+  const actor = await newAgent(house, story.owner)
+  await house.deps.pool.query(
+    `insert into issuances select (jsonb_populate_record(i, jsonb_build_object(
+       'jti', 'acted-' || i.jti, 'actor_ids', array[$1::text], 'xid', pg_current_xact_id()::text))).*
+     from issuances i where delegation_id = $2`,
+    [actor.id, story.delegation],
+  )
+  const revoked = await revoke({ agent_id: actor.id })
+  assert.deepEqual([revoked.delegations_revoked, revoked.events_queued], [0, 1])
+  assert.equal((await eventsAt(story)).length, 1)
+})
+
+test('an event on its way before tells the user too, and one that was dropped tells nothing', async () => {
+  const story = await minted()
+  const other = await sibling(story)
+  await mint(story, other.agent, other.id_token)
+  await act('DELETE', `/delegations/${other.id}`)
+  house.wait(60)
+  await stopByUser(story)
+  const [event, ...more] = await eventsAt(story)
+  assert.deepEqual(more, [], 'it says that both have ended')
+  const stopped = async () => {
+    const { text } = await story.browser.get('/account')
+    return /stopped by you .*/.exec(text)?.[0] ?? assert.fail()
+  }
+  const set = (columns: object) =>
+    db
+      .updateTable('event_deliveries')
+      .set(columns)
+      .where('id', '=', event?.id ?? '')
+      .execute()
+  assert.match(await stopped(), /; Paperclip is being told/)
+  house.wait(60)
+  const { now } = house.clock
+  await set({ status: 'failed', failed_at: now, next_attempt_at: null })
+  assert.match(await stopped(), /; Paperclip could not be told/)
+  await set({ status: 'delivered', delivered_at: now, failed_at: null })
+  assert.match(await stopped(), /; Paperclip confirmed .* that it knows/)
+  await set({ status: 'superseded', superseded_at: now, delivered_at: null })
+  assert.doesNotMatch(await stopped(), /; Paperclip/)
+})
+
+test('of several events the user reads of the one that arrived, and then of the one on its way', async () => {
+  const story = await minted()
+  await stopByUser(story)
+  const page = async () => (await story.browser.get('/account')).text
+  await arrive(story, 'failed')
+  assert.match(await page(), /; Paperclip could not be told/)
+  house.wait(60)
+  await revoke({ agent_id: story.agent.id })
+  assert.match(await page(), /; Paperclip is being told/)
+  await arrive(story)
+  assert.match(await page(), /; Paperclip confirmed .* that it knows/)
 })
