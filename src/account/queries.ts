@@ -27,15 +27,21 @@ const COLUMNS = [
   'audiences.status as audience_status',
 ] as const
 
-/** How far the service has been told of the end: the first event since, about this agent or all of them. */
+/**
+ * How far the service has been told of the end: by an event about this agent or all of them, since then or on its
+ * way then. One that arrived says more than one that may, and that one more than one that did not.
+ */
 const TOLD = sql<Told | null>`(
   select json_build_object('status', event.status, 'at', event.delivered_at)
   from event_deliveries event
   where delegations.status <> 'active' and delegations.end_reason is distinct from 'replaced'
     and event.audience_id = delegations.audience_id and event.sub = delegations.sub_asserted
     and (event.agent_id is null or event.agent_id = delegations.agent_id)
-    and event.created_at >= coalesce(delegations.revoked_at, delegations.consumed_at, delegations.expires_at)
-  order by event.created_at, event.id limit 1)`.as('told')
+    and event.status <> 'superseded'
+    and (event.status = 'queued' or greatest(event.created_at, event.delivered_at, event.failed_at)
+      >= coalesce(delegations.revoked_at, delegations.consumed_at, delegations.expires_at))
+  order by array_position(array['delivered', 'queued', 'failed'], event.status),
+    event.created_at desc, event.id desc limit 1)`.as('told')
 
 /** `at`: when the service confirmed it, as JSON has instants. */
 type Told = { status: Row<'event_deliveries'>['status']; at: string | null }

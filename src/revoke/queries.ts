@@ -121,13 +121,14 @@ export async function findProof(db: Db, id: string) {
   }>`
     select count(*) filter (where status = 'delivered')::int as delivered,
       count(*) filter (where status = 'queued')::int as pending,
-      -- What a newer consent made pointless had failed before.
-      count(*) filter (where status in ('failed', 'superseded'))::int as failed,
+      -- What a newer consent made pointless had failed before; what another replaces is told by that one.
+      count(*) filter (where status = 'failed'
+        or status = 'superseded' and resent_at is not null)::int as failed,
       max(delivered_at) as last_acknowledged_at
     from (
-      select status, delivered_at from event_deliveries where revocation_id = ${id}
+      select status, delivered_at, resent_at from event_deliveries where revocation_id = ${id}
       union all
-      select status, delivered_at from event_deliveries
+      select status, delivered_at, resent_at from event_deliveries
       where id in (select delivery_id from revocation_events where revocation_id = ${id})) proof`.execute(
     db,
   )

@@ -13,6 +13,7 @@ import { isPolicyStoppedUnder } from '../../src/delegations/policy-queries.ts'
 import { queueEvents } from '../../src/events/queue.ts'
 import { type KeyStore, openCustody } from '../../src/keys/open-custody.ts'
 import { openKeyRing } from '../../src/keys/open-key-ring.ts'
+import { findProof } from '../../src/revoke/queries.ts'
 import { changeStatus } from '../../src/streams/change-status.ts'
 import { listWaiting } from '../../src/streams/event-queries.ts'
 import { endReceiverRow } from '../../src/streams/receiver-queries.ts'
@@ -313,6 +314,16 @@ test('what waited to be delivered is told by the new events, which prove the rev
       .sort(),
     [asked, joined].sort(),
   )
+  const delivered_at = new Date()
+  await db
+    .updateTable('event_deliveries')
+    .set({ status: 'delivered', delivered_at, next_attempt_at: null })
+    .where('id', '=', latest?.id ?? '')
+    .execute()
+  for (const id of [asked, joined]) {
+    const proof = { delivered: 1, pending: 0, failed: 0, last_acknowledged_at: delivered_at }
+    assert.deepEqual(await findProof(db, id), proof)
+  }
   const anew = by.get(alone?.id ?? '')
   assert.equal(anew?.status, 'queued')
   assert.deepEqual(anew?.earlier_jtis, [signedBefore.jti])
