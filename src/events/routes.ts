@@ -82,11 +82,12 @@ export const eventRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
   )
 }
 
+/** Never less than none: the replicas' clocks may differ. */
 const described = (delivery: Delivery): EventDelivery => {
   const { created_at, delivered_at } = delivery
   return {
     ...delivery,
     seconds_to_acknowledgement:
-      delivered_at && (delivered_at.getTime() - created_at.getTime()) / 1000,
+      delivered_at && Math.max(0, delivered_at.getTime() - created_at.getTime()) / 1000,
   }
 }

@@ -46,7 +46,15 @@ export const EventDelivery = Type.Object(
     }),
     tenant_id: Type.String({ examples: ['ten_AAAAAAAAAAAAAAAAAAAAAA'] }),
     audience_id: named.audience_id,
+    aud: Type.String({
+      description: 'Whom the token is for: the issuer of the relying app',
+      examples: ['https://auth.chat.example'],
+    }),
     user_id: named.user_id,
+    sub: Type.String({
+      description: 'The user as the relying app knows them from ID-JAGs',
+      examples: ['usr_5Qn3w1cJm0s5kYdE0b2x7A'],
+    }),
     agent_id: Nullable({
       ...named.agent_id,
       description:

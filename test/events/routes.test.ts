@@ -40,7 +40,7 @@ test('an administrator reads how far an event has come, and never its token (EV-
   const { app, tell, row, deps, wait, admin } = await openDesk(t)
   const { audience_id, url, tenant_id } = await app([503, 202])
   const id = await tell(audience_id)
-  const { jti, user_id, jws } = await row(id)
+  const { jti, user_id, jws, aud, sub } = await row(id)
   await deliverDue(deps)
   const { body: waiting, status } = await admin('GET', `/event-deliveries/${id}`)
   const { last_attempt_at, next_attempt_at, ...known } = waiting
@@ -49,7 +49,9 @@ test('an administrator reads how far an event has come, and never its token (EV-
     id,
     tenant_id,
     audience_id,
+    aud,
     user_id,
+    sub,
     agent_id: null,
     revocation_id: null,
     compromised_kid: null,
@@ -91,6 +93,19 @@ test('an administrator reads how far an event has come, and never its token (EV-
   })
   assert.ok(!text.includes(jws ?? ''))
   assert.equal((await admin('GET', `/event-deliveries/${newId('dlv')}`)).status, 404)
+})
+
+test('an event is never confirmed before it was queued, whatever the clocks of two replicas say', async (t) => {
+  const { app, tell, deps, db, admin } = await openDesk(t)
+  const id = await tell((await app([202])).audience_id)
+  await deliverDue(deps)
+  await db
+    .updateTable('event_deliveries')
+    .set({ delivered_at: addSeconds(deps.now(), -2) })
+    .where('id', '=', id)
+    .execute()
+  const { body } = await admin('GET', `/event-deliveries/${id}`)
+  assert.equal(body.seconds_to_acknowledgement, 0)
 })
 
 test('events are listed newest first, by state, audience, user, agent and revocation', async (t) => {
