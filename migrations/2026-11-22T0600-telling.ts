@@ -37,7 +37,10 @@ const STATEMENTS = [
     user_id     text not null,
     sub         text not null,
     since       timestamptz not null,
+    -- The calls that will be proved by the event.
+    revocation_ids text[] not null default '{}',
     primary key (audience_id, user_id, sub))`,
+  `create index withheld_endings_revocation on withheld_endings using gin (revocation_ids)`,
 
   // What has run out and is still said to live, at audiences that want to hear of it.
   `create index delegations_running_out on delegations (audience_id, expires_at)

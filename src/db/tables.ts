@@ -610,6 +610,8 @@ type WithheldEndingsTable = {
   user_id: string
   sub: string
   since: Date
+  /** The calls that will be proved by the event. */
+  revocation_ids: Generated<string[]>
 }
 
 /** Events on their way already when a revocation asked for the same. */

@@ -56,6 +56,7 @@ export type Revoked = {
   delegations_revoked: number
   refresh_tokens_revoked: number
   events_queued: number
+  events_withheld?: number
   interrupts?: ShownInterrupt[]
 }
 
@@ -122,7 +123,11 @@ export async function revoke(
     })),
     ...delegations.map((delegation) => revokedEvent(delegation, at, actor, { revocation_id: id })),
   ])
-  return { ...revoked, ...showInterrupts(told.interrupted) }
+  return {
+    ...revoked,
+    ...(told.withheld > 0 && { events_withheld: told.withheld }),
+    ...showInterrupts(told.interrupted),
+  }
 }
 
 /**

@@ -195,23 +195,41 @@ export async function isLive(tx: Tx, id: string): Promise<boolean> {
 export type Withheld = Pick<Owed, 'audience_id' | 'user_id' | 'sub'>
 
 /** Notes who is to be told at the last ending. */
-export async function noteWithheld(tx: Tx, withheld: readonly Withheld[], since: Date) {
+export async function noteWithheld(
+  tx: Tx,
+  withheld: readonly Withheld[],
+  { since, revocation_id }: { since: Date; revocation_id: string | undefined },
+): Promise<void> {
   if (withheld.length === 0) return
   await sql`
-    insert into withheld_endings (audience_id, user_id, sub, since)
-    select distinct audience_id, user_id, sub, ${since}::timestamptz
+    insert into withheld_endings (audience_id, user_id, sub, since, revocation_ids)
+    select distinct audience_id, user_id, sub, ${since}::timestamptz, ${revocation_id ? [revocation_id] : []}::text[]
     from jsonb_to_recordset(${JSON.stringify(withheld)}::jsonb) as one(audience_id text, user_id text, sub text)
-    on conflict do nothing`.execute(tx)
+    order by audience_id, user_id, sub
+    on conflict (audience_id, user_id, sub) do update
+    set revocation_ids = withheld_endings.revocation_ids || excluded.revocation_ids`.execute(tx)
 }
 
-export async function forgetWithheld(tx: Tx, told: readonly Withheld[]): Promise<void> {
-  if (told.length === 0) return
-  await sql`
+/** @returns the calls that waited for it, and whom each was about */
+export async function forgetWithheld(
+  tx: Tx,
+  told: readonly Withheld[],
+): Promise<(Withheld & { revocation_ids: string[] })[]> {
+  if (told.length === 0) return []
+  const { rows } = await sql<Withheld & { revocation_ids: string[] }>`
     delete from withheld_endings w
     using jsonb_to_recordset(${JSON.stringify(told)}::jsonb) as one(audience_id text, user_id text, sub text)
-    where w.audience_id = one.audience_id and w.user_id = one.user_id and w.sub = one.sub`.execute(
-    tx,
-  )
+    where w.audience_id = one.audience_id and w.user_id = one.user_id and w.sub = one.sub
+    returning w.audience_id, w.user_id, w.sub, w.revocation_ids`.execute(tx)
+  return rows
+}
+
+/** Subjects that a revocation is about whose audience waits for the last ending. */
+export async function countWithheld(db: Db, revocation_id: string): Promise<number> {
+  const { rows } = await sql<{ count: number }>`
+    select count(*)::int as count from withheld_endings
+    where revocation_ids @> array[${revocation_id}::text]`.execute(db)
+  return rows[0]?.count ?? 0
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Db } from '../db/tables.ts'
+import { countWithheld } from './owed-queries.ts'
 import { findProof, findRevocation, listInterrupted } from './queries.ts'
 import { MOST_INTERRUPTS, showInterrupts } from './tell.ts'
 
@@ -7,10 +8,12 @@ export async function readRevocation(db: Db, id: string) {
   const revocation = await findRevocation(db, id)
   if (!revocation) return undefined
   const { last_acknowledged_at, ...events } = await findProof(db, id)
+  const withheld = await countWithheld(db, id)
   const interrupted = await listInterrupted(db, id, MOST_INTERRUPTS)
   return {
     ...revocation,
     events,
+    ...(withheld > 0 && { events_withheld: withheld }),
     ...showInterrupts(interrupted),
     last_acknowledged_at,
     seconds_to_last_acknowledgement:

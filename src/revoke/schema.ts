@@ -38,6 +38,11 @@ const counts = {
   events_queued: Type.Integer({ description: 'Events that it set on their way to relying apps' }),
 }
 
+const Withheld = Type.Integer({
+  description:
+    'Subjects of audiences with notify_when: last that other agents of the user may still come to: what was given there lives on, and the event follows when the last of them has ended. It is then counted here',
+})
+
 const Interrupts = Type.Array(
   Type.Object(
     {
@@ -55,7 +60,11 @@ const Interrupts = Type.Array(
 )
 
 export const RequestedRevocation = Type.Object(
-  { ...counts, interrupts: Type.Optional(Interrupts) },
+  {
+    ...counts,
+    events_withheld: Type.Optional(Withheld),
+    interrupts: Type.Optional(Interrupts),
+  },
   { additionalProperties: false },
 )
 
@@ -90,6 +99,7 @@ export const Revocation = Type.Object(
           'The proof: of the events that it queued, and of those that were on their way for the same subjects before it',
       },
     ),
+    events_withheld: Type.Optional(Withheld),
     interrupts: Type.Optional(Interrupts),
     last_acknowledged_at: Nullable(
       Instant({ description: 'When the last relying app confirmed that it knows' }),

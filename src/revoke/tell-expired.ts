@@ -75,8 +75,9 @@ const tellLeft = (deps: Deps, left: Withheld): Promise<number> =>
   deps.db.transaction().execute(async (tx) => {
     const reach = { user_id: left.user_id, audience_id: left.audience_id }
     await lockPairs(tx, reach)
-    // Noted again, if something lives now after all.
-    await forgetWithheld(tx, [left])
     const of = { ids: await listEnded(tx, left) }
-    return (await tell(tx, deps, of, { cause: 'delegation_ended' })).queued
+    const { queued, withheld } = await tell(tx, deps, of, { cause: 'delegation_ended' })
+    // Nothing is owed any more, or it is told now: unless something lives after all, that was it.
+    if (withheld === 0) await forgetWithheld(tx, [left])
+    return queued
   })

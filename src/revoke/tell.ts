@@ -3,7 +3,7 @@ import type { Tables } from '../db/tables.ts'
 import { type DelegationsOf, touchLive } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
 import { queueEvents } from '../events/queue.ts'
-import { forgetWithheld, joinEvents, listOwed, noteWithheld } from './owed-queries.ts'
+import { forgetWithheld, joinEvents, listOwed, noteWithheld, type Owed } from './owed-queries.ts'
 
 /** What gave rise to an event, in the words of its record. */
 export type Cause =
@@ -38,6 +38,8 @@ export const showInterrupts = (
 export type Told = {
   /** Events that were written. */
   queued: number
+  /** Subjects whose audience waits for the last ending. */
+  withheld: number
   interrupted: Interrupted[]
 }
 
@@ -58,9 +60,9 @@ export async function tell(
   // What a thief may have been given does not wait for the last of them to end.
   const waits = ({ withheld }: { withheld: boolean }) =>
     withheld && cause !== 'refresh_token_reused'
-  await noteWithheld(tx, all.filter(waits), now)
+  const withheld = all.filter(waits)
+  await noteWithheld(tx, withheld, { since: now, revocation_id })
   const owed = all.filter((one) => !waits(one))
-  await forgetWithheld(tx, owed)
   const unsaid = owed.filter(({ queued_id }) => queued_id === null)
   const queued = await queueEvents(
     tx,
@@ -78,7 +80,17 @@ export async function tell(
     const underWay = owed.flatMap(({ queued_id }) => queued_id ?? [])
     await joinEvents(tx, revocation_id, underWay)
   }
+  // Those who waited for the last ending are proved by this one.
+  for (const one of await forgetWithheld(tx, owed)) {
+    const isOf = (event: Pick<Owed, 'audience_id' | 'sub'>) =>
+      event.audience_id === one.audience_id && event.sub === one.sub
+    const ids = [
+      ...queued.filter(isOf).map(({ id }) => id),
+      ...owed.filter(isOf).flatMap(({ queued_id }) => queued_id ?? []),
+    ]
+    for (const waited of one.revocation_ids) await joinEvents(tx, waited, ids)
+  }
   const ofEveryAgent = unsaid.filter(({ agent_id }) => agent_id === null)
   const interrupted = delegations === 'held' ? await touchLive(tx, ofEveryAgent, now) : []
-  return { queued: queued.length, interrupted }
+  return { queued: queued.length, withheld: withheld.length, interrupted }
 }

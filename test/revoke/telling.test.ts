@@ -659,3 +659,19 @@ test('of several events the user reads of the one that arrived, and then of the 
   await arrive(story)
   assert.match(await page(), /; Paperclip confirmed .* that it knows/)
 })
+
+test('a revocation that waits for the last ending says so, and is proved by the event that comes then', async () => {
+  const story = await minted({ audience: { notify_when: 'last' } })
+  const other = await sibling(story)
+  const revoked = await revoke({ agent_id: story.agent.id })
+  assert.deepEqual([revoked.events_queued, revoked.events_withheld], [0, 1])
+  const proof = async () => {
+    const { events, events_withheld } = await act('GET', `/revocations/${revoked.id}`)
+    return [events.pending, events.delivered, events_withheld]
+  }
+  assert.deepEqual(await proof(), [0, 0, 1])
+  await act('DELETE', `/delegations/${other.id}`)
+  assert.deepEqual(await proof(), [1, 0, undefined])
+  await arrive(story)
+  assert.deepEqual(await proof(), [0, 1, undefined])
+})
