@@ -38,6 +38,33 @@ export type Delivery = Pick<Row<'event_deliveries'>, (typeof COLUMNS)[number]>
 export const findDelivery = (db: Db, id: string): Promise<Delivery | undefined> =>
   db.selectFrom('event_deliveries').select(COLUMNS).where('id', '=', id).executeTakeFirst()
 
+/**
+ * Live delegations of before an event that is about every agent of its user: they keep their rights, though the
+ * app ends what it gave under them, and their agents come again.
+ */
+export const listInterrupts = (db: Db, id: string, limit: number) =>
+  db
+    .selectFrom('event_deliveries as event')
+    .innerJoin('delegations', (join) =>
+      join
+        .onRef('delegations.user_id', '=', 'event.user_id')
+        .onRef('delegations.audience_id', '=', 'event.audience_id')
+        .onRef('delegations.created_at', '<=', 'event.created_at'),
+    )
+    .select([
+      'delegations.id as delegation_id',
+      'delegations.user_id',
+      'delegations.agent_id',
+      'delegations.audience_id',
+    ])
+    .where('event.id', '=', id)
+    .where('event.agent_id', 'is', null)
+    .where('event.status', '<>', 'superseded')
+    .where('delegations.status', '=', 'active')
+    .orderBy('delegations.id')
+    .limit(limit)
+    .execute()
+
 export type DeliveryFilter = {
   status?: Delivery['status'] | undefined
   audience_id?: string | undefined

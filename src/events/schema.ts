@@ -36,6 +36,22 @@ const LastAnswer = Type.Object(
   { additionalProperties: false },
 )
 
+const Interrupts = Type.Array(
+  Type.Object(
+    {
+      delegation_id: id('dlg_0aJt5wYxkq8cV2mLh7RzSg', 'Id of the delegation'),
+      user_id: Type.String(),
+      agent_id: Type.String(),
+      audience_id: Type.String(),
+    },
+    { additionalProperties: false },
+  ),
+  {
+    description:
+      'Where one event is read: other delegations, a hundred at the most, that stay as they are, and whose app ends what it gave under them all the same, for the event is about every agent of the user',
+  },
+)
+
 export const EventDelivery = Type.Object(
   {
     id: id('dlv_8sJx2mWqT4vKc1Zr6NbY0g', 'Id of the event delivery'),
@@ -93,6 +109,7 @@ export const EventDelivery = Type.Object(
     seconds_to_acknowledgement: Nullable(
       Type.Number({ description: 'From being queued to being accepted', examples: [0.21] }),
     ),
+    interrupts: Type.Optional(Interrupts),
   },
   { additionalProperties: false, title: 'EventDelivery' },
 )

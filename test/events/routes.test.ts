@@ -95,6 +95,41 @@ test('an administrator reads how far an event has come, and never its token (EV-
   assert.equal((await admin('GET', `/event-deliveries/${newId('dlv')}`)).status, 404)
 })
 
+test('who reads an event reads which other delegations it ends, revocation or not (GR-08)', async (t) => {
+  const { app, queue, row, deps, wait, admin, delegate, parties, db } = await openDesk(t)
+  const { audience_id, ...of } = await app([503], { event_names_agent: true })
+  const { user_id, agent_id } = of
+  const pair = { ...of, audience_id }
+  const event = { audience_id, user_id, sub: user_id }
+  const another = await parties()
+  const live = await delegate(pair, user_id)
+  await delegate({ ...pair, agent_id: another.agent_id }, user_id, {
+    status: 'revoked',
+    revoked_at: deps.now(),
+    end_reason: 'user',
+  })
+  await delegate(pair, another.user_id)
+  await delegate({ ...of, audience_id: another.audience_id }, user_id)
+  const [all] = await queue([event])
+  const [one] = await queue([{ ...event, agent: { id: another.agent_id, client_id: 'there' } }])
+  wait(1)
+  await delegate({ ...pair, agent_id: another.agent_id }, user_id)
+
+  const interrupts = async (id = '') =>
+    (await admin('GET', `/event-deliveries/${id}`)).body.interrupts
+  assert.equal((await row(all?.id ?? '')).revocation_id, null)
+  assert.deepEqual(await interrupts(all?.id), [
+    { delegation_id: live, user_id, agent_id, audience_id },
+  ])
+  assert.equal(await interrupts(one?.id), undefined, 'its app leaves the others alone')
+  await db
+    .updateTable('event_deliveries')
+    .set({ status: 'superseded', superseded_at: deps.now(), next_attempt_at: null })
+    .where('id', '=', all?.id ?? '')
+    .execute()
+  assert.equal(await interrupts(all?.id), undefined, 'it ends nothing any more')
+})
+
 test('an event is never confirmed before it was queued, whatever the clocks of two replicas say', async (t) => {
   const { app, tell, deps, db, admin } = await openDesk(t)
   const id = await tell((await app([202])).audience_id)
