@@ -100,7 +100,13 @@ export async function deliverDue(
   { most = 4, ...options }: Options = {},
 ): Promise<void> {
   const rounds = createRounds(deps, { ...options, most })
-  while ((await rounds.begin()) > 0 || rounds.underWay() > 0) await rounds.oneEnds()
+  for (;;) {
+    // What ends while it looks may have made something due that it has not seen.
+    const idle = rounds.underWay() === 0
+    const begun = await rounds.begin()
+    if (begun === 0 && idle) break
+    if (rounds.underWay() > 0) await rounds.oneEnds()
+  }
   if (rounds.failure()) throw rounds.failure()
 }
 
