@@ -70,17 +70,17 @@ export async function listOwed(
       where told.events_endpoint is not null and told.events_dialect <> 'none'),
     judged as materialized (
       select *, last and exists (${mayCome('pair', now)}) as withheld
-      from (select distinct user_id, told_id as audience_id, sub, about, last from reach) pair),
+      from (select distinct user_id, told_id as audience_id, tenant_id, aud, sub, about, last from reach) pair),
     minted as (
-      select judged.*, reach.id, reach.agent_id, reach.tenant_id, reach.aud from judged
+      select judged.*, reach.id, reach.agent_id from judged
       join reach on reach.user_id = judged.user_id and reach.told_id = judged.audience_id
         and reach.sub = judged.sub and reach.about is not distinct from judged.about
       where not judged.last
       union all
-      select judged.*, d.id, d.agent_id, d.tenant_id, au.issuer from judged
-      join delegations d on d.user_id = judged.user_id and d.audience_id = judged.audience_id
-        and d.sub_asserted = judged.sub
+      select judged.*, d.id, d.agent_id from judged
+      join delegations d on d.user_id = judged.user_id and d.sub_asserted = judged.sub
       join audiences au on au.id = d.audience_id
+        and au.tenant_id = judged.tenant_id and au.issuer = judged.aud
       where judged.last),
     telling as (
       select minted.*, event.id as event_id, event.status, event.cluster, event.covers, event.created_at

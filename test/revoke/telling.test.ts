@@ -569,6 +569,19 @@ test('an issuer that is registered anew is told once, where it is registered now
   assert.equal((await eventsAt(story)).length, 1)
 })
 
+test('what was given before an issuer was registered anew counts at the last ending too', async () => {
+  const story = await minted()
+  await act('POST', `/audiences/${story.audience.id}/retire`, {})
+  await arrive(story, 'failed')
+  const audience = await newAudience(house, {
+    issuer: story.audience.issuer,
+    events_endpoint: ENDPOINT,
+    notify_when: 'last',
+  })
+  assert.equal((await revoke({ user_id: story.user.id })).events_queued, 1)
+  assert.equal((await eventsAt({ audience })).length, 1)
+})
+
 test('an agent that could not come any more keeps nobody waiting for the last ending', async () => {
   const story = await minted({ audience: { notify_when: 'last' } })
   const soon = new Date(house.clock.now.getTime() + 60_000).toISOString()
