@@ -129,14 +129,17 @@ export async function expireInteractions(
     .execute()
 }
 
+/** Without agents the user alone, who is then found by an index. */
+const userOrAgents = (userId: string, agentIds: readonly string[]) =>
+  agentIds.length === 0
+    ? sql`user_id = ${userId}`
+    : sql`(user_id = ${userId} or agent_id = any(${agentIds}::text[]))`
+
 /** A condition on columns that delegations and interactions share. */
 export function inReach(of: DelegationsOf) {
   const { user_id, or_agent_ids = [], agent_ids, audience_id, tenant_id, ids } = of
   const conditions = [
-    user_id === undefined || or_agent_ids.length > 0 ? undefined : sql`user_id = ${user_id}`,
-    user_id === undefined || or_agent_ids.length === 0
-      ? undefined
-      : sql`(user_id = ${user_id} or agent_id = any(${or_agent_ids}::text[]))`,
+    user_id === undefined ? undefined : userOrAgents(user_id, or_agent_ids),
     ids === undefined ? undefined : sql`id = any(${ids}::text[])`,
     agent_ids === undefined ? undefined : sql`agent_id = any(${agent_ids}::text[])`,
     audience_id === undefined ? undefined : sql`audience_id = ${audience_id}`,

@@ -45,10 +45,6 @@ export function findRefreshToken(db: Db, hash: Buffer) {
     .executeTakeFirst()
 }
 
-export function findFamily(db: Db, id: string) {
-  return db.selectFrom('refresh_token_families').selectAll().where('id', '=', id).executeTakeFirst()
-}
-
 /** Holds the family: rotations of one family happen one after the other. */
 export function lockFamily(db: Db, id: string) {
   return db
