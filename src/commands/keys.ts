@@ -30,6 +30,9 @@ const OPTIONS = {
   help: { type: 'boolean', default: false },
 } as const
 
+/** One that begins as an option does. No option is as long. */
+const DASHED_KID = /^-[\w-]{42}$/
+
 let values: ReturnType<typeof readArguments>['values']
 try {
   const { values: given, positionals } = readArguments()
@@ -42,8 +45,11 @@ try {
 }
 
 function readArguments() {
+  const given = process.argv.slice(2)
+  const args = given.filter((arg) => !DASHED_KID.test(arg))
   try {
-    return parseArgs({ allowPositionals: true, options: OPTIONS })
+    const { values, positionals } = parseArgs({ args, allowPositionals: true, options: OPTIONS })
+    return { values, positionals: [...positionals, ...given.filter((arg) => DASHED_KID.test(arg))] }
   } catch (error) {
     throw new UsageError(`${(error as Error).message}\n\n${USAGE}`)
   }

@@ -157,9 +157,16 @@ test('compromise: one that cannot be dropped does not save the others', async ()
   assert.equal(code, 1)
   assert.match(err, new RegExp(`^keys: ${unknown}: There is no signing key`))
   assert.match(out, new RegExp(`^${kid} is dropped`))
-  // A kid may begin as an option does; after -- it is none.
-  const odd = `-${'A'.repeat(42)}`
-  assertFailed(await keys(['compromise', '--', odd]), 1, /There is no signing key/)
+})
+
+test('compromise: a kid may begin as an option does', async () => {
+  for (const kid of [`-${'A'.repeat(42)}`, `--${'A'.repeat(41)}`, `-e${'A'.repeat(40)}-`]) {
+    for (const args of [[kid], ['--', kid]]) {
+      assertFailed(await keys(['compromise', ...args]), 1, /There is no signing key/)
+    }
+  }
+  const short = await keys(['compromise', `-${'A'.repeat(41)}`])
+  assertFailed(short, 2, /npm run keys/)
 })
 
 test('rewrap: says how much, and which value of KEY_ENCRYPTION_KEY is left', async () => {
