@@ -278,7 +278,7 @@ test('whatever the documents hold, it is a clean answer (DR-21)', async (t) => {
     const documents = structuredClone({ resource: app.resource, server: app.server })
     for (const { at, member, value } of changes) {
       const to = at === 'agent_auth' ? documents.server.agent_auth : documents[at as 'server']
-      if (typeof to === 'object') Object.defineProperty(to, member, { ...PLAIN, value })
+      if (to instanceof Object) Object.defineProperty(to, member, { ...PLAIN, value })
     }
     house.deps.outbound = {
       ...outbound,
