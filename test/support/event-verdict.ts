@@ -41,7 +41,7 @@ export function findFaults(evidence: Evidence): string[] {
     const mints = (mintsOf.get(event.pair) ?? []).filter(isAbout(event))
     judge(event, unfinished(event))
     judge(event, notAccepted(event, ofJti.get(event.jti) ?? []))
-    judge(event, renamed(event, ofJti, evidence.blows))
+    judge(event, renamed(event, ofJti))
     judge(event, takenForReplay(event, ofJti.get(event.jti) ?? []))
     judge(event, otherBytes(event, received))
     judge(event, mintedMeanwhile(event, mints))
@@ -94,19 +94,22 @@ const notAccepted = ({ status, jti }: WatchedEvent, received: readonly Read[]) =
 function renamed(
   { changes }: WatchedEvent,
   ofJti: ReadonlyMap<string, readonly Read[]>,
-  blows: readonly number[],
 ): string | undefined {
-  for (const [n, { jti, remedies, resent }] of changes.entries()) {
+  const jtis = new Set(changes.map(({ jti }) => jti))
+  for (const [n, { jti, attempts, remedies, resent }] of changes.entries()) {
     const before = changes[n - 1]
     // What could not be signed when it was queued was never sent.
     if (before === undefined || before.jti === jti || before.bytes === null) continue
     if (before.status === 'failed' && resent) continue
     const received = ofJti.get(before.jti) ?? []
-    const replay = received.findLast(({ answer }) => answer === 'invalid_request')
+    const replayed = received.some(({ answer }) => answer === 'invalid_request')
     const first = !before.remedies.includes('new_jti') && remedies.includes('new_jti')
-    const since = before.at / 1_000
-    const unknown = received.length > 1 || blows.some((at) => since < at && at <= (replay?.at ?? 0))
-    if (!first || replay === undefined || !unknown) return `it got the name ${jti} for no reason`
+    // One that was struck, or found no connection, has left nothing with the app.
+    const until = changes[n]?.at ?? 0
+    const heard = [...jtis].flatMap((name) => ofJti.get(name) ?? [])
+    const unheard = attempts > heard.filter(({ at }) => at < until / 1_000).length
+    const unknown = received.length > 1 || unheard
+    if (!first || !replayed || !unknown) return `it got the name ${jti} for no reason`
   }
   return undefined
 }

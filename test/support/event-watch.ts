@@ -24,6 +24,8 @@ export type WatchedEvent = Whom & {
 export type Change = {
   at: Instant
   status: string
+  /** That had begun by then. */
+  attempts: number
   jti: string
   bytes: string | null
   remedies: string[]
@@ -45,12 +47,12 @@ export async function watchEvents(pool: pg.Pool): Promise<void> {
 const WATCH = [
   'create schema watch',
   `create table watch.events (
-    n bigserial, event_id text, status text, jti text, bytes text, remedies text[], resent boolean)`,
+    n bigserial, event_id text, status text, attempts int, jti text, bytes text, remedies text[], resent boolean)`,
   'create index on watch.events (event_id, n)',
   'create table watch.endings (delegation_id text)',
   `create function watch.note_event() returns trigger language plpgsql as $$ begin
-    insert into watch.events (event_id, status, jti, bytes, remedies, resent)
-    values (new.id, new.status, new.jti, encode(sha256(convert_to(new.jws, 'UTF8')), 'hex'),
+    insert into watch.events (event_id, status, attempts, jti, bytes, remedies, resent)
+    values (new.id, new.status, new.attempts, new.jti, encode(sha256(convert_to(new.jws, 'UTF8')), 'hex'),
       new.remedies, new.resent_at is not null);
     return null;
   end $$`,
@@ -74,7 +76,7 @@ export async function readWatched(pool: pg.Pool): Promise<Watched> {
     `select e.id, e.audience_id || ' ' || e.sub as pair, e.agent_id, e.revocation_id, e.status, e.attempts,
        e.jti, e.resent_at is not null as resent, e.last_answer,
        (select jsonb_agg(jsonb_build_object('at', ${AT.replace('xmin', 'w.xmin')}, 'status', w.status,
-          'jti', w.jti, 'bytes', w.bytes, 'remedies', w.remedies, 'resent', w.resent) order by w.n)
+          'attempts', w.attempts, 'jti', w.jti, 'bytes', w.bytes, 'remedies', w.remedies, 'resent', w.resent) order by w.n)
         from watch.events w where w.event_id = e.id) as changes
      from event_deliveries e`,
   )
