@@ -84,23 +84,20 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     const app = await createApp(deps)
     const address = await listen(app, config)
     undo.push(() => app.close())
-    const sealer = startSealer(deps)
-    const keeping = startKeeping(deps)
-    const clearing = startClearing(deps)
-    const tidying = startTidying(deps)
-    const telling = startTellingExpired(deps)
-    undo.push(() => telling.stop())
-    const sharing = startSharing(deps)
     const rereading = startRereading(deps)
-    const { reread } = rereading
-    const delivering = startDelivering(deps, { connection, reread })
-    undo.push(() =>
-      Promise.all([sealer.stop(), keeping.stop(), clearing.stop(), tidying.stop(), sharing.stop()]),
-    )
-    undo.push(() => rereading.stop())
-    undo.push(() => delivering.stop())
-    const [pushing, upkeep] = [startPushing(deps), startUpkeep(deps)]
-    undo.push(() => Promise.all([pushing.stop(), upkeep.stop()]))
+    const workers = [
+      startSealer(deps),
+      startKeeping(deps),
+      startClearing(deps),
+      startTidying(deps),
+      startTellingExpired(deps),
+      startSharing(deps),
+      rereading,
+      startDelivering(deps, { connection, reread: rereading.reread }),
+      startPushing(deps),
+      startUpkeep(deps),
+    ]
+    undo.push(() => Promise.all(workers.map((worker) => worker.stop())))
 
     const database = embedded
       ? `embedded PostgreSQL ${version} in ${config.dataDir}`
