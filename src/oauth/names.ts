@@ -4,7 +4,6 @@ export const GRANT = {
   refreshToken: 'refresh_token',
   tokenExchange: 'urn:ietf:params:oauth:grant-type:token-exchange',
 } as const
-export type GrantType = (typeof GRANT)[keyof typeof GRANT]
 
 /** For receivers of Shared Signals alone, who are no agents. */
 export const CLIENT_CREDENTIALS_GRANT = 'client_credentials'

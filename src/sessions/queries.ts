@@ -20,15 +20,6 @@ export async function insertSession(db: Db, session: NewSession): Promise<void> 
 
 /** The session behind a cookie, if it and everything it stands on is live. */
 export function findLiveSession(db: Db, tokenHash: Buffer, now: Date) {
-  return liveSessions(db, now).where('sessions.token_hash', '=', tokenHash).executeTakeFirst()
-}
-
-/** The session that a `sid` names, likewise. */
-export function findLiveSessionById(db: Db, id: string, now: Date) {
-  return liveSessions(db, now).where('sessions.id', '=', id).executeTakeFirst()
-}
-
-function liveSessions(db: Db, now: Date) {
   return db
     .selectFrom('sessions')
     .innerJoin('users', 'users.id', 'sessions.user_id')
@@ -44,10 +35,12 @@ function liveSessions(db: Db, now: Date) {
       'users.name',
       'users.email',
     ])
+    .where('sessions.token_hash', '=', tokenHash)
     .where('sessions.ended_at', 'is', null)
     .where('sessions.expires_at', '>', now)
     .where('users.status', '=', 'active')
     .where('tenants.status', '=', 'active')
+    .executeTakeFirst()
 }
 
 /**

@@ -1,12 +1,8 @@
 import { sql } from 'kysely'
 import type { Db, EventAnswer, Row } from '../db/tables.ts'
-import type { QueuedEvent } from './set.ts'
-import { EVENT } from './set.ts'
+import { EVENT, type QueuedEvent } from './set.ts'
 
-/** As it is written first. */
-export type NewEvent = QueuedEvent
-
-export async function insertEvents(db: Db, events: readonly NewEvent[]): Promise<void> {
+export async function insertEvents(db: Db, events: readonly QueuedEvent[]): Promise<void> {
   if (events.length === 0) return
   const rows = events.map((event) => ({ ...event, next_attempt_at: event.created_at }))
   await sql`

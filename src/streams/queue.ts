@@ -1,11 +1,12 @@
 import { newTimeOrderedId } from '../db/ids.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
-import { insertEvents, type NewEvent } from './event-queries.ts'
+import { insertEvents } from './event-queries.ts'
 import {
   credentialChange,
   EVENT,
   type InitiatingEntity,
+  type QueuedEvent,
   type SignalReason,
   sessionRevoked,
 } from './set.ts'
@@ -36,7 +37,7 @@ export async function queueSignals(
   const txn = newTimeOrderedId('', at)
   const user_ids = [...new Set(signals.flatMap(({ of }) => ('user_id' in of ? [of.user_id] : [])))]
   const ofUsers = user_ids.length === 0 ? [] : await listListening(tx, { user_ids })
-  const events: NewEvent[] = []
+  const events: QueuedEvent[] = []
   for (const signal of signals) {
     const { of } = signal
     const listening =
@@ -55,7 +56,7 @@ function eventsOf(
   listening: readonly Listening[],
   at: Date,
   txn: string,
-): NewEvent[] {
+): QueuedEvent[] {
   const session_id = 'session_id' in signal ? (signal.session_id ?? null) : null
   const { event_type, event } = contentOf(signal, at)
   const told = new Set<string>()

@@ -20,7 +20,6 @@ import { EVENTS_SUPPORTED } from './set.ts'
 
 export type Stream = Row<'streams'>
 export type StreamStatus = Stream['status']
-export const STATUSES = ['enabled', 'paused', 'disabled'] as const satisfies readonly StreamStatus[]
 
 /** Seconds between two verifications that a receiver may ask for. */
 export const MIN_VERIFICATION_INTERVAL = 60
