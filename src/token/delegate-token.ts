@@ -55,6 +55,7 @@ export async function authenticateCaller(
   }
   // Whether this agent has to prove a key with every request is asked once it is known to be this agent.
   const proof = keepProof(progress, proveKey(dpop, { dpop_bound_access_tokens: false }))
+  await deps.keys.upToDate()
   return verifyDelegateToken(deps, credentials, facts, proof?.jkt)
 }
 

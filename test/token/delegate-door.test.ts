@@ -1,8 +1,10 @@
 // POST /id-jag: the exchange in the dress of the auth.md provider guide (TX-63).
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { decodeJwt } from 'jose'
+import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { BUDGETS } from '../../src/http/budgets.ts'
+import { compromise } from '../../src/keys/compromise.ts'
+import { openKeyRing } from '../../src/keys/open-key-ring.ts'
 import { GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
 import {
   askIdJag as ask,
@@ -399,6 +401,35 @@ for (const who of ['client', 'user'] as const) {
     assert.equal(written.length, 1)
   })
 }
+
+test('no door believes a token before it knows the keys of now: a replica may have stood still (DS-26)', async (t) => {
+  const one = await openHouse(t, { DELEGATE_TOKENS: 'on' })
+  const world = await delegated(one)
+  const { deps } = one
+  const doors = [
+    ['GET', '/grants', undefined],
+    ['POST', '/grants', world.body],
+    ['DELETE', '/grants/dlg_AAAAAAAAAAAAAAAAAAAAAA', undefined],
+    ['POST', '/id-jag', world.body],
+  ] as const
+  // Rings that look only when they are told to, one for each door: whoever was told knows.
+  const stale = await Promise.all(doors.map(() => openKeyRing(deps, false)))
+  const { kid = '' } = decodeProtectedHeader(world.token)
+  const keys = await openKeyRing(deps, false)
+  const dropping = { actor: { kind: 'system' }, reason: 'a test' } as const
+  await compromise({ ...deps, keys }, kid, dropping)
+  one.wait(60)
+  deps.keys.close()
+  for (const [place, [method, path, body]] of doors.entries()) {
+    Object.assign(deps.keys, stale[place])
+    const at = await assertRefusedHere(one, () => call(one, method, path, world, body), [
+      401,
+      'unauthorized',
+      'bad_subject_token',
+    ])
+    assert.equal(deps.keys.verificationKey('id_token', kid), undefined, at.text)
+  }
+})
 
 test('no token stands in the log, nor in an error', async () => {
   const world = await delegated(house)
