@@ -171,9 +171,9 @@ export async function touchLive(
   tx: Transaction<Tables>,
   pairs: readonly { user_id: string; audience_id: string }[],
   now: Date,
-): Promise<(Triple & { id: string })[]> {
+): Promise<(Triple & { delegation_id: string })[]> {
   if (pairs.length === 0) return []
-  const { rows } = await sql<Triple & { id: string }>`
+  const { rows } = await sql<Triple & { delegation_id: string }>`
     with pairs as materialized (
       select distinct user_id, audience_id
       from jsonb_to_recordset(${JSON.stringify(pairs)}::jsonb) as pair(user_id text, audience_id text)),
@@ -184,7 +184,7 @@ export async function touchLive(
       where d.status = 'active' and (d.expires_at is null or d.expires_at > ${now})
       order by d.id for update of d)
     update delegations d set scopes = d.scopes from live where d.id = live.id
-    returning d.id, d.user_id, d.agent_id, d.audience_id`.execute(tx)
+    returning d.id as delegation_id, d.user_id, d.agent_id, d.audience_id`.execute(tx)
   return rows
 }
 

@@ -38,32 +38,37 @@ export type Delivery = Pick<Row<'event_deliveries'>, (typeof COLUMNS)[number]>
 export const findDelivery = (db: Db, id: string): Promise<Delivery | undefined> =>
   db.selectFrom('event_deliveries').select(COLUMNS).where('id', '=', id).executeTakeFirst()
 
+/** A live delegation that keeps its rights, while its app ends what it gave under it all the same. */
+export type Interrupt = {
+  delegation_id: string
+  user_id: string
+  agent_id: string
+  audience_id: string
+}
+
+/** Interrupted delegations in one answer. */
+export const MOST_INTERRUPTS = 100
+
 /**
- * Live delegations of before an event that is about every agent of its user: they keep their rights, though the
- * app ends what it gave under them, and their agents come again.
+ * Live delegations of before an event, or of before those of a revocation, that is about every agent of its user:
+ * their agents come again. One that another event or a newer consent has replaced ends nothing any more.
  */
-export const listInterrupts = (db: Db, id: string, limit: number) =>
-  db
-    .selectFrom('event_deliveries as event')
-    .innerJoin('delegations', (join) =>
-      join
-        .onRef('delegations.user_id', '=', 'event.user_id')
-        .onRef('delegations.audience_id', '=', 'event.audience_id')
-        .onRef('delegations.created_at', '<=', 'event.created_at'),
-    )
-    .select([
-      'delegations.id as delegation_id',
-      'delegations.user_id',
-      'delegations.agent_id',
-      'delegations.audience_id',
-    ])
-    .where('event.id', '=', id)
-    .where('event.agent_id', 'is', null)
-    .where('event.status', '<>', 'superseded')
-    .where('delegations.status', '=', 'active')
-    .orderBy('delegations.id')
-    .limit(limit)
-    .execute()
+export async function listInterrupts(
+  db: Db,
+  of: { id: string } | { revocation_id: string },
+  limit: number,
+): Promise<Interrupt[]> {
+  const [column, value] = 'id' in of ? ['id', of.id] : ['revocation_id', of.revocation_id]
+  const { rows } = await sql<Interrupt>`
+    select d.id as delegation_id, d.user_id, d.agent_id, d.audience_id
+    from (select user_id, audience_id, max(created_at) as created_at from event_deliveries
+      where ${sql.ref(column)} = ${value} and agent_id is null and status <> 'superseded'
+      group by user_id, audience_id) event
+    join delegations d on d.user_id = event.user_id and d.audience_id = event.audience_id
+    where d.status = 'active' and d.created_at <= event.created_at
+    order by d.id limit ${limit}`.execute(db)
+  return rows
+}
 
 export type DeliveryFilter = {
   status?: Delivery['status'] | undefined

@@ -7,15 +7,18 @@ import { listPage, readList } from '../http/list.ts'
 import { notFound } from '../http/problem.ts'
 import { Problem } from '../http/problem-schema.ts'
 import { IdParam } from '../http/shapes.ts'
-import { type Delivery, findDelivery, listDeliveries, listInterrupts } from './list-queries.ts'
+import {
+  type Delivery,
+  findDelivery,
+  listDeliveries,
+  listInterrupts,
+  MOST_INTERRUPTS,
+} from './list-queries.ts'
 import { resendEvent } from './resend.ts'
 import { EventDeliveries, EventDelivery, EventDeliveryQuery, Retry } from './schema.ts'
 
 const tags = ['revocations']
 const params = Type.Object({ id: IdParam('event delivery') })
-
-/** In one answer. */
-const MOST_INTERRUPTS = 100
 
 /** No body is an empty one. */
 const orNone = async (request: FastifyRequest) => {
@@ -27,7 +30,7 @@ export const eventRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
   const read = async (id: string): Promise<EventDelivery> => {
     const delivery = await findDelivery(deps.db, id)
     if (delivery === undefined) throw notFound('event delivery')
-    const interrupts = await listInterrupts(deps.db, id, MOST_INTERRUPTS)
+    const interrupts = await listInterrupts(deps.db, { id }, MOST_INTERRUPTS)
     return { ...described(delivery), ...(interrupts.length > 0 && { interrupts }) }
   }
 

@@ -36,21 +36,20 @@ const LastAnswer = Type.Object(
   { additionalProperties: false },
 )
 
-const Interrupts = Type.Array(
-  Type.Object(
-    {
-      delegation_id: id('dlg_0aJt5wYxkq8cV2mLh7RzSg', 'Id of the delegation'),
-      user_id: Type.String(),
-      agent_id: Type.String(),
-      audience_id: Type.String(),
-    },
-    { additionalProperties: false },
-  ),
-  {
-    description:
-      'Where one event is read: other delegations, a hundred at the most, that stay as they are, and whose app ends what it gave under them all the same, for the event is about every agent of the user',
-  },
-)
+/** Delegations that stay, and whose app ends what it gave under them all the same. */
+export const Interrupts = (description: string) =>
+  Type.Array(
+    Type.Object(
+      {
+        delegation_id: id('dlg_0aJt5wYxkq8cV2mLh7RzSg', 'Id of the delegation'),
+        user_id: id('usr_5Qn3w1cJm0s5kYdE0b2x7A', 'The user whose delegation it is'),
+        agent_id: id('agt_9f2Kc0VxTq6nJ1r8LwZs3g', 'The agent that goes on with it'),
+        audience_id: id('aud_b7Yd4PzR2mQe8HtX1uNc5w', 'The relying app where it goes on'),
+      },
+      { additionalProperties: false },
+    ),
+    { description },
+  )
 
 export const EventDelivery = Type.Object(
   {
@@ -109,7 +108,11 @@ export const EventDelivery = Type.Object(
     seconds_to_acknowledgement: Nullable(
       Type.Number({ description: 'From being queued to being accepted', examples: [0.21] }),
     ),
-    interrupts: Type.Optional(Interrupts),
+    interrupts: Type.Optional(
+      Interrupts(
+        'Where one event is read: other delegations, a hundred at the most, that stay as they are, and whose app ends what it gave under them all the same, for the event is about every agent of the user',
+      ),
+    ),
   },
   { additionalProperties: false, title: 'EventDelivery' },
 )

@@ -35,6 +35,7 @@ import {
   lockLiveDelegation,
 } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
+import type { Interrupt } from '../events/list-queries.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { voidCodes } from '../sessions/code-queries.ts'
 import { endFamilies } from '../sessions/family-queries.ts'
@@ -49,7 +50,7 @@ import {
   insertRevocation,
 } from './queries.ts'
 import { type Extent, lockReach, type Reach } from './reach.ts'
-import { type ShownInterrupt, showInterrupts, tell } from './tell.ts'
+import { showInterrupts, tell } from './tell.ts'
 
 export type Revoked = {
   id: string
@@ -57,7 +58,7 @@ export type Revoked = {
   refresh_tokens_revoked: number
   events_queued: number
   events_withheld?: number
-  interrupts?: ShownInterrupt[]
+  interrupts?: Interrupt[]
 }
 
 /** Stops everything that rests on one agent, user, audience, owner or tenant; undefined if there is none such. */

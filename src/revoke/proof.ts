@@ -1,7 +1,8 @@
 import type { Db } from '../db/tables.ts'
+import { listInterrupts, MOST_INTERRUPTS } from '../events/list-queries.ts'
 import { countWithheld } from './owed-queries.ts'
-import { findProof, findRevocation, listInterrupted } from './queries.ts'
-import { MOST_INTERRUPTS, showInterrupts } from './tell.ts'
+import { findProof, findRevocation } from './queries.ts'
+import { showInterrupts } from './tell.ts'
 
 /** A revocation and how far its events have come; undefined when there is none such. */
 export async function readRevocation(db: Db, id: string) {
@@ -9,7 +10,7 @@ export async function readRevocation(db: Db, id: string) {
   if (!revocation) return undefined
   const { last_acknowledged_at, ...events } = await findProof(db, id)
   const withheld = await countWithheld(db, id)
-  const interrupted = await listInterrupted(db, id, MOST_INTERRUPTS)
+  const interrupted = await listInterrupts(db, { revocation_id: id }, MOST_INTERRUPTS)
   return {
     ...revocation,
     events,

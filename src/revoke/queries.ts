@@ -2,7 +2,6 @@ import { type Insertable, type SqlBool, sql, type Transaction } from 'kysely'
 import { newestFirst } from '../db/newest-first.ts'
 import type { Db, Tables } from '../db/tables.ts'
 import type { ListRequest } from '../http/list.ts'
-import type { Interrupted } from './tell.ts'
 
 export type Named = { tenant_id: string }
 type Tx = Transaction<Tables>
@@ -133,21 +132,6 @@ export async function findProof(db: Db, id: string) {
     db,
   )
   return rows[0] ?? { delivered: 0, pending: 0, failed: 0, last_acknowledged_at: null }
-}
-
-/**
- * Live delegations of before a revocation whose audience was or will be told to end all that it gave for
- * their user: they keep their rights, and their agents come again.
- */
-export async function listInterrupted(db: Db, id: string, limit: number): Promise<Interrupted[]> {
-  const { rows } = await sql<Interrupted>`
-    select d.id, d.user_id, d.agent_id, d.audience_id
-    from (select distinct user_id, audience_id, created_at from event_deliveries
-      where revocation_id = ${id} and agent_id is null) event
-    join delegations d on d.user_id = event.user_id and d.audience_id = event.audience_id
-    where d.status = 'active' and d.created_at <= event.created_at
-    order by d.id limit ${limit}`.execute(db)
-  return rows
 }
 
 export const listRevocations = (db: Db, list: ListRequest) =>

@@ -1,4 +1,5 @@
 import Type, { type Static, type TObject, type TProperties } from 'typebox'
+import { Interrupts } from '../events/schema.ts'
 import { ListOf } from '../http/list.ts'
 import { Instant, Nullable, OneOf } from '../http/shapes.ts'
 
@@ -43,27 +44,17 @@ const Withheld = Type.Integer({
     'Subjects of audiences with notify_when: last that other agents of the user may still come to: what was given there lives on, and the event follows when the last of them has ended. It is then counted here',
 })
 
-const Interrupts = Type.Array(
-  Type.Object(
-    {
-      delegation_id: Id('dlg_0aJt5wYxkq8cV2mLh7RzSg'),
-      user_id: named.user_id,
-      agent_id: named.agent_id,
-      audience_id: named.audience_id,
-    },
-    { additionalProperties: false },
+const interrupts = Type.Optional(
+  Interrupts(
+    'Other delegations, a hundred at the most, that stay as they are, and whose app ends what it gave under them all the same: it can only end everything for a user. Their agents come again with a new ID-JAG once the event has arrived',
   ),
-  {
-    description:
-      'Other delegations, a hundred at the most, that stay as they are, and whose app ends what it gave under them all the same: it can only end everything for a user. Their agents come again with a new ID-JAG once the event has arrived',
-  },
 )
 
 export const RequestedRevocation = Type.Object(
   {
     ...counts,
     events_withheld: Type.Optional(Withheld),
-    interrupts: Type.Optional(Interrupts),
+    interrupts,
   },
   { additionalProperties: false },
 )
@@ -100,7 +91,7 @@ export const Revocation = Type.Object(
       },
     ),
     events_withheld: Type.Optional(Withheld),
-    interrupts: Type.Optional(Interrupts),
+    interrupts,
     last_acknowledged_at: Nullable(
       Instant({ description: 'When the last relying app confirmed that it knows' }),
     ),

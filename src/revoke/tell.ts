@@ -2,6 +2,7 @@ import type { Transaction } from 'kysely'
 import type { Tables } from '../db/tables.ts'
 import { type DelegationsOf, touchLive } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
+import { type Interrupt, MOST_INTERRUPTS } from '../events/list-queries.ts'
 import { queueEvents } from '../events/queue.ts'
 import { forgetWithheld, joinEvents, listOwed, noteWithheld, type Owed } from './owed-queries.ts'
 
@@ -14,33 +15,16 @@ export type Cause =
   | 'expired'
   | 'restored'
 
-/** A live delegation that keeps its rights, while its audience ends what it gave for the user all the same. */
-export type Interrupted = { id: string; user_id: string; agent_id: string; audience_id: string }
-
-/** As answers name it. */
-export type ShownInterrupt = Omit<Interrupted, 'id'> & { delegation_id: string }
-
-/** Interrupted delegations in one answer. */
-export const MOST_INTERRUPTS = 100
-
 /** A member of an answer, where there is something to say. */
-export const showInterrupts = (
-  interrupted: readonly Interrupted[],
-): { interrupts?: ShownInterrupt[] } =>
-  interrupted.length === 0
-    ? {}
-    : {
-        interrupts: interrupted
-          .slice(0, MOST_INTERRUPTS)
-          .map(({ id, ...of }) => ({ delegation_id: id, ...of })),
-      }
+export const showInterrupts = (interrupted: readonly Interrupt[]): { interrupts?: Interrupt[] } =>
+  interrupted.length === 0 ? {} : { interrupts: interrupted.slice(0, MOST_INTERRUPTS) }
 
 export type Told = {
   /** Events that were written. */
   queued: number
   /** Subjects whose audience waits for the last ending. */
   withheld: number
-  interrupted: Interrupted[]
+  interrupted: Interrupt[]
 }
 
 /**

@@ -331,6 +331,21 @@ test('one of two agents falls with the other, and the administrator is told whic
   await mint(story, other.agent, other.id_token)
 })
 
+test('an event of a revocation that another one replaced interrupts nothing (GR-08)', async () => {
+  const story = await minted()
+  const other = await sibling(story)
+  const { id } = await revoke({ agent_id: story.agent.id })
+  const interrupts = async () => (await act('GET', `/revocations/${id}`)).interrupts
+  assert.equal((await interrupts())?.[0].delegation_id, other.id)
+  const [event] = await eventsAt(story)
+  await db
+    .updateTable('event_deliveries')
+    .set({ status: 'superseded', superseded_at: house.clock.now, next_attempt_at: null })
+    .where('id', '=', event?.id ?? '')
+    .execute()
+  assert.equal(await interrupts(), undefined)
+})
+
 test('an audience that understands it is told of one agent, and its sibling goes on', async () => {
   const story = await minted({ audience: { event_names_agent: true } })
   const other = await sibling(story)
