@@ -1,11 +1,11 @@
 import { recordEvent } from '../audit/record.ts'
-import { newTimeOrderedId } from '../db/ids.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { wrongRequest } from '../http/ssf-door.ts'
 import type { Caller } from './admit.ts'
-import { dropEvents, insertEvents } from './event-queries.ts'
+import { dropEvents } from './event-queries.ts'
 import { holdStream } from './find-stream.ts'
+import { queueAboutStreams } from './queue.ts'
 import type { StatusChange } from './schema.ts'
 import { EVENT } from './set.ts'
 import type { Stream } from './stream.ts'
@@ -52,21 +52,8 @@ export async function disableStream(
     status_reason: reason,
     updated_at: at,
   })
-  await insertEvents(tx, [
-    {
-      jti: newTimeOrderedId('', at),
-      txn: newTimeOrderedId('', at),
-      stream_id: stream.id,
-      tenant_id: stream.tenant_id,
-      event_type: EVENT.streamUpdated,
-      event: { status: 'disabled', reason },
-      user_id: null,
-      session_id: null,
-      complex: false,
-      email: null,
-      created_at: at,
-    },
-  ])
+  const event = { status: 'disabled', reason }
+  await queueAboutStreams(tx, [stream], { event_type: EVENT.streamUpdated, event, at })
   await recordStatus(tx, stream, { status: 'disabled', at, by: undefined })
 }
 

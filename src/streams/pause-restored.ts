@@ -8,9 +8,9 @@
  */
 import type { Transaction } from 'kysely'
 import { recordEvents } from '../audit/record.ts'
-import { newTimeOrderedId } from '../db/ids.ts'
 import type { Tables } from '../db/tables.ts'
-import { dropAllEvents, insertEvents } from './event-queries.ts'
+import { dropAllEvents } from './event-queries.ts'
+import { queueAboutStreams } from './queue.ts'
 import { EVENT } from './set.ts'
 import type { StreamStatus } from './stream.ts'
 import { type LiveStream, listLiveStreams, pauseStreams } from './stream-queries.ts'
@@ -48,19 +48,8 @@ export const tellPaused = (
   streams: readonly LiveStream[],
   at: Date,
 ): Promise<void> =>
-  insertEvents(
+  queueAboutStreams(
     tx,
-    streams.map(({ stream_id, tenant_id }) => ({
-      jti: newTimeOrderedId('', at),
-      txn: newTimeOrderedId('', at),
-      stream_id,
-      tenant_id,
-      event_type: EVENT.streamUpdated,
-      event: { status: PAUSED, reason: REASON },
-      user_id: null,
-      session_id: null,
-      complex: false,
-      email: null,
-      created_at: at,
-    })),
+    streams.map(({ stream_id, tenant_id }) => ({ id: stream_id, tenant_id })),
+    { event_type: EVENT.streamUpdated, event: { status: PAUSED, reason: REASON }, at },
   )

@@ -50,6 +50,28 @@ export async function queueSignals(
   return events.length
 }
 
+/** Queues an event for each of these streams about the stream itself. */
+export async function queueAboutStreams(
+  tx: Db,
+  streams: readonly { id: string; tenant_id: string }[],
+  { event_type, event, at }: Pick<QueuedEvent, 'event_type' | 'event'> & { at: Date },
+): Promise<void> {
+  const nobody = { user_id: null, session_id: null, complex: false, email: null }
+  await insertEvents(
+    tx,
+    streams.map(({ id, tenant_id }) => ({
+      jti: newTimeOrderedId('', at),
+      txn: newTimeOrderedId('', at),
+      stream_id: id,
+      tenant_id,
+      event_type,
+      event,
+      ...nobody,
+      created_at: at,
+    })),
+  )
+}
+
 /** One for each user and stream, however many ways the stream asked. */
 function eventsOf(
   signal: Signal,

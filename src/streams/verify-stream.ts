@@ -1,10 +1,9 @@
-import { newTimeOrderedId } from '../db/ids.ts'
 import type { Deps } from '../deps.ts'
 import { SsfError, wrongRequest } from '../http/ssf-door.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import type { Caller } from './admit.ts'
-import { insertEvents } from './event-queries.ts'
 import { holdStream } from './find-stream.ts'
+import { queueAboutStreams } from './queue.ts'
 import type { VerificationRequest } from './schema.ts'
 import { EVENT } from './set.ts'
 import { MIN_VERIFICATION_INTERVAL } from './stream.ts'
@@ -31,21 +30,8 @@ export const verifyStream = (
         retryAfter: secondsUntil(stream.verified_at ?? now, now),
       })
     }
-    await insertEvents(tx, [
-      {
-        jti: newTimeOrderedId('', now),
-        txn: newTimeOrderedId('', now),
-        stream_id: stream.id,
-        tenant_id: stream.tenant_id,
-        event_type: EVENT.verification,
-        event: state === undefined ? {} : { state },
-        user_id: null,
-        session_id: null,
-        complex: false,
-        email: null,
-        created_at: now,
-      },
-    ])
+    const event = state === undefined ? {} : { state }
+    await queueAboutStreams(tx, [stream], { event_type: EVENT.verification, event, at: now })
   })
 
 const secondsUntil = (last: Date, now: Date): number =>
