@@ -33,7 +33,7 @@ export type Server = {
   database: string
   /** Resolves when it cannot go on: the embedded database is gone for good. */
   died: Promise<Error>
-  /** Finishes the requests in flight, then lets go of everything. */
+  /** Takes no more requests, finishes what is under way, then lets go of everything. */
   stop(): Promise<void>
 }
 
@@ -82,10 +82,13 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     const deps: Deps = { config, db, pool, hot, keys, custody, outbound, now, log, metrics, tally }
 
     const app = await createApp(deps)
+    const workers: { stop(): Promise<void> }[] = []
+    // The door shuts at once. What came through it and what works by itself end side by side, and whatever they
+    // stand on after them.
+    undo.push(() => Promise.all([app.close(), ...workers.map((worker) => worker.stop())]))
     const address = await listen(app, config)
-    undo.push(() => app.close())
     const rereading = startRereading(deps)
-    const workers = [
+    workers.push(
       startSealer(deps),
       startKeeping(deps),
       startClearing(deps),
@@ -96,8 +99,7 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
       startDelivering(deps, { connection, reread: rereading.reread }),
       startPushing(deps),
       startUpkeep(deps),
-    ]
-    undo.push(() => Promise.all(workers.map((worker) => worker.stop())))
+    )
 
     const database = embedded
       ? `embedded PostgreSQL ${version} in ${config.dataDir}`

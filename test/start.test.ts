@@ -3,14 +3,21 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { loadConfig } from '../src/config.ts'
+import { openPool } from '../src/db/pool.ts'
+import type { Db } from '../src/db/tables.ts'
+import { queueEvents } from '../src/events/queue.ts'
 import { createLogger } from '../src/http/logging.ts'
 import { startServer } from '../src/start.ts'
+import { openApp } from './events/apps.ts'
+import { someEvents } from './events/outbox.ts'
 import { ADMIN_KEY } from './support/house.ts'
+import { makeParties } from './support/parties.ts'
 import { testDatabase } from './support/postgres.ts'
 
 const settings = (url: string) => ({
@@ -48,6 +55,40 @@ test('while it runs, it shares with other replicas what it counts', async (t) =>
     deps.tally.share = async () => resolve()
   })
   await stop()
+})
+
+test('the door shuts first, while a delivery under way still waits for its answer, which is written (EV-10)', async (t) => {
+  const database = await testDatabase(t)
+  const config = loadConfig(settings(database.url))
+  const log = createLogger(config, { write: () => undefined })
+  const { app, deps, address, stop } = await startServer(config, log)
+  const held: ServerResponse[] = []
+  const slow = await openApp(t, (response) => void held.push(response))
+  const clock = { now: deps.now() }
+  const { audience_id } = await makeParties(
+    { deps, clock },
+    { audience: { events_endpoint: slow.url, events_dialect: 'set' } },
+  )
+  const queue = (tx: Db) => queueEvents(tx, deps, someEvents(audience_id, 1))
+  const [event] = await deps.db.transaction().execute(queue)
+  await slow.got(1)
+
+  const shut = once(app.server, 'close')
+  const stopped = stop()
+  await shut
+  await assert.rejects(fetch(`${address}/livez`))
+  const [response] = held
+  assert.equal(response?.socket?.destroyed, false, 'it still waits')
+  response?.writeHead(202).end()
+  await stopped
+  const { db } = openPool(database.connection, () => undefined, 1)
+  const { status } = await db
+    .selectFrom('event_deliveries')
+    .select('status')
+    .where('id', '=', event?.id ?? '')
+    .executeTakeFirstOrThrow()
+  await db.destroy()
+  assert.equal(status, 'delivered')
 })
 
 /** Resolves when the pool has noticed. */
