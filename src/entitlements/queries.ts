@@ -1,4 +1,4 @@
-import type { Insertable, Updateable } from 'kysely'
+import { type Insertable, type SqlBool, sql, type Updateable } from 'kysely'
 import { newestFirst } from '../db/newest-first.ts'
 import type { Db, Row, Tables } from '../db/tables.ts'
 import type { ListRequest } from '../http/list.ts'
@@ -113,6 +113,35 @@ export function updateEntitlement(
     .where('id', '=', id)
     .returning(COLUMNS)
     .executeTakeFirstOrThrow()
+}
+
+/** Ends the entitlements in reach that ask no user (`consent: "admin"`), in the order of their ids. */
+export function endAdminEntitlements(
+  db: Db,
+  { of, at }: { of: { agent_ids?: string[]; audience_id?: string; tenant_id?: string }; at: Date },
+) {
+  const { agent_ids, audience_id, tenant_id } = of
+  const reach =
+    agent_ids !== undefined
+      ? sql<SqlBool>`agent_id = any(${agent_ids}::text[])`
+      : audience_id !== undefined
+        ? sql<SqlBool>`audience_id = ${audience_id}`
+        : sql<SqlBool>`tenant_id = ${tenant_id}`
+  return db
+    .updateTable('entitlements')
+    .set({ ended_at: at, updated_at: at })
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('entitlements')
+        .select('id')
+        .where('ended_at', 'is', null)
+        .where('consent', '=', 'admin')
+        .where(reach)
+        .orderBy('id')
+        .forUpdate(),
+    )
+    .returning(['id', 'tenant_id', 'agent_id', 'audience_id'])
+    .execute()
 }
 
 /** Holds the tenant of an agent, so that nobody ends it before this transaction has ended. */

@@ -79,6 +79,19 @@ export async function insertDeliveries(
   return rows
 }
 
+/** Notes that a revocation is proved by events that were on their way before it. */
+export async function joinEvents(
+  tx: Transaction<Tables>,
+  revocation_id: string,
+  deliveryIds: readonly string[],
+): Promise<void> {
+  if (deliveryIds.length === 0) return
+  await sql`
+    insert into revocation_events (revocation_id, delivery_id)
+    select ${revocation_id}, id from unnest(${deliveryIds}::text[]) as id
+    on conflict do nothing`.execute(tx)
+}
+
 /** Queued events signed by a key, in the order of their ids, held; those that somebody else holds are left out. */
 export const holdQueuedBy = (
   tx: Transaction<Tables>,

@@ -80,6 +80,11 @@ export async function createOnce<Answer extends object>(
   })
 }
 
+/** An answer of before is not given again to a call that comes now. */
+export async function forgetIdempotencyKeys(tx: Transaction<Tables>): Promise<void> {
+  await tx.deleteFrom('idempotency_keys').execute()
+}
+
 /** Keyed, so that a password in a body cannot be guessed from the digest. */
 function bodyDigest({ config }: Surroundings, request: FastifyRequest): Buffer {
   const [secret = ''] = config.keyEncryptionKeys ?? []

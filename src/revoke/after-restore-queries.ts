@@ -7,11 +7,6 @@ export async function holdTenants(tx: Transaction<Tables>): Promise<string[]> {
   return tenants.map(({ id }) => id)
 }
 
-/** An answer of before is not given again to a call that comes now. */
-export async function forgetIdempotencyKeys(tx: Transaction<Tables>): Promise<void> {
-  await tx.deleteFrom('idempotency_keys').execute()
-}
-
 /** True where a server of ours has ever been: before that there is nothing to restore. */
 export async function hasSchema(db: Db): Promise<boolean> {
   const { rows } = await sql<{ found: boolean }>`

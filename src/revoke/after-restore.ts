@@ -20,17 +20,19 @@ import type { Tables } from '../db/tables.ts'
 import { endAll, expireInteractions } from '../delegations/queries.ts'
 import { closeSubjects, fetchSubjects, openSubjects } from '../delegations/subject-queries.ts'
 import type { Deps } from '../deps.ts'
+import { endAdminEntitlements } from '../entitlements/queries.ts'
 import { queueEvents } from '../events/queue.ts'
 import { signRestAnew, supersedeQueued } from '../events/supersede.ts'
+import { forgetIdempotencyKeys } from '../http/idempotency.ts'
 import { replaceKeys, type Surroundings, withFreshKeys } from '../keys/replace-all.ts'
 import { voidCodes } from '../sessions/code-queries.ts'
-import { endFamilies } from '../sessions/family-queries.ts'
+import { countCurrentTokens, endFamilies } from '../sessions/family-queries.ts'
 import { endSessionsIn } from '../sessions/tenant-queries.ts'
 import { pauseRestored, tellPaused } from '../streams/pause-restored.ts'
 import { queueSignals } from '../streams/queue.ts'
 import type { LiveStream } from '../streams/stream-queries.ts'
-import { forgetIdempotencyKeys, holdTenants } from './after-restore-queries.ts'
-import { countCurrentTokens, endAdminEntitlements, insertRevocation } from './queries.ts'
+import { holdTenants } from './after-restore-queries.ts'
+import { insertRevocation } from './queries.ts'
 
 export type EndedTenant = {
   tenant_id: string
@@ -139,11 +141,7 @@ async function endTenant(
   const sessions_ended = await endSessionsIn(tx, { tenant_id, at, reason: id })
   await voidCodes(tx, of, at)
   const families = await endFamilies(tx, { of, at, reason: id })
-  const tokens = await countCurrentTokens(
-    tx,
-    families.map((family) => family.id),
-    at,
-  )
+  const tokens = await countCurrentTokens(tx, families, at)
   const counts = {
     delegations_revoked: delegations.length,
     refresh_tokens_revoked: tokens,

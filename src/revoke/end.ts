@@ -35,20 +35,17 @@ import {
   lockLiveDelegation,
 } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
+import { endAdminEntitlements } from '../entitlements/queries.ts'
 import type { Interrupt } from '../events/list-queries.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { voidCodes } from '../sessions/code-queries.ts'
-import { endFamilies } from '../sessions/family-queries.ts'
+import { countCurrentTokens, endFamilies } from '../sessions/family-queries.ts'
 import { endSessionsOfUsers } from '../sessions/queries.ts'
 import { endSessionsIn } from '../sessions/tenant-queries.ts'
 import { queueSignals } from '../streams/queue.ts'
+import { barPolicyDelegations } from '../users/queries.ts'
 import { lockPairs } from './owed-queries.ts'
-import {
-  barPolicyDelegations,
-  countCurrentTokens,
-  endAdminEntitlements,
-  insertRevocation,
-} from './queries.ts'
+import { insertRevocation } from './queries.ts'
 import { type Extent, lockReach, type Reach } from './reach.ts'
 import { showInterrupts, tell } from './tell.ts'
 
@@ -249,12 +246,7 @@ async function endSignIns(
   }
   const of = ofUser || (agentIds ? { agent_ids: agentIds } : { tenant_id: id })
   await voidCodes(tx, { ...of, ...(ofUser && agentIds && { agent_ids: agentIds }) }, at)
-  const ended = await endFamilies(tx, { of, at, reason })
-  return countCurrentTokens(
-    tx,
-    ended.map((family) => family.id),
-    at,
-  )
+  return countCurrentTokens(tx, await endFamilies(tx, { of, at, reason }), at)
 }
 
 const revokedEvent = (

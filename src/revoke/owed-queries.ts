@@ -262,16 +262,3 @@ export async function listEnded(
     .execute()
   return rows.map(({ id }) => id)
 }
-
-/** Notes that a revocation is proved by events that were on their way before it. */
-export async function joinEvents(
-  tx: Tx,
-  revocation_id: string,
-  deliveryIds: readonly string[],
-): Promise<void> {
-  if (deliveryIds.length === 0) return
-  await sql`
-    insert into revocation_events (revocation_id, delivery_id)
-    select ${revocation_id}, id from unnest(${deliveryIds}::text[]) as id
-    on conflict do nothing`.execute(tx)
-}

@@ -39,52 +39,6 @@ export async function listAgentsOwned(db: Db, ownerId: string): Promise<string[]
   return agents.map(({ id }) => id)
 }
 
-/** Ends the entitlements in reach that ask no user (`consent: "admin"`), in the order of their ids. */
-export function endAdminEntitlements(
-  tx: Tx,
-  { of, at }: { of: { agent_ids?: string[]; audience_id?: string; tenant_id?: string }; at: Date },
-) {
-  const { agent_ids, audience_id, tenant_id } = of
-  const reach =
-    agent_ids !== undefined
-      ? sql<SqlBool>`agent_id = any(${agent_ids}::text[])`
-      : audience_id !== undefined
-        ? sql<SqlBool>`audience_id = ${audience_id}`
-        : sql<SqlBool>`tenant_id = ${tenant_id}`
-  return tx
-    .updateTable('entitlements')
-    .set({ ended_at: at, updated_at: at })
-    .where('id', 'in', (eb) =>
-      eb
-        .selectFrom('entitlements')
-        .select('id')
-        .where('ended_at', 'is', null)
-        .where('consent', '=', 'admin')
-        .where(reach)
-        .orderBy('id')
-        .forUpdate(),
-    )
-    .returning(['id', 'tenant_id', 'agent_id', 'audience_id'])
-    .execute()
-}
-
-/** From now on no mint makes a delegation for this user on an administrator's word alone. */
-export async function barPolicyDelegations(tx: Tx, userId: string, at: Date): Promise<void> {
-  await tx.updateTable('users').set({ policy_barred_at: at }).where('id', '=', userId).execute()
-}
-
-/** Of these families, how many hold a refresh token that could still have been used. */
-export async function countCurrentTokens(tx: Tx, families: string[], at: Date): Promise<number> {
-  const { count } = await tx
-    .selectFrom('refresh_tokens')
-    .select((eb) => eb.fn.countAll<string>().as('count'))
-    .where(sql<SqlBool>`family_id = any(${families}::text[])`)
-    .where('spent_at', 'is', null)
-    .where('expires_at', '>', at)
-    .executeTakeFirstOrThrow()
-  return Number(count)
-}
-
 const REVOCATION_COLUMNS = [
   'id',
   'agent_id',

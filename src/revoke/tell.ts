@@ -3,8 +3,9 @@ import type { Tables } from '../db/tables.ts'
 import { type DelegationsOf, touchLive } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
 import { type Interrupt, MOST_INTERRUPTS } from '../events/list-queries.ts'
+import { joinEvents } from '../events/queries.ts'
 import { queueEvents } from '../events/queue.ts'
-import { forgetWithheld, joinEvents, listOwed, noteWithheld, type Owed } from './owed-queries.ts'
+import { forgetWithheld, listOwed, noteWithheld, type Owed } from './owed-queries.ts'
 
 /** What gave rise to an event, in the words of its record. */
 export type Cause =

@@ -144,3 +144,20 @@ export async function endFamilies(
     .returning(['id', 'tenant_id', 'agent_id', 'user_id'])
     .execute()
 }
+
+/** Of these families, how many hold a refresh token that could still have been used. */
+export async function countCurrentTokens(
+  db: Db,
+  families: readonly { id: string }[],
+  at: Date,
+): Promise<number> {
+  const ids = families.map(({ id }) => id)
+  const { count } = await db
+    .selectFrom('refresh_tokens')
+    .select((eb) => eb.fn.countAll<string>().as('count'))
+    .where(sql<SqlBool>`family_id = any(${ids}::text[])`)
+    .where('spent_at', 'is', null)
+    .where('expires_at', '>', at)
+    .executeTakeFirstOrThrow()
+  return Number(count)
+}

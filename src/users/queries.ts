@@ -86,6 +86,11 @@ export function updateUser(
     .executeTakeFirstOrThrow()
 }
 
+/** From now on no mint makes a delegation for this user on an administrator's word alone. */
+export async function barPolicyDelegations(db: Db, userId: string, at: Date): Promise<void> {
+  await db.updateTable('users').set({ policy_barred_at: at }).where('id', '=', userId).execute()
+}
+
 /** Gives the row another version, which says the same: what compares versions reads again (rules/block.ts). */
 export function touchUser(
   db: Db,
