@@ -9,11 +9,11 @@ import { migrateToLatest } from './db/migrate.ts'
 import { type Connection, openAside, openHotPool, openPool } from './db/pool.ts'
 import type { Deps } from './deps.ts'
 import { startDelivering } from './events/keep-delivering.ts'
+import { startSharing } from './http/keep-sharing.ts'
 import { createMetrics } from './http/metrics.ts'
 import { createOutbound, parseAllowList } from './http/outbound.ts'
-import { startSharing } from './http/start-sharing.ts'
 import { createTally } from './http/tally.ts'
-import { startKeeping } from './keys/keep-schedule.ts'
+import { startKeepingSchedule } from './keys/keep-schedule.ts'
 import { openCustody } from './keys/open-custody.ts'
 import { openKeyRing } from './keys/open-key-ring.ts'
 import { watchKeys } from './keys/watch-keys.ts'
@@ -90,7 +90,7 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     const rereading = startRereading(deps)
     workers.push(
       startSealer(deps),
-      startKeeping(deps),
+      startKeepingSchedule(deps),
       startClearing(deps),
       startTidying(deps),
       startTellingExpired(deps),

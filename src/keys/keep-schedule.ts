@@ -22,7 +22,7 @@ import {
  * Moves every key along its life: whichever replica looks first, and once. Nothing waits for it: a key that is
  * rotated, destroyed or removed late does no harm but to grow old. A replica with a wrong clock moves none.
  */
-export function startKeeping(deps: Deps): { stop(): Promise<void> } {
+export function startKeepingSchedule(deps: Deps): { stop(): Promise<void> } {
   const told: Told = new Set()
   return repeatedly(4 * refreshInterval(deps.config) * 1000, () =>
     attempt(deps, told, 'clock', async () => {

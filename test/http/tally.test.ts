@@ -6,7 +6,7 @@ import type { Logger } from 'pino'
 import { openPool } from '../../src/db/pool.ts'
 import { keptBack } from '../../src/http/request-count.ts'
 import { addCounts } from '../../src/http/share-counts.ts'
-import { startSharing } from '../../src/http/start-sharing.ts'
+import { startSharing } from '../../src/http/keep-sharing.ts'
 import { createTally, MOST_KEYS, type Tally } from '../../src/http/tally.ts'
 import { createTestDatabase } from '../support/postgres.ts'
 
