@@ -87,12 +87,7 @@ async function signAgain(
   aboutToSend: boolean,
 ): Promise<'signed'> {
   const about = { ...event, aud: event.aud_now }
-  const signed = await signEvents(tx, deps, [about], deps.now())
-  await replaceSignatures(
-    tx,
-    signed.map(({ id, aud, jti, kid, jws }) => ({ id, aud, jti, kid, jws })),
-    aboutToSend,
-  )
+  await replaceSignatures(tx, await signEvents(tx, deps, [about], deps.now()), aboutToSend)
   return 'signed'
 }
 

@@ -22,3 +22,13 @@ export async function listEventEnds(
   }
   return ends
 }
+
+/** Keys that sign no more and have signed what is still queued. */
+export async function listKeysEnded(db: Db): Promise<string[]> {
+  const { rows } = await sql<{ kid: string }>`
+    select distinct event.kid from event_deliveries event
+    left join signing_keys key on key.kid = event.kid and key.status = 'active'
+    where event.status = 'queued' and event.kid is not null and key.kid is null
+    order by event.kid`.execute(db)
+  return rows.map(({ kid }) => kid)
+}

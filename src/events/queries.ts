@@ -118,15 +118,16 @@ export const holdQueuedBy = (
  */
 export async function replaceSignatures(
   tx: Transaction<Tables>,
-  signed: readonly { id: string; aud?: string; jti: string; kid: string; jws: string }[],
+  signed: readonly { id: string; aud: string; jti: string; kid: string; jws: string }[],
   aboutToSend = false,
 ): Promise<void> {
+  const changes = signed.map(({ id, aud, jti, kid, jws }) => ({ id, aud, jti, kid, jws }))
   await sql`
     update event_deliveries event
     set earlier_jtis = case when event.jws is null then event.earlier_jtis
         else array_append(event.earlier_jtis, event.jti) end,
-      aud = coalesce(signed.aud, event.aud), jti = signed.jti, kid = signed.kid, jws = signed.jws, outcome_unknown = ${aboutToSend}
-    from jsonb_to_recordset(${JSON.stringify(signed)}::jsonb) as signed(id text, aud text, jti text, kid text, jws text)
+      aud = signed.aud, jti = signed.jti, kid = signed.kid, jws = signed.jws, outcome_unknown = ${aboutToSend}
+    from jsonb_to_recordset(${JSON.stringify(changes)}::jsonb) as signed(id text, aud text, jti text, kid text, jws text)
     where event.id = signed.id`.execute(tx)
 }
 

@@ -1,10 +1,13 @@
+import type { Transaction } from 'kysely'
+import type { Tables } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
+import { listKeysEnded } from './key-queries.ts'
 import { countQueuedBy, holdQueuedBy, replaceSignatures } from './queries.ts'
 import { signEvents } from './sign.ts'
 
 type Surroundings = Pick<Deps, 'db' | 'keys' | 'config' | 'now'>
 
-/** Events held and signed in one transaction at the most. */
+/** Events held and signed at a time. */
 const MOST = 100
 
 /**
@@ -23,20 +26,34 @@ export async function signAnew(
   let signed = 0
   let after = ''
   for (;;) {
-    const held = await signSome(deps, { kid, after, limit: most })
+    const page = { kid, after, limit: most }
+    const held = await deps.db.transaction().execute((tx) => signPage(tx, deps, page))
     signed += held.length
     after = held.at(-1)?.id ?? after
     if (held.length < most) return { signed, left: await countQueuedBy(deps.db, kid) }
   }
 }
 
-const signSome = (deps: Surroundings, of: { kid: string; after: string; limit: number }) =>
-  deps.db.transaction().execute(async (tx) => {
-    const held = await holdQueuedBy(tx, of)
-    const signed = await signEvents(tx, deps, held, deps.now())
-    await replaceSignatures(
-      tx,
-      signed.map(({ id, jti, kid, jws }) => ({ id, jti, kid, jws })),
-    )
-    return held
-  })
+/** What still waits and was signed by a key that signs no more is signed by one that does. */
+export async function signRestAnew(
+  tx: Transaction<Tables>,
+  deps: Omit<Surroundings, 'db'>,
+): Promise<void> {
+  for (const kid of await listKeysEnded(tx)) {
+    for (let after = ''; ; ) {
+      const held = await signPage(tx, deps, { kid, after, limit: MOST })
+      after = held.at(-1)?.id ?? after
+      if (held.length < MOST) break
+    }
+  }
+}
+
+async function signPage(
+  tx: Transaction<Tables>,
+  deps: Omit<Surroundings, 'db'>,
+  of: { kid: string; after: string; limit: number },
+) {
+  const held = await holdQueuedBy(tx, of)
+  await replaceSignatures(tx, await signEvents(tx, deps, held, deps.now()))
+  return held
+}

@@ -1,11 +1,5 @@
 import { sql, type Transaction } from 'kysely'
 import type { Tables } from '../db/tables.ts'
-import type { Deps } from '../deps.ts'
-import { holdQueuedBy, replaceSignatures } from './queries.ts'
-import { signEvents } from './sign.ts'
-
-/** Events signed at a time. */
-const MOST = 100
 
 /**
  * Drops what waits to be delivered where one of these revocations says the same to the same audience about the
@@ -34,28 +28,4 @@ export async function supersedeQueued(
     from pair where pair.id = event.id
     returning event.id`.execute(tx)
   return rows.length
-}
-
-/** What still waits and was signed by a key that signs no more is signed by one that does. */
-export async function signRestAnew(
-  tx: Transaction<Tables>,
-  deps: Pick<Deps, 'keys' | 'config' | 'now'>,
-): Promise<void> {
-  const { rows } = await sql<{ kid: string }>`
-    select distinct event.kid from event_deliveries event
-    left join signing_keys key on key.kid = event.kid and key.status = 'active'
-    where event.status = 'queued' and event.kid is not null and key.kid is null
-    order by event.kid`.execute(tx)
-  for (const { kid } of rows) {
-    for (let after = ''; ; ) {
-      const held = await holdQueuedBy(tx, { kid, after, limit: MOST })
-      const signed = await signEvents(tx, deps, held, deps.now())
-      await replaceSignatures(
-        tx,
-        signed.map(({ id, jti, kid, jws }) => ({ id, jti, kid, jws })),
-      )
-      after = held.at(-1)?.id ?? after
-      if (held.length < MOST) break
-    }
-  }
 }
