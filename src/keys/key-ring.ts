@@ -4,6 +4,7 @@ import type { SigningAlg } from '../oauth/signing-alg.ts'
 import type { KeyLife, Step } from './schedule.ts'
 
 export type Signed = { jws: string; kid: string }
+type Claims = Record<string, unknown>
 
 /** What the other rooms see of the keys. The private key stays behind `sign`. */
 export type KeyRing = {
@@ -26,6 +27,10 @@ export type KeyRing = {
   upToDate(): Promise<void>
   /** The public key, if a token of that purpose signed by it may still be accepted. */
   verificationKey(purpose: KeyPurpose, kid: string): { alg: SigningAlg; key: KeyObject } | undefined
+  /** The claims of a token that this server itself signed as that `typ`, with a key for ID tokens. */
+  verifyOwn(typ: string, token: string): Promise<Claims | undefined>
+  /** Those of an access token of ours for that audience, if it is in time (RFC 9068 §4). */
+  verifyAccessToken(audience: string, token: string): Promise<Claims | undefined>
   /** Every key that ever sealed, by `kid` and as `db` has them now: a seal outlives the key it was made with. */
   sealKeys(db: Db): Promise<ReadonlyMap<string, KeyObject>>
   /** The document at `jwks_uri` (DS-20) and its ETag, as last read. */

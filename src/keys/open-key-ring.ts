@@ -9,6 +9,7 @@ import { type KeyView, loadSealKeys } from './load-keys.ts'
 import { KeyEndedError, openSigners } from './open-signers.ts'
 import { countActive } from './queries.ts'
 import { isStrange, isVerifiable, nextStep, slotsOf } from './schedule.ts'
+import { createVerifiers } from './verify-own.ts'
 
 type Surroundings = Pick<Deps, 'db' | 'config' | 'now' | 'log' | 'custody'> & {
   /** Where keys are read: by a connection that no request holds, and that does not wait for long. */
@@ -69,6 +70,12 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
       }
     }
   }
+  const upToDate = () => (isRecent() ? recently : freshen())
+  const verificationKey: KeyRing['verificationKey'] = (purpose, kid) => {
+    const found = view().verifying.get(kid)
+    if (found?.life.purpose !== purpose || !isVerifiable(found.life)) return undefined
+    return { alg: found.alg, key: found.key }
+  }
 
   return {
     async sign(purpose, alg, typ, claims) {
@@ -87,12 +94,9 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
       return isUnknown(purpose, alg) && !isUnknown(purpose, otherwise) ? otherwise : alg
     },
     stillSign: async (db, kids) => (await countActive(db, kids)) === new Set(kids).size,
-    upToDate: () => (isRecent() ? recently : freshen()),
-    verificationKey(purpose, kid) {
-      const found = view().verifying.get(kid)
-      if (found?.life.purpose !== purpose || !isVerifiable(found.life)) return undefined
-      return { alg: found.alg, key: found.key }
-    },
+    upToDate,
+    verificationKey,
+    ...createVerifiers({ upToDate, verificationKey }, deps),
     sealKeys: (db) => loadSealKeys(db, config.keyEncryptionKeys ?? [], view()),
     jwks,
     async freshJwks() {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { decodeJwt } from 'jose'
+import type { KeyPurpose } from '../../src/db/tables.ts'
 import { authorize, browser, signIn } from '../support/browser.ts'
 import { enrolAgent, enrolUser, events, redeem } from '../support/enrol.ts'
 import { openHouse } from '../support/house.ts'
@@ -157,6 +159,33 @@ test('its token opens nothing else, and no other token opens its doors (SE-10)',
     assert.equal(refused.body.err, 'invalid_token')
     assert.match(String(refused.headers['www-authenticate']), /^Bearer .*error="invalid_token"/)
   }
+})
+
+test('a token for its doors by a key of ours is none with one thing wrong (SE-10, RFC 9068 §4)', async () => {
+  const receiver = await openReceiver(house)
+  const url = receiver.metadata.configuration_endpoint as string
+  const now = Math.floor(house.clock.now.getTime() / 1000)
+  const claims = decodeJwt(await receiver.token()) as Record<string, unknown>
+  const status = async (changes: object, typ = 'at+jwt', purpose: KeyPurpose = 'id_token') => {
+    const { jws } = await house.deps.keys.sign(purpose, 'ES256', typ, { ...claims, ...changes })
+    return (await receiver.call('GET', url, undefined, jws)).status
+  }
+  assert.equal(await status({}), 200)
+  for (const changes of [
+    { iss: 'https://other.example' },
+    { aud: house.config.issuer },
+    { aud: `${house.config.issuer}/ssf/stream` },
+    { exp: now },
+    { iat: now + 6 },
+    { sub: (await openReceiver(house)).client_id },
+    { sub: 'agt_1', client_id: 'agt_1' },
+    { client_id: undefined },
+  ]) {
+    assert.equal(await status(changes), 401, JSON.stringify(changes))
+  }
+  assert.equal(await status({}, 'JWT'), 401)
+  assert.equal(await status({}, 'secevent+jwt'), 401)
+  assert.equal(await status({}, 'at+jwt', 'id_jag'), 401)
 })
 
 test('without a token one is told how to ask; with the wrong scope, what it lacks (RFC 6750)', async () => {

@@ -279,6 +279,7 @@ test('no token but an access token opens userinfo (TV-60, OP-21)', async () => {
     ['for another server', { aud: 'https://other.example' }, {}],
     ['of another issuer', { iss: 'https://other.example' }, {}],
     ['that is over', { exp: now() }, {}],
+    ['from the future', { iat: now() + 6 }, {}],
     ['of another user', { sub: elsewhere.user.id }, {}],
     ['of another client', { client_id: stranger.client_id }, {}],
     ['without its marker', { [MARKER]: undefined }, {}],
