@@ -1,5 +1,5 @@
-import { type RawBuilder, sql, type Transaction } from 'kysely'
-import type { Db, Tables } from '../db/tables.ts'
+import { sql, type Transaction } from 'kysely'
+import type { Tables } from '../db/tables.ts'
 import { type DelegationsOf, inReach } from '../delegations/queries.ts'
 
 type Tx = Transaction<Tables>
@@ -89,7 +89,8 @@ export async function listOwed(
         select id, status, cluster, covers, coalesce(resent_at, e.created_at) as created_at
         from event_deliveries e
         where e.aud = minted.aud and e.sub = minted.sub and e.tenant_id = minted.tenant_id
-          and e.status in ('queued', 'delivered')
+          -- One that is being sent again holds no mint up, and a newer consent drops it: nothing rests on it.
+          and (e.status = 'delivered' or e.status = 'queued' and e.resent_at is null)
           and (e.agent_id is null or e.agent_id = minted.agent_id)
         order by coalesce(resent_at, e.created_at) desc, e.id desc limit 1) event on true),
     open as (
@@ -129,7 +130,7 @@ const asActors = ({ agent_ids, user_id, audience_id }: DelegationsOf) =>
       where i.actor_ids && ${agent_ids}::text[] and actor = any(${agent_ids}::text[])`
 
 /** Whether an agent may still come for a subject of an audience: what has run out by time does not count. */
-const mayCome = (pair: string, now: Date) => sql`
+export const mayCome = (pair: string, now: Date) => sql`
   select from delegations other
   join agents a on a.id = other.agent_id and a.expires_at > ${now}
   join entitlements e on e.agent_id = other.agent_id and e.audience_id = other.audience_id
@@ -137,128 +138,3 @@ const mayCome = (pair: string, now: Date) => sql`
   where other.user_id = ${sql.ref(`${pair}.user_id`)} and other.audience_id = ${sql.ref(`${pair}.audience_id`)}
     and other.sub_asserted = ${sql.ref(`${pair}.sub`)} and other.status = 'active'
     and (other.expires_at is null or other.expires_at > ${now})`
-
-export type RunOut = {
-  id: string
-  tenant_id: string
-  user_id: string
-  agent_id: string
-  audience_id: string
-  why: 'expired' | 'agent_expired' | 'entitlement_expired'
-}
-
-/** Delegations that one round ends at the most, for each reason. */
-const MOST_RUN_OUT = 500
-
-/** Delegations that are said to live and have run out by time, at audiences that want to hear of it. */
-export async function listRunOut(db: Db, now: Date): Promise<RunOut[]> {
-  const runOut = (why: RunOut['why'], from: RawBuilder<unknown>) => sql`(
-    select d.id, d.tenant_id, d.user_id, d.agent_id, d.audience_id, ${why}::text as why
-    from ${from} limit ${MOST_RUN_OUT})`
-  // Each from where it is found by an index: the delegations themselves are many.
-  const { rows } = await sql<RunOut>`
-    with listening as materialized (
-      select id from audiences where notify_expiry and events_dialect <> 'none'),
-    found as (
-      ${runOut(
-        'expired',
-        sql`listening au join delegations d on d.audience_id = au.id and d.status = 'active'
-          and d.expires_at <= ${now}`,
-      )}
-      union all ${runOut(
-        'agent_expired',
-        sql`agents a join delegations d on d.agent_id = a.id and d.status = 'active'
-          where a.expires_at <= ${now} and d.audience_id in (select id from listening)`,
-      )}
-      union all ${runOut(
-        'entitlement_expired',
-        sql`listening au join entitlements e on e.audience_id = au.id and e.ended_at is null
-            and e.expires_at <= ${now}
-          join delegations d on d.agent_id = e.agent_id and d.audience_id = au.id and d.status = 'active'`,
-      )})
-    select distinct on (id) * from found order by id, why desc`.execute(db)
-  return rows
-}
-
-/** Whether one that had run out is still said to live; the caller holds it. */
-export async function isLive(tx: Tx, id: string): Promise<boolean> {
-  const row = await tx
-    .selectFrom('delegations')
-    .select('id')
-    .where('id', '=', id)
-    .where('status', '=', 'active')
-    .executeTakeFirst()
-  return row !== undefined
-}
-
-/** A subject of an audience that is told at the last ending only. */
-export type Withheld = Pick<Owed, 'audience_id' | 'user_id' | 'sub'>
-
-/** Notes who is to be told at the last ending. */
-export async function noteWithheld(
-  tx: Tx,
-  withheld: readonly Withheld[],
-  { since, revocation_id }: { since: Date; revocation_id: string | undefined },
-): Promise<void> {
-  if (withheld.length === 0) return
-  await sql`
-    insert into withheld_endings (audience_id, user_id, sub, since, revocation_ids)
-    select distinct audience_id, user_id, sub, ${since}::timestamptz, ${revocation_id ? [revocation_id] : []}::text[]
-    from jsonb_to_recordset(${JSON.stringify(withheld)}::jsonb) as one(audience_id text, user_id text, sub text)
-    order by audience_id, user_id, sub
-    on conflict (audience_id, user_id, sub) do update
-    set revocation_ids = withheld_endings.revocation_ids || excluded.revocation_ids`.execute(tx)
-}
-
-/** @returns the calls that waited for it, and whom each was about */
-export async function forgetWithheld(
-  tx: Tx,
-  told: readonly Withheld[],
-): Promise<(Withheld & { revocation_ids: string[] })[]> {
-  if (told.length === 0) return []
-  const { rows } = await sql<Withheld & { revocation_ids: string[] }>`
-    delete from withheld_endings w
-    using jsonb_to_recordset(${JSON.stringify(told)}::jsonb) as one(audience_id text, user_id text, sub text)
-    where w.audience_id = one.audience_id and w.user_id = one.user_id and w.sub = one.sub
-    returning w.audience_id, w.user_id, w.sub, w.revocation_ids`.execute(tx)
-  return rows
-}
-
-/** Subjects that a revocation is about whose audience waits for the last ending. */
-export async function countWithheld(db: Db, revocation_id: string): Promise<number> {
-  const { rows } = await sql<{ count: number }>`
-    select count(*)::int as count from withheld_endings
-    where revocation_ids @> array[${revocation_id}::text]`.execute(db)
-  return rows[0]?.count ?? 0
-}
-
-/**
- * Those noted of whom nothing lives any more, since the last one was spent or ran out and nobody said so; and
- * those whose audience does not wait for the last one any more.
- */
-export async function listLeft(db: Db, now: Date): Promise<Withheld[]> {
-  const { rows } = await sql<Withheld>`
-    select w.audience_id, w.user_id, w.sub from withheld_endings w
-    where not exists (${mayCome('w', now)})
-      or exists (
-        select from audiences au
-        where au.id = w.audience_id and (au.notify_when <> 'last' or au.event_names_agent))
-    order by w.since limit ${MOST_RUN_OUT}`.execute(db)
-  return rows
-}
-
-/** What has ended of a subject's delegations at an audience. */
-export async function listEnded(
-  tx: Tx,
-  { user_id, audience_id, sub }: Withheld,
-): Promise<string[]> {
-  const rows = await tx
-    .selectFrom('delegations')
-    .select('id')
-    .where('user_id', '=', user_id)
-    .where('audience_id', '=', audience_id)
-    .where('sub_asserted', '=', sub)
-    .where('status', '<>', 'active')
-    .execute()
-  return rows.map(({ id }) => id)
-}

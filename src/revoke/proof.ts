@@ -1,8 +1,8 @@
 import type { Db } from '../db/tables.ts'
 import { listInterrupts, MOST_INTERRUPTS } from '../events/list-queries.ts'
-import { countWithheld } from './owed-queries.ts'
 import { findProof, findRevocation } from './queries.ts'
 import { showInterrupts } from './tell.ts'
+import { countWithheld } from './withheld-queries.ts'
 
 /** A revocation and how far its events have come; undefined when there is none such. */
 export async function readRevocation(db: Db, id: string) {

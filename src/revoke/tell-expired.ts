@@ -3,17 +3,10 @@ import { isInTime } from '../db/clock.ts'
 import { endAll } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
 import { repeatedly } from '../http/repeatedly.ts'
-import {
-  forgetWithheld,
-  isLive,
-  listEnded,
-  listLeft,
-  listRunOut,
-  lockPairs,
-  type RunOut,
-  type Withheld,
-} from './owed-queries.ts'
+import { lockPairs } from './owed-queries.ts'
+import { isLive, listRunOut, type RunOut } from './run-out-queries.ts'
 import { tell } from './tell.ts'
+import { forgetWithheld, listEnded, listLeft, type Withheld } from './withheld-queries.ts'
 
 /** Milliseconds between two looks for what has run out. */
 const EVERY = 15_000

@@ -5,7 +5,8 @@ import type { Deps } from '../deps.ts'
 import { type Interrupt, MOST_INTERRUPTS } from '../events/list-queries.ts'
 import { joinEvents } from '../events/queries.ts'
 import { queueEvents } from '../events/queue.ts'
-import { forgetWithheld, listOwed, noteWithheld, type Owed } from './owed-queries.ts'
+import { listOwed, type Owed } from './owed-queries.ts'
+import { forgetWithheld, noteWithheld } from './withheld-queries.ts'
 
 /** What gave rise to an event, in the words of its record. */
 export type Cause =
