@@ -12,6 +12,7 @@ import { startDelivering } from './events/keep-delivering.ts'
 import { startSharing } from './http/keep-sharing.ts'
 import { createMetrics } from './http/metrics.ts'
 import { createOutbound, parseAllowList } from './http/outbound.ts'
+import type { Worker } from './http/repeatedly.ts'
 import { createTally } from './http/tally.ts'
 import { startKeepingSchedule } from './keys/keep-schedule.ts'
 import { openCustody } from './keys/open-custody.ts'
@@ -82,7 +83,7 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     const deps: Deps = { config, db, pool, hot, keys, custody, outbound, now, log, metrics, tally }
 
     const app = await createApp(deps)
-    const workers: { stop(): Promise<void> }[] = []
+    const workers: Worker[] = []
     // The door shuts at once. What came through it and what works by itself end side by side, and whatever they
     // stand on after them.
     undo.push(() => Promise.all([app.close(), ...workers.map((worker) => worker.stop())]))

@@ -8,7 +8,7 @@
  */
 import { type RawBuilder, sql } from 'kysely'
 import type { Deps } from './deps.ts'
-import { repeatedly } from './http/repeatedly.ts'
+import { repeatedly, type Worker } from './http/repeatedly.ts'
 import { addSeconds } from './oauth/numeric-date.ts'
 
 /** Milliseconds between two rounds, and rows that one statement forgets at the most. */
@@ -53,10 +53,11 @@ const FORGETTING: Forgetting[] = [
   { table: 'rate_limits', when: (now) => sql`expire < ${now.getTime()}` },
 ]
 
-export const startTidying = (deps: Deps): { stop(): Promise<void> } =>
-  repeatedly(EVERY, () =>
-    tidy(deps).catch((error) => deps.log.warn({ err: error }, 'tidying up failed')),
-  )
+export const startTidying = (deps: Deps): Worker =>
+  repeatedly(EVERY, () => tidy(deps), {
+    failed: (err) => deps.log.warn({ err }, 'tidying up failed'),
+    again: () => deps.log.info('tidying up works again'),
+  })
 
 export async function tidy({ db, now }: Pick<Deps, 'db' | 'now'>): Promise<void> {
   const at = now()

@@ -8,9 +8,10 @@ import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import type { Transaction } from 'kysely'
 import { loadConfig } from '../src/config.ts'
 import { openPool } from '../src/db/pool.ts'
-import type { Db } from '../src/db/tables.ts'
+import type { Tables } from '../src/db/tables.ts'
 import { queueEvents } from '../src/events/queue.ts'
 import { createLogger } from '../src/http/logging.ts'
 import { startServer } from '../src/start.ts'
@@ -64,12 +65,11 @@ test('the door shuts first, while a delivery under way still waits for its answe
   const { app, deps, address, stop } = await startServer(config, log)
   const held: ServerResponse[] = []
   const slow = await openApp(t, (response) => void held.push(response))
-  const clock = { now: deps.now() }
   const { audience_id } = await makeParties(
-    { deps, clock },
+    { deps },
     { audience: { events_endpoint: slow.url, events_dialect: 'set' } },
   )
-  const queue = (tx: Db) => queueEvents(tx, deps, someEvents(audience_id, 1))
+  const queue = (tx: Transaction<Tables>) => queueEvents(tx, deps, someEvents(audience_id, 1))
   const [event] = await deps.db.transaction().execute(queue)
   await slow.got(1)
 

@@ -11,7 +11,7 @@
 import { recordEvent } from '../audit/record.ts'
 import type { Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
-import { repeatedly } from '../http/repeatedly.ts'
+import { repeatedly, type Worker } from '../http/repeatedly.ts'
 import {
   type Dispute,
   eventsAfter,
@@ -44,20 +44,24 @@ const MOST = 4
 const GAP = 30_000
 
 /** `reread` is for who learns from an endpoint that something has moved (404, 410, `invalid_audience`). */
-export function startRereading(deps: Surroundings & Pick<Deps, 'metrics'>): {
+export function startRereading(deps: Surroundings & Pick<Deps, 'metrics'>): Worker & {
   reread(audienceId: string): Promise<void>
-  stop(): Promise<void>
 } {
   const count = watchDiscoveries(deps.metrics.registry, deps)
-  const work = repeatedly(EVERY, () =>
-    rereadDue(deps, count).catch((err) => deps.log.warn({ err }, 'audience.rereading_failed')),
-  )
-  return { reread: (audienceId) => rereadAudience(deps, audienceId, count), stop: work.stop }
+  const { stop } = repeatedly(EVERY, (stopping) => rereadDue(deps, count, stopping), {
+    failed: (err) => deps.log.warn({ err }, 'audience.rereading_failed'),
+    again: () => deps.log.info('audience.rereading_again'),
+  })
+  return { reread: (audienceId) => rereadAudience(deps, audienceId, count), stop }
 }
 
 /** Those that are due, some at a time. */
-export async function rereadDue(deps: Surroundings, count?: CountReading): Promise<void> {
-  for (;;) {
+export async function rereadDue(
+  deps: Surroundings,
+  count?: CountReading,
+  stopping?: AbortSignal,
+): Promise<void> {
+  while (!stopping?.aborted) {
     const claims = await claimDue(deps.db, deps.now(), MOST)
     await Promise.all(claims.map((claim) => reread(deps, claim, count)))
     if (claims.length < MOST) return

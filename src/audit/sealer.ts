@@ -1,5 +1,5 @@
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Deps } from '../deps.ts'
+import { repeatedly, type Worker } from '../http/repeatedly.ts'
 import { wasEndedIn } from './move.ts'
 import { seal } from './seal.ts'
 import { findBacklog, findLastSeal } from './seal-queries.ts'
@@ -7,35 +7,12 @@ import { findBacklog, findLastSeal } from './seal-queries.ts'
 type Surroundings = Pick<Deps, 'db' | 'keys' | 'now' | 'log' | 'metrics'>
 
 /** Seals behind the writes, on every replica: whichever comes first does it. */
-export function startSealer(
-  deps: Surroundings,
-  { intervalMs = 1000 }: { intervalMs?: number } = {},
-): { stop(): Promise<void> } {
-  const stopping = new AbortController()
-  const stopped = run(deps, intervalMs, stopping.signal)
-  return {
-    async stop() {
-      stopping.abort()
-      await stopped
-    },
-  }
-}
-
-async function run(deps: Surroundings, intervalMs: number, signal: AbortSignal): Promise<void> {
-  let failing = false
-  while (!signal.aborted) {
-    try {
-      await sealIfDue(deps)
-      if (failing) deps.log.info('audit.sealing_again')
-      failing = false
-    } catch (error) {
-      // Once, not every second: the lag is a metric.
-      if (!failing) deps.log.error({ err: error }, 'audit.seal_failed')
-      failing = true
-    }
-    await pause(intervalMs, undefined, { signal, ref: false }).catch(() => undefined)
-  }
-}
+export const startSealer = (deps: Surroundings, { intervalMs = 1000 } = {}): Worker =>
+  repeatedly(intervalMs, () => sealIfDue(deps), {
+    // The lag is a metric.
+    failed: (err) => deps.log.error({ err }, 'audit.seal_failed'),
+    again: () => deps.log.info('audit.sealing_again'),
+  })
 
 /** An idle second costs two reads and no write. */
 export async function sealIfDue(deps: Surroundings): Promise<void> {

@@ -13,15 +13,19 @@ const EVERY = 20
  * holds on to them until its transaction ends. Its transaction id tells less: it has none while it waits for
  * its first row, the newest ids are in no snapshot, and other databases of the same server have them too.
  * @param patience milliseconds
- * @returns false if one of them took longer.
+ * @returns false if one of them took longer, or nobody wants to wait any more.
  */
-export async function awaitWriters(db: Db, patience: number): Promise<boolean> {
+export async function awaitWriters(
+  db: Db,
+  patience: number,
+  stopping?: AbortSignal,
+): Promise<boolean> {
   const writers = await listWriters(db)
   const until = Date.now() + patience
   for (;;) {
     const left = await listWriters(db)
     if (!writers.some((writer) => left.includes(writer))) return true
-    if (Date.now() >= until) return false
+    if (Date.now() >= until || stopping?.aborted) return false
     await pause(EVERY)
   }
 }

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'
 import { sql } from 'kysely'
 import type { Db } from './tables.ts'
 
@@ -11,9 +12,23 @@ const MOST_SKEW = 2_000
 export const agree = (there: number, { asked, answered }: { asked: number; answered: number }) =>
   there >= asked - MOST_SKEW && there <= answered + MOST_SKEW
 
-/** Whether this replica's clock is the database's: what is done by the time of one is to be right for all. */
-export async function isInTime(db: Db, now: () => Date): Promise<boolean> {
-  const asked = now().getTime()
-  const { rows } = await sql<{ at: Date }>`select clock_timestamp() as at`.execute(db)
-  return agree(rows[0]?.at.getTime() ?? 0, { asked, answered: now().getTime() })
+/**
+ * For whoever ends or gives up something by the time: by a wrong clock that would come too early.
+ * @param holds milliseconds for which a clock is believed that was right
+ * @returns throws when the clock of this replica is not the database's
+ */
+export function createClockGate(
+  { db, now }: { db: Db; now: () => Date },
+  holds = 0,
+): () => Promise<void> {
+  let believedUntil = Number.NEGATIVE_INFINITY
+  return async () => {
+    if (performance.now() < believedUntil) return
+    const asked = now().getTime()
+    const { rows } = await sql<{ at: Date }>`select clock_timestamp() as at`.execute(db)
+    if (!agree(rows[0]?.at.getTime() ?? 0, { asked, answered: now().getTime() })) {
+      throw new Error('the clock of this machine is not that of the database')
+    }
+    believedUntil = performance.now() + holds
+  }
 }

@@ -1,8 +1,9 @@
 import { performance } from 'node:perf_hooks'
-import { isInTime } from '../db/clock.ts'
+import { createClockGate } from '../db/clock.ts'
 import { listenOn } from '../db/listen.ts'
 import { type Connection, openPool, poolConfig } from '../db/pool.ts'
 import type { Deps } from '../deps.ts'
+import { repeatedly, type Worker } from '../http/repeatedly.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import { type Attempt, deliver, type Surroundings } from './deliver.ts'
 import { type Claimed, claimDue, listWaiting, makeDue } from './delivery-queries.ts'
@@ -46,7 +47,7 @@ export function startDelivering(
     everyMs = EVERY,
     ...options
   }: Rereading & { connection: Connection; everyMs?: number },
-): { stop(): Promise<void> } {
+): Worker {
   const { log } = deps
   let stopping = false
   const onIdleError = (error: Error) => {
@@ -61,33 +62,25 @@ export function startDelivering(
   const count = watchDeliveries(deps.metrics.registry, deps)
   const rounds = createRounds({ ...deps, db }, { ...options, count, most: MOST })
 
-  let clockCompared = Number.NEGATIVE_INFINITY
+  // By a wrong clock events would be given up that have days left.
+  const requireTime = createClockGate({ db, now: deps.now }, CLOCK_HOLDS)
   const round = async () => {
-    // By a wrong clock events would be given up that have days left.
-    if (performance.now() - clockCompared > CLOCK_HOLDS) {
-      if (!(await isInTime(db, deps.now))) {
-        throw new Error('the clock of this machine is not that of the database')
-      }
-      clockCompared = performance.now()
-    }
+    await requireTime()
     await rounds.begin()
   }
-  const pump = createPump(round, {
+  const worker = repeatedly(everyMs, round, {
     failed: (err) => log.error({ err }, 'event.delivery_stopped'),
     again: () => log.info('event.delivery_goes_on'),
   })
-  rounds.whenOneEnds(pump.wake)
-  const timer = setInterval(pump.wake, everyMs)
-  timer.unref()
+  rounds.whenOneEnds(worker.wake)
   const listening = listenOn(connection, 'event_deliveries', {
-    heard: pump.wake,
+    heard: worker.wake,
     lost: (err) => log.warn({ err }, 'nobody says when an event is queued: it is looked for'),
   })
   return {
     async stop() {
       stopping = true
-      clearInterval(timer)
-      await Promise.all([listening.stop(), pump.stop()])
+      await Promise.all([listening.stop(), worker.stop()])
       await rounds.ended()
       await db.destroy()
     },
@@ -108,41 +101,6 @@ export async function deliverDue(
     if (rounds.underWay() > 0) await rounds.oneEnds()
   }
   if (rounds.failure()) throw rounds.failure()
-}
-
-/** Runs one round at a time, and another one if somebody asked for it meanwhile. */
-function createPump(
-  round: () => Promise<unknown>,
-  { failed, again }: { failed: (error: unknown) => void; again: () => void },
-) {
-  let asked = false
-  let stopping = false
-  let failing = false
-  let running: Promise<void> | undefined
-  async function run(): Promise<void> {
-    while (asked && !stopping) {
-      asked = false
-      try {
-        await round()
-        if (failing) again()
-        failing = false
-      } catch (error) {
-        if (!failing && !stopping) failed(error)
-        failing = true
-      }
-    }
-    running = undefined
-  }
-  return {
-    wake() {
-      asked = true
-      if (!stopping) running ??= run()
-    },
-    async stop() {
-      stopping = true
-      await running
-    },
-  }
 }
 
 /** Attempts under way in this process, and readings that they asked for. */

@@ -1,40 +1,13 @@
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { repeatedly, type Worker } from './repeatedly.ts'
 import type { Tally } from './tally.ts'
 
-type Surroundings = { tally: Tally; log: Logger }
-
 /** Shares what was counted, again and again. Requests do not wait for it, nor fail with it. */
-export function startSharing(
-  deps: Surroundings,
-  { intervalMs = 1000 }: { intervalMs?: number } = {},
-): { stop(): Promise<void> } {
-  const stopping = new AbortController()
-  const stopped = run(deps, intervalMs, stopping.signal)
-  return {
-    async stop() {
-      stopping.abort()
-      await stopped
-    },
-  }
-}
-
-async function run(
-  { tally, log }: Surroundings,
-  intervalMs: number,
-  signal: AbortSignal,
-): Promise<void> {
-  let failing = false
-  while (!signal.aborted) {
-    try {
-      await tally.share()
-      if (failing) log.info('rate limits are counted over all replicas again')
-      failing = false
-    } catch (error) {
-      // Once, not every second.
-      if (!failing) log.warn({ err: error }, 'rate limits are counted by each replica alone')
-      failing = true
-    }
-    await pause(intervalMs, undefined, { signal, ref: false }).catch(() => undefined)
-  }
-}
+export const startSharing = (
+  { tally, log }: { tally: Tally; log: Logger },
+  { intervalMs = 1000 } = {},
+): Worker =>
+  repeatedly(intervalMs, () => tally.share(), {
+    failed: (err) => log.warn({ err }, 'rate limits are counted by each replica alone'),
+    again: () => log.info('rate limits are counted over all replicas again'),
+  })

@@ -1,8 +1,8 @@
 import { recordEvent } from '../audit/record.ts'
-import { isInTime } from '../db/clock.ts'
+import { createClockGate } from '../db/clock.ts'
 import type { Deps } from '../deps.ts'
 import { listEventEnds } from '../events/key-queries.ts'
-import { repeatedly } from '../http/repeatedly.ts'
+import { repeatedly, type Worker } from '../http/repeatedly.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { makeMissingKeys } from './ensure-keys.ts'
 import { provenBy } from './proof.ts'
@@ -22,16 +22,18 @@ import {
  * Moves every key along its life: whichever replica looks first, and once. Nothing waits for it: a key that is
  * rotated, destroyed or removed late does no harm but to grow old. A replica with a wrong clock moves none.
  */
-export function startKeepingSchedule(deps: Deps): { stop(): Promise<void> } {
+export function startKeepingSchedule(deps: Deps): Worker {
+  const { config, log } = deps
   const told: Told = new Set()
-  return repeatedly(4 * refreshInterval(deps.config) * 1000, () =>
-    attempt(deps, told, 'clock', async () => {
-      if (!(await isInTime(deps.db, deps.now))) {
-        throw new Error('the clock of this machine is not that of the database')
-      }
-      await keepSchedule(deps, told)
-    }),
-  )
+  const requireTime = createClockGate(deps)
+  const round = async () => {
+    await requireTime()
+    await keepSchedule(deps, told)
+  }
+  return repeatedly(4 * refreshInterval(config) * 1000, round, {
+    failed: (err) => log.error({ err, what: 'clock' }, 'signing keys could not be moved along'),
+    again: () => log.info('signing keys are moved along again'),
+  })
 }
 
 /** What went wrong the last time, so that the log says it once. */

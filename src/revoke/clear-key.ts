@@ -3,7 +3,7 @@ import { awaitWriters } from '../db/await-writers.ts'
 import type { Deps } from '../deps.ts'
 import { queueForKey } from '../events/queue-for-key.ts'
 import { signAnew } from '../events/sign-anew.ts'
-import { repeatedly } from '../http/repeatedly.ts'
+import { repeatedly, type Worker } from '../http/repeatedly.ts'
 import { type CompromisedKey, listUncleared, markCleared } from '../keys/compromise.ts'
 import { endSession } from '../sessions/end.ts'
 import { listSessionsSignedBy } from '../sessions/queries.ts'
@@ -30,9 +30,10 @@ export async function clearKey(
   deps: Deps,
   key: CompromisedKey,
   patience = PATIENCE,
+  stopping?: AbortSignal,
 ): Promise<Cleared> {
   const { kid, purpose } = key
-  const quiet = await awaitWriters(deps.db, patience)
+  const quiet = await awaitWriters(deps.db, patience, stopping)
   const cleared: Cleared = {
     sessions_ended: 0,
     events_signed_anew: 0,
@@ -72,23 +73,27 @@ const EVERY = 5_000
 /** Milliseconds. Nobody waits for the worker, and a delivery holds its event until a slow app has answered. */
 const LONG_PATIENCE = 15_000
 
-export const startClearing = (deps: Deps): { stop(): Promise<void> } =>
-  repeatedly(EVERY, () =>
-    clearLeftKeys(deps, LONG_PATIENCE).catch((err) =>
-      deps.log.error({ err }, 'a compromised key could not be cleared yet'),
-    ),
-  )
+export const startClearing = (deps: Deps): Worker =>
+  repeatedly(EVERY, (stopping) => clearLeftKeys(deps, LONG_PATIENCE, stopping), {
+    failed: (err) => deps.log.error({ err }, 'a compromised key could not be cleared yet'),
+    again: () => deps.log.info('compromised keys are cleared again'),
+  })
 
 /**
  * Goes on with the keys that were dropped and not yet cleared: a process may have ended in between. One that
  * cannot be cleared does not keep the others waiting.
  */
-export async function clearLeftKeys(deps: Deps, patience = PATIENCE): Promise<void> {
+export async function clearLeftKeys(
+  deps: Deps,
+  patience = PATIENCE,
+  stopping?: AbortSignal,
+): Promise<void> {
   const faults: unknown[] = []
   for (const { compromised_at, alg, ...key } of await listUncleared(deps.db)) {
+    if (stopping?.aborted) break
     if (compromised_at === null) continue
     const dropped = { ...key, alg: alg as CompromisedKey['alg'], compromised_at }
-    await clearKey(deps, dropped, patience).catch((error) => faults.push(error))
+    await clearKey(deps, dropped, patience, stopping).catch((error) => faults.push(error))
   }
   if (faults.length > 0) throw faults[0]
 }

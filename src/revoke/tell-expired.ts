@@ -1,8 +1,8 @@
 import { recordEvent } from '../audit/record.ts'
-import { isInTime } from '../db/clock.ts'
+import { createClockGate } from '../db/clock.ts'
 import { endAll } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
-import { repeatedly } from '../http/repeatedly.ts'
+import { repeatedly, type Worker } from '../http/repeatedly.ts'
 import { lockPairs } from './owed-queries.ts'
 import { isLive, listRunOut, type RunOut } from './run-out-queries.ts'
 import { tell } from './tell.ts'
@@ -16,15 +16,19 @@ const EVERY = 15_000
  * whose agent or entitlement is past its end. Elsewhere nobody is told, and the rows stay as they are. And
  * tells who was to be told at the last ending, where that came without a call: it was spent, or ran out.
  */
-export const startTellingExpired = (deps: Deps): { stop(): Promise<void> } =>
-  repeatedly(EVERY, () =>
-    // By a wrong clock what lives on would be ended.
-    isInTime(deps.db, deps.now)
-      .then(async (inTime) => {
-        if (inTime) await tellExpired(deps)
-      })
-      .catch((err) => deps.log.error({ err }, 'audiences could not be told of what has run out')),
-  )
+export function startTellingExpired(deps: Deps): Worker {
+  const { log } = deps
+  // By a wrong clock what lives on would be ended.
+  const requireTime = createClockGate(deps)
+  const round = async () => {
+    await requireTime()
+    await tellExpired(deps)
+  }
+  return repeatedly(EVERY, round, {
+    failed: (err) => log.error({ err }, 'audiences could not be told of what has run out'),
+    again: () => log.info('audiences are told of what has run out again'),
+  })
+}
 
 /** Each by itself, so that one that cannot be told keeps nobody waiting. Returns how many delegations ended. */
 export async function tellExpired(deps: Deps): Promise<number> {

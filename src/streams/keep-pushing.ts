@@ -1,7 +1,7 @@
-import { isInTime } from '../db/clock.ts'
+import { createClockGate } from '../db/clock.ts'
 import type { Deps } from '../deps.ts'
 import { createShares } from '../events/fair-share.ts'
-import { repeatedly } from '../http/repeatedly.ts'
+import { repeatedly, type Worker } from '../http/repeatedly.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import { listDueStreams, takeDue } from './event-queries.ts'
 import { pushEvent } from './push.ts'
@@ -20,8 +20,6 @@ const GOOD_TIME = 2_000
 const CLOCK_HOLDS = 10_000
 /** Seconds after which somebody else sends an event that was taken: longer than any attempt takes. */
 const TAKEN_FOR = 60
-
-const WRONG_CLOCK = 'the clock of this machine is not that of the database'
 
 export type Pusher = {
   /** Begins what may begin; returns how many attempts. */
@@ -72,21 +70,20 @@ export function createPusher(deps: Deps, { most = MOST, mostOfOne = MOST_OF_ONE 
   }
 }
 
-export function startPushing(deps: Deps): { stop(): Promise<void> } {
+export function startPushing(deps: Deps): Worker {
+  const { log } = deps
   watchStreams(deps.metrics.registry, deps)
   const pusher = createPusher(deps)
-  let clockCompared = Number.NEGATIVE_INFINITY
+  // By a wrong clock events would be given up that have days left.
+  const requireTime = createClockGate(deps, CLOCK_HOLDS)
   const round = async () => {
-    // By a wrong clock events would be given up that have days left.
-    if (performance.now() - clockCompared > CLOCK_HOLDS) {
-      if (!(await isInTime(deps.db, deps.now))) throw new Error(WRONG_CLOCK)
-      clockCompared = performance.now()
-    }
+    await requireTime()
     await pusher.begin()
   }
-  const rounds = repeatedly(EVERY, () =>
-    round().catch((error) => deps.log.warn({ err: error }, 'events could not be pushed')),
-  )
+  const rounds = repeatedly(EVERY, round, {
+    failed: (err) => log.warn({ err }, 'events could not be pushed'),
+    again: () => log.info('events are pushed again'),
+  })
   return {
     async stop() {
       await rounds.stop()

@@ -1,6 +1,6 @@
-import { isInTime } from '../db/clock.ts'
+import { createClockGate } from '../db/clock.ts'
 import type { Deps } from '../deps.ts'
-import { repeatedly } from '../http/repeatedly.ts'
+import { repeatedly, type Worker } from '../http/repeatedly.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import { disableStream } from './change-status.ts'
 import { dropExcess } from './event-queries.ts'
@@ -12,17 +12,18 @@ import { listSealedHeaders, lockSilentStreams, replaceSealedHeader } from './str
 const EVERY = 60_000
 const MOST = 100
 
-export const startUpkeep = (deps: Deps): { stop(): Promise<void> } =>
-  repeatedly(EVERY, () =>
-    keepUpInTime(deps).catch((error) =>
-      deps.log.warn({ err: error }, 'streams could not be looked after'),
-    ),
-  )
-
-/** By a wrong clock streams would be disabled, and events given up, that have days left. */
-async function keepUpInTime(deps: Deps): Promise<void> {
-  if (await isInTime(deps.db, deps.now)) await keepUp(deps)
-  else deps.log.warn('streams are not looked after by a clock that is not that of the database')
+export function startUpkeep(deps: Deps): Worker {
+  const { log } = deps
+  // By a wrong clock streams would be disabled, and events given up, that have days left.
+  const requireTime = createClockGate(deps)
+  const round = async () => {
+    await requireTime()
+    await keepUp(deps)
+  }
+  return repeatedly(EVERY, round, {
+    failed: (err) => log.warn({ err }, 'streams could not be looked after'),
+    again: () => log.info('streams are looked after again'),
+  })
 }
 
 /** What streams need by time alone. Any number of replicas may do it. */

@@ -9,6 +9,7 @@ import { claimDue } from '../../src/events/delivery-queries.ts'
 import { hurry } from '../../src/events/hurry.ts'
 import { deliverDue, type Rereading, startDelivering } from '../../src/events/keep-delivering.ts'
 import { createMetrics } from '../../src/http/metrics.ts'
+import type { Worker } from '../../src/http/repeatedly.ts'
 import { addSeconds } from '../../src/oauth/numeric-date.ts'
 import { HANG_UP, openDelivery, type Reply } from './apps.ts'
 
@@ -20,7 +21,7 @@ async function openWorkers(t: TestContext) {
   const deps = { ...delivery.deps, now: () => new Date() }
   const { pool } = deps
   const connection = { connectionString: pool.options.connectionString ?? '' }
-  const workers: { stop(): Promise<void> }[] = []
+  const workers: Worker[] = []
   t.after(async () => {
     await Promise.all(workers.map((worker) => worker.stop()))
   })

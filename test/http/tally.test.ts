@@ -4,9 +4,9 @@ import { after, test } from 'node:test'
 import fc from 'fast-check'
 import type { Logger } from 'pino'
 import { openPool } from '../../src/db/pool.ts'
+import { startSharing } from '../../src/http/keep-sharing.ts'
 import { keptBack } from '../../src/http/request-count.ts'
 import { addCounts } from '../../src/http/share-counts.ts'
-import { startSharing } from '../../src/http/keep-sharing.ts'
 import { createTally, MOST_KEYS, type Tally } from '../../src/http/tally.ts'
 import { createTestDatabase } from '../support/postgres.ts'
 
@@ -301,9 +301,7 @@ test('the worker shares until it is stopped, and says once when it cannot', asyn
       if (outcome === undefined) resolve(worker.stop())
       if (outcome === 'fails') throw new Error('the database is away')
     }
-    // It begins at once.
-    const later = () => Promise.resolve().then(share)
-    const worker = startSharing({ tally: { ...replica(0), share: later }, log }, { intervalMs: 0 })
+    const worker = startSharing({ tally: { ...replica(0), share }, log }, { intervalMs: 0 })
   })
   assert.deepEqual(lines, [
     'rate limits are counted by each replica alone',

@@ -48,7 +48,10 @@ type Changes = {
 }
 
 /** Rows as the records' rooms would have written them; what is changed is a row's columns. */
-export async function makeParties(house: House, changes: Changes = {}): Promise<Parties> {
+export async function makeParties(
+  house: Pick<House, 'deps'>,
+  changes: Changes = {},
+): Promise<Parties> {
   const { db } = house.deps
   const owner = await makeUser(house, { name: 'Olu Owner' })
   const user = await makeUser(house, changes.user)
@@ -82,7 +85,7 @@ export async function makeParties(house: House, changes: Changes = {}): Promise<
 }
 
 export async function makeUser(
-  { deps }: House,
+  { deps }: Pick<House, 'deps'>,
   changes: Partial<Insertable<Tables['users']>> = {},
 ): Promise<{ id: string; tenant_id: string }> {
   const at = deps.now()
@@ -101,7 +104,10 @@ export async function makeUser(
     .executeTakeFirstOrThrow()
 }
 
-async function makeAgent({ deps }: House, changes: Partial<Insertable<Tables['agents']>>) {
+async function makeAgent(
+  { deps }: Pick<House, 'deps'>,
+  changes: Partial<Insertable<Tables['agents']>>,
+) {
   const at = deps.now()
   const id = newId('agt')
   await deps.db
@@ -125,7 +131,7 @@ async function makeAgent({ deps }: House, changes: Partial<Insertable<Tables['ag
 }
 
 async function makeAudience(
-  { deps }: House,
+  { deps }: Pick<House, 'deps'>,
   { resources, ...changes }: Partial<Insertable<Tables['audiences']>> = {},
 ) {
   const at = deps.now()
