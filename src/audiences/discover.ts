@@ -9,7 +9,7 @@ import type { Admin } from '../http/admin-door.ts'
 import { invalid, ProblemError, unsupported } from '../http/problem.ts'
 import { sameServer } from '../oauth/metadata-location.ts'
 import { findAliases, findIssuersOfOthers } from './alias-queries.ts'
-import { eventsOf, pendingRegistration } from './discovery.ts'
+import { eventsOf, flagsOf, pendingRegistration } from './discovery.ts'
 import { insertDiscovery } from './discovery-queries.ts'
 import type { Found } from './found.ts'
 import { keptDocuments, timesOf } from './kept-documents.ts'
@@ -90,7 +90,7 @@ export async function registerDiscovered(
     found,
     pending: pendingRegistration(found, now),
     stopped: true,
-    flags: [],
+    flags: flagsOf(audience, found, found),
     asked_at: now,
     ...timesOf(documents, now),
   })

@@ -23,7 +23,8 @@ export const Discovered = Type.Object(
       description: "Hosts of endpoints beside the issuer's own, until they are approved",
     }),
     flags: Type.Array(OneOf(FLAGS), {
-      description: 'What the documents say by now, and the record does not follow',
+      description:
+        'What the documents say by now, and the record does not follow. `events_endpoint_missing`: neither they nor the record name an events endpoint, so the app is not told of revocations',
     }),
     ignored: Type.Array(Type.String(), {
       description: 'Members that are not what they should be, by document',

@@ -47,6 +47,7 @@ export type Pending = {
 }
 
 export const FLAGS = [
+  'events_endpoint_missing',
   'events_endpoint_lost',
   'support_lost',
   'profile_changed',
@@ -157,12 +158,14 @@ export const eventsOf = ({ events }: Found): Omit<Followed, 'event_names_agent'>
   event_type: events?.event_type ?? null,
 })
 
+/** @param before the same as `after` for a newcomer */
 export function flagsOf(
-  { dpop_required }: { dpop_required: boolean },
+  { dpop_required, events_endpoint }: { dpop_required: boolean; events_endpoint: string | null },
   before: Found,
   after: Found,
 ): Flag[] {
   const raised: Record<Flag, boolean> = {
+    events_endpoint_missing: events_endpoint === null && after.events === null,
     events_endpoint_lost: before.events !== null && after.events === null,
     support_lost: before.profile !== null && after.profile === null,
     profile_changed: isOther(before.profile, after.profile),

@@ -52,9 +52,15 @@ export function readServerMetadata(
 
   const issuer = members.text('issuer', isIssuer)
   if (issuer === undefined && members.has('issuer')) return { fault: 'its issuer is no https URL' }
+  // No registry has the name outside of `agent_auth`, but who does without that has no other place for it.
+  const events = ['events_endpoint', 'revocation_uri'].some(agentAuth.has) ? agentAuth : members
+  const places: Partial<Record<EndpointName, typeof members>> = {
+    token_endpoint: members,
+    events_endpoint: events,
+  }
   const endpoints: ServerMetadata['endpoints'] = {}
   for (const name of ENDPOINTS) {
-    const url = (name === 'token_endpoint' ? members : agentAuth).text(name, isEndpoint)
+    const url = (places[name] ?? agentAuth).text(name, isEndpoint)
     if (url !== undefined) endpoints[name] = url
   }
   // DR-07: the first version had none.
@@ -79,7 +85,7 @@ export function readServerMetadata(
     ],
     is_newest:
       identities.includes('service_auth') && grants !== undefined && !grants.includes(CLAIM_GRANT),
-    events_supported: words(agentAuth, 'events_supported'),
+    events_supported: words(events, 'events_supported'),
     ignored: members.ignored,
   }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { rereadDue } from '../../src/audiences/reread.ts'
 import { ID_JAG_GRANT_PROFILE } from '../../src/oauth/names.ts'
 import {
   challenge,
@@ -67,6 +68,31 @@ test('an app is found from its challenge, and shown before anything is trusted (
   assert.equal(body.data[0].discovered.documents[1].document, undefined)
   // What agents are to be told is nobody's instruction here (DR-24).
   assert.ok(!app.auth.asked.includes('/auth.md'))
+})
+
+test('one that nobody could tell of revocations is flagged from the start, until it can be told (EV-04)', async (t) => {
+  const app = await openApp(t)
+  app.auth.put(SERVER_AT, plainServer(app.auth.origin))
+  const { id, events_endpoint, events_dialect, discovered } = await found(app.url)
+  assert.deepEqual(
+    [events_endpoint, events_dialect, discovered.flags],
+    [null, 'none', ['events_endpoint_missing']],
+  )
+  await house.admin('POST', `/audiences/${id}/approve-change`)
+  const events = `${app.auth.origin}/events`
+  app.auth.put(SERVER_AT, { ...plainServer(app.auth.origin), events_endpoint: events })
+  house.wait(3600)
+  await rereadDue(house.deps)
+  const { body } = await house.admin('GET', `/audiences/${id}`)
+  assert.deepEqual(
+    [body.status, body.events_endpoint, body.events_dialect, body.discovered.flags],
+    ['active', events, 'set', []],
+  )
+
+  const other = await openApp(t)
+  other.auth.put(SERVER_AT, plainServer(other.auth.origin))
+  const told = await found(other.url, { events_endpoint: `${other.auth.origin}/told` })
+  assert.deepEqual(told.discovered.flags, [])
 })
 
 test('approval brings it into force, and nothing else does (DR-09)', async (t) => {

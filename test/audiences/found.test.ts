@@ -119,6 +119,28 @@ test('events go where the newest shape says, by the spelling that it knows (EV-0
   }
 })
 
+test('an app without agent_auth says beside its other endpoints where events go; agent_auth comes first (EV-04)', () => {
+  const [top, inner] = [`${AUTH}/events`, `${AUTH}/agent/event/notify`]
+  const server = {
+    authorization_grant_profiles_supported: [ID_JAG_GRANT_PROFILE],
+    events_endpoint: top,
+    events_supported: [VARIANT],
+  }
+  const set = { endpoint: top, dialect: 'set', event_type: VARIANT }
+  assert.deepEqual(find(server).events, set)
+  assert.deepEqual(find({ ...server, agent_auth: second }).events, set)
+  const event_type = null
+  for (const [agent_auth, events] of [
+    [{ events_endpoint: inner }, { endpoint: inner, dialect: 'set', event_type }],
+    [{ revocation_uri: inner }, { endpoint: inner, dialect: 'logout', event_type }],
+    [{ events_endpoint: 7 }, null],
+  ] as const) {
+    assert.deepEqual(find({ ...server, agent_auth: { ...second, ...agent_auth } }).events, events)
+  }
+  const { events, ignored } = find({ ...server, events_endpoint: 'http://paperclip.example/' })
+  assert.deepEqual([events, ignored], [null, ['authorization_server: events_endpoint']])
+})
+
 test('of what both documents say, that of the resource wins; a foreign resource is not the server’s to name', () => {
   const repeated = { resource: `${AUTH}/api`, scopes_supported: ['theirs'] }
   const scopes = (found: Found) =>
