@@ -11,66 +11,15 @@ import {
   newAgent,
   newAudience,
   type Story,
-  type StoryAgent,
   tellStory,
 } from '../support/story.ts'
+import { ENDPOINT, type Minted, scenes } from './minted.ts'
 
 const house = await openHouse({ after })
 const { db } = house.deps
+const { minted, mint, sibling, eventsAt, arrive, act, revoke } = scenes(house)
 
-const ENDPOINT = 'https://chat.example/events'
-
-/** Somebody who allowed an agent something at an audience that listens, with an ID-JAG on the way there. */
-async function minted({ audience = {}, delegation = {}, agent = {} } = {}) {
-  const story = await tellStory(house, {
-    agent,
-    audience: { events_endpoint: ENDPOINT, ...audience },
-  })
-  const { id } = await story.delegate(delegation)
-  const tokens = await story.signIn()
-  await mint(story)
-  return { ...story, delegation: id, tokens }
-}
-
-async function mint(story: Story, as?: StoryAgent, id_token?: string): Promise<void> {
-  const answer = await story.exchange(id_token ? { subject_token: id_token } : {}, as)
-  assert.equal(answer.status, 200, answer.text)
-}
-
-/** Another agent of the same owner, allowed by the same user at the same audience. */
-async function sibling(story: Story): Promise<{ agent: StoryAgent; id: string; id_token: string }> {
-  const agent = await newAgent(house, story.owner)
-  await entitle(house, agent, story.audience, { client_id: 'sibling-at-paperclip' })
-  const { id } = await story.delegate({ agent_id: agent.id })
-  const { id_token } = await story.signIn(agent)
-  return { agent, id, id_token }
-}
-
-const eventsAt = ({ audience }: Pick<Story, 'audience'>) =>
-  db
-    .selectFrom('event_deliveries')
-    .selectAll()
-    .where('audience_id', '=', audience.id)
-    .orderBy('id')
-    .execute()
-
-const arrive = (of: Pick<Story, 'audience'>, status: 'delivered' | 'failed' = 'delivered') =>
-  db
-    .updateTable('event_deliveries')
-    .set({ status, [`${status}_at`]: house.clock.now, next_attempt_at: null })
-    .where('status', '=', 'queued')
-    .where('audience_id', '=', of.audience.id)
-    .execute()
-
-async function act(method: string, path: string, body?: unknown) {
-  const answer = await house.admin(method, path, body)
-  assert.ok(answer.status < 300, `${method} ${path}: ${answer.status} ${answer.text}`)
-  return answer.body
-}
-const revoke = (reach: object) => act('POST', '/revocations', { ...reach, reason: 'left' })
-
-type Told = Awaited<ReturnType<typeof minted>>
-const reuse = async ({ agent, tokens }: Told) => {
+const reuse = async ({ agent, tokens }: Minted) => {
   const refresh = async () =>
     house.form('/oauth2/token', {
       grant_type: GRANT.refreshToken,
@@ -81,7 +30,7 @@ const reuse = async ({ agent, tokens }: Told) => {
   assert.equal((await refresh()).body.error, 'invalid_grant')
 }
 
-const TRIGGERS: [what: string, end: (of: Told) => Promise<unknown>, cause?: string][] = [
+const TRIGGERS: [what: string, end: (of: Minted) => Promise<unknown>, cause?: string][] = [
   ['the user stops it', stopByUser, 'delegation_ended'],
   [
     'an administrator ends it',
@@ -133,7 +82,7 @@ const TRIGGERS: [what: string, end: (of: Told) => Promise<unknown>, cause?: stri
   ],
 ]
 
-async function stopByUser({ browser, delegation }: Told): Promise<void> {
+async function stopByUser({ browser, delegation }: Minted): Promise<void> {
   const path = `/account/delegations/${delegation}/stop`
   const { text } = await browser.get('/account')
   const [, form = ''] = text.split(`action="${path}"`)
