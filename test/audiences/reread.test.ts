@@ -256,6 +256,16 @@ test('who finds something moved has the documents read at once, but not again an
   await rereadAudience(house.deps, 'aud_of-nobody')
 })
 
+test('a server that is to stop begins no reading, and whoever comes next reads', async (t) => {
+  const { app } = await approved(t)
+  const asked = app.auth.asked.length
+  house.wait(HOUR)
+  await rereadDue(house.deps, undefined, AbortSignal.abort())
+  assert.equal(app.auth.asked.length, asked)
+  await rereadDue(house.deps)
+  assert.equal(app.auth.asked.length, asked + 1)
+})
+
 test('one replica reads at a time, and a retired audience is left alone', async (t) => {
   const { app, id } = await approved(t)
   house.wait(HOUR)

@@ -145,3 +145,12 @@ test('what was written by whoever was waited for is seen afterwards', async () =
   await waiting
   assert.equal((await seen()).rows.length, 1)
 })
+
+test('a server that is to stop waits for nobody', async () => {
+  const writer = await connect()
+  await writer.query('begin')
+  await writer.query(TENANT)
+  assert.equal(await awaitWriters(db, PATIENCE, AbortSignal.abort()), false)
+  await writer.query('rollback')
+  assert.equal(await awaitWriters(db, PATIENCE, AbortSignal.abort()), true)
+})
