@@ -13,7 +13,7 @@
  * 5. Streams are their receivers' records: each waits for its receiver's word (streams/pause-restored.ts).
  */
 import { sql, type Transaction } from 'kysely'
-import { recordEvent, recordEvents } from '../audit/record.ts'
+import { recordEvent } from '../audit/record.ts'
 import { newId } from '../db/ids.ts'
 import { standAlone } from '../db/stand-alone.ts'
 import type { Tables } from '../db/tables.ts'
@@ -34,6 +34,7 @@ import { queueSignals } from '../streams/queue.ts'
 import type { LiveStream } from '../streams/stream-queries.ts'
 import { holdTenants } from './after-restore-queries.ts'
 import { insertRevocation } from './queries.ts'
+import { recordEnded } from './record-ended.ts'
 
 export type EndedTenant = {
   tenant_id: string
@@ -166,23 +167,7 @@ async function endTenant(
     entitlements_ended: entitlements.length,
     signals_queued,
   }
-  await recordEvents(tx, [
-    ...entitlements.map(({ id: entitlement_id, ...rest }) => ({
-      type: 'entitlement.ended',
-      at,
-      actor: by,
-      ...rest,
-      detail: { entitlement_id, revocation_id: id },
-    })),
-    ...delegations.map(({ id: delegation_id, status: _, ...rest }) => ({
-      type: 'delegation.revoked',
-      at,
-      actor: by,
-      ...rest,
-      delegation_id,
-      detail: { revocation_id: id },
-    })),
-  ])
+  await recordEnded(tx, { entitlements, delegations }, { at, actor: by, revocation_id: id })
   const detail = { revocation_id: id, ...ended, policies_kept: keepPolicies }
   await recordEvent(tx, { type: 'restore.completed', at, actor: by, tenant_id, detail })
   return { tenant_id, revocation_id: id, ...ended }

@@ -21,19 +21,10 @@
  */
 
 import type { Transaction } from 'kysely'
-import { type Actor, byAdmin, recordEvent, recordEvents } from '../audit/record.ts'
+import { byAdmin } from '../audit/record.ts'
 import { newId } from '../db/ids.ts'
 import type { Tables } from '../db/tables.ts'
-import { effectiveStatus } from '../delegations/delegation.ts'
-import {
-  type DelegationsOf,
-  endAll,
-  endOne,
-  expireInteractions,
-  findDelegation,
-  lockDelegation,
-  lockLiveDelegation,
-} from '../delegations/queries.ts'
+import { type DelegationsOf, endAll, expireInteractions } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
 import { endAdminEntitlements } from '../entitlements/queries.ts'
 import type { Interrupt } from '../events/list-queries.ts'
@@ -47,6 +38,7 @@ import { barPolicyDelegations } from '../users/queries.ts'
 import { lockPairs } from './owed-queries.ts'
 import { insertRevocation } from './queries.ts'
 import { type Extent, lockReach, type Reach } from './reach.ts'
+import { recordEnded, recordRequested } from './record-ended.ts'
 import { showInterrupts, tell } from './tell.ts'
 
 export type Revoked = {
@@ -68,7 +60,7 @@ export async function revoke(
   if (!extent) return undefined
   const id = newId('rev')
   const at = deps.now()
-  const actor = byAdmin(admin)
+  const { tenant_id } = extent.named
 
   const entitlements = await endPolicies(tx, reach, extent, at)
   const of = delegationsOf(reach, extent)
@@ -78,122 +70,30 @@ export async function revoke(
   await endSessions(tx, deps, reach, { at, reason: id })
   const tokens = await endSignIns(tx, reach, extent, { at, reason: id })
   const told = await tell(tx, deps, of, { cause: 'revocation', revocation_id: id })
-  const revoked = {
-    id,
+  const counts = {
     delegations_revoked: delegations.length,
     refresh_tokens_revoked: tokens,
     events_queued: told.queued,
   }
   await insertRevocation(tx, {
-    ...revoked,
-    tenant_id: extent.named.tenant_id,
+    id,
+    ...counts,
+    tenant_id,
     [reach.kind === 'tenant_id' ? 'revoked_tenant_id' : reach.kind]: reach.id,
     reason,
     admin_key_id: admin.id,
     created_at: at,
   })
-  const { kind, id: reachId } = reach
-  await recordEvent(tx, {
-    type: 'revocation.requested',
-    at,
-    actor,
-    tenant_id: extent.named.tenant_id,
-    ...(kind === 'agent_id' || kind === 'user_id' || kind === 'audience_id'
-      ? { [kind]: reachId }
-      : {}),
-    detail: {
-      revocation_id: id,
-      by: kind,
-      ...(kind === 'owner_id' ? { owner_id: reachId } : {}),
-      delegations_revoked: revoked.delegations_revoked,
-      refresh_tokens_revoked: revoked.refresh_tokens_revoked,
-      events_queued: revoked.events_queued,
-      entitlements_ended: entitlements.length,
-    },
-  })
-  await recordEvents(tx, [
-    ...entitlements.map(({ id: entitlement_id, ...rest }) => ({
-      type: 'entitlement.ended',
-      at,
-      actor,
-      ...rest,
-      detail: { entitlement_id, revocation_id: id },
-    })),
-    ...delegations.map((delegation) => revokedEvent(delegation, at, actor, { revocation_id: id })),
-  ])
+  const ending = { at, actor: byAdmin(admin), revocation_id: id }
+  const counted = { ...counts, entitlements_ended: entitlements.length }
+  await recordRequested(tx, reach, { ...ending, tenant_id, ...counted })
+  await recordEnded(tx, { entitlements, delegations }, ending)
   return {
-    ...revoked,
+    id,
+    ...counts,
     ...(told.withheld > 0 && { events_withheld: told.withheld }),
     ...showInterrupts(told.interrupted),
   }
-}
-
-/**
- * Ends one delegation: by the user's click, an administrator's call, or the agent that gives it up. One that
- * had ended stays as it was. Returns whether there is such a delegation among those that exist for the caller:
- * to a user only their own do, to an agent only what that user allowed it.
- */
-export async function endDelegation(
-  tx: Transaction<Tables>,
-  deps: Deps,
-  id: string,
-  by: Actor & { kind: 'user' | 'admin' | 'agent' },
-  of: { user_id?: string; agent_id?: string },
-): Promise<boolean> {
-  const found = await findDelegation(tx, id)
-  if (!found) return false
-  const { user_id = found.user_id, agent_id = found.agent_id } = of
-  if (found.user_id !== user_id || found.agent_id !== agent_id) return false
-  const reach = { user_id, agent_ids: [agent_id], audience_id: found.audience_id }
-  await lockPairs(tx, reach)
-  const before = await lockDelegation(tx, id)
-  const at = deps.now()
-  const ended = await endOne(tx, id, by.kind, at)
-  // What was consumed or has expired may have been acted on; what was revoked has been told of. What a newer
-  // consent between the same three has given since is not to end with an older one.
-  const newer = await lockLiveDelegation(tx, { user_id, agent_id, audience_id: found.audience_id })
-  const isLive = newer && effectiveStatus(newer, at) === 'active'
-  if (before?.status !== 'revoked' && !isLive)
-    await tell(tx, deps, reach, { cause: 'delegation_ended' })
-  if (ended?.status === 'revoked') {
-    await recordEvent(tx, revokedEvent(ended, at, by, { by: by.kind }))
-  }
-  return true
-}
-
-/** Ends what an agent holds at one audience, for its entitlement there has ended: a later one revives nothing. */
-export async function endDelegationsOfPair(
-  tx: Transaction<Tables>,
-  deps: Deps,
-  { agent_id, audience_id }: { agent_id: string; audience_id: string },
-  admin: Admin,
-): Promise<number> {
-  const at = deps.now()
-  const of = { agent_ids: [agent_id], audience_id }
-  await expireInteractions(tx, of)
-  await lockPairs(tx, of)
-  const delegations = await endAll(tx, { of, at, reason: 'entitlement_ended' })
-  await tell(tx, deps, of, { cause: 'entitlement_ended' })
-  const actor = byAdmin(admin)
-  await recordEvents(
-    tx,
-    delegations.map((one) => revokedEvent(one, at, actor, { by: 'entitlement_ended' })),
-  )
-  return delegations.length
-}
-
-/** Has somebody end delegations of a pair, and tells the audience of those. */
-export async function endTelling<Ended extends { id: string }>(
-  tx: Transaction<Tables>,
-  deps: Deps,
-  of: { agent_id: string; audience_id: string },
-  end: () => Promise<Ended[]>,
-): Promise<Ended[]> {
-  await lockPairs(tx, { agent_ids: [of.agent_id], audience_id: of.audience_id })
-  const ended = await end()
-  const ids = ended.map(({ id }) => id)
-  await tell(tx, deps, { ids }, { cause: 'entitlement_ended' })
-  return ended
 }
 
 /** Rule 4: what asks no user must be ended as well, or the next mint would bring a delegation back. */
@@ -248,26 +148,3 @@ async function endSignIns(
   await voidCodes(tx, { ...of, ...(ofUser && agentIds && { agent_ids: agentIds }) }, at)
   return countCurrentTokens(tx, await endFamilies(tx, { of, at, reason }), at)
 }
-
-const revokedEvent = (
-  {
-    id,
-    tenant_id,
-    user_id,
-    agent_id,
-    audience_id,
-  }: { id: string; tenant_id: string; user_id: string; agent_id: string; audience_id: string },
-  at: Date,
-  actor: Actor,
-  detail: Record<string, unknown>,
-) => ({
-  type: 'delegation.revoked',
-  at,
-  actor,
-  tenant_id,
-  user_id,
-  agent_id,
-  audience_id,
-  delegation_id: id,
-  detail,
-})

@@ -28,6 +28,15 @@ const TABLES = {
   tenant_id: 'tenants',
 } as const
 
+/** Where a line of the audit log names it. The tenant is in every line. */
+export const NAMED_IN_AUDIT = {
+  agent_id: 'line',
+  user_id: 'line',
+  audience_id: 'line',
+  owner_id: 'detail',
+  tenant_id: 'anyway',
+} as const
+
 /**
  * Locks the record that the revocation names, before anything else; undefined when there is none such.
  * From here on no mint and no consent that rests on it can commit before the revocation has.

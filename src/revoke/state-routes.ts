@@ -18,7 +18,7 @@ import { Tenant, TenantPatch } from '../tenants/schema.ts'
 import { User, UserPatch } from '../users/schema.ts'
 import { describeUser } from '../users/user.ts'
 import { moveAgent, moveAudience, patchTenant, patchUser } from './change-state.ts'
-import { endDelegationsOfPair, endTelling } from './end.ts'
+import { endDelegationsOfPair, endTelling } from './end-delegations.ts'
 import { StateChange, WithRevocation } from './schema.ts'
 
 const PairParams = Type.Object({ id: IdParam('agent'), audience_id: IdParam('audience') })
