@@ -8,6 +8,7 @@
  *  3. More rows than fit one seal become several over the same snapshot. There are no empty seals.
  */
 import type { Transaction } from 'kysely'
+import { signLasting } from '../db/sign-lasting.ts'
 import type { Tables } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { TYP } from '../oauth/names.ts'
@@ -123,10 +124,8 @@ async function appendSeal(
 
 /** Not by a key that was rotated or dropped, of which this replica may not have heard yet. */
 async function signSeal(keys: Deps['keys'], tx: Transaction<Tables>, content: object) {
-  const signed = await keys.sign('seal', 'ES256', TYP.seal, content)
-  if (await keys.stillSign(tx, [signed.kid])) return signed
-  await keys.refresh()
-  const again = await keys.sign('seal', 'ES256', TYP.seal, content)
-  if (await keys.stillSign(tx, [again.kid])) return again
+  const sign = () => keys.sign('seal', 'ES256', TYP.seal, content)
+  const signed = await signLasting(keys, tx, sign, ({ kid }) => [kid])
+  if (signed) return signed
   throw new Error('the sealing keys kept changing: the next round seals')
 }

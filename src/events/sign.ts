@@ -1,4 +1,5 @@
 import { newTimeOrderedId } from '../db/ids.ts'
+import { signLasting } from '../db/sign-lasting.ts'
 import type { Db, EventDialect } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { type Revocation, revocationClaims, typOf } from './revocation-set.ts'
@@ -12,9 +13,6 @@ export class NotSignedError extends Error {}
 
 /** Waits for what the keys are asked for, as long as its maker likes. */
 export type WaitForKeys = <Value>(work: Promise<Value>) => Promise<Value>
-
-/** Times that events are signed again because another replica changed the keys meanwhile. */
-const MOST_ATTEMPTS = 3
 
 /**
  * Signs events, each by the key that signs ID-JAGs for its audience and under a `jti` of its own. None is
@@ -30,12 +28,13 @@ export async function signEvents<Event extends Unsigned>(
   wait: WaitForKeys = (work) => work,
 ): Promise<(Event & Signed)[]> {
   if (events.length === 0) return []
-  for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt += 1) {
-    const signed = await wait(Promise.all(events.map((event) => signEvent(deps, event, now))))
-    const kids = [...new Set(signed.map(({ kid }) => kid))]
-    if (await deps.keys.stillSign(db, kids)) return signed
-    await wait(deps.keys.refresh())
-  }
+  const signed = await signLasting(
+    { ...deps.keys, refresh: () => wait(deps.keys.refresh()) },
+    db,
+    () => wait(Promise.all(events.map((event) => signEvent(deps, event, now)))),
+    (made) => [...new Set(made.map(({ kid }) => kid))],
+  )
+  if (signed) return signed
   throw new NotSignedError('The signing keys kept changing while events were signed')
 }
 

@@ -1,4 +1,5 @@
 import type { Reason } from '../audit/reason.ts'
+import { signLasting } from '../db/sign-lasting.ts'
 import type { Deps } from '../deps.ts'
 import { BUDGETS } from '../http/budgets.ts'
 import { OAuthError } from '../oauth/errors.ts'
@@ -11,8 +12,6 @@ import { findLiveReceiver } from './receiver-queries.ts'
 
 /** Seconds. Whether its receiver still is one is asked at each request, too. */
 const LIFETIME = 600
-/** Times that a token is signed anew because another replica rotated its key meanwhile. */
-const MOST_ATTEMPTS = 3
 
 export type ReceiverToken = {
   access_token: string
@@ -59,17 +58,19 @@ export async function issueReceiverToken(
     exp: numericDate(now) + LIFETIME,
     jti: newSecret(),
   }
-  for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt += 1) {
-    const { jws, kid } = await deps.keys.sign('id_token', 'ES256', TYP.accessToken, claims)
-    if (await deps.keys.stillSign(deps.db, [kid])) {
-      const { scope } = claims
-      return { access_token: jws, token_type: 'Bearer', expires_in: LIFETIME, scope }
-    }
-    await deps.keys.refresh()
+  const sign = () => deps.keys.sign('id_token', 'ES256', TYP.accessToken, claims)
+  const signed = await signLasting(deps.keys, deps.db, sign, ({ kid }) => [kid])
+  if (signed === undefined) {
+    throw new OAuthError('temporarily_unavailable', 'The signing keys kept changing; ask again', {
+      retryAfter: 1,
+    })
   }
-  throw new OAuthError('temporarily_unavailable', 'The signing keys kept changing; ask again', {
-    retryAfter: 1,
-  })
+  return {
+    access_token: signed.jws,
+    token_type: 'Bearer',
+    expires_in: LIFETIME,
+    scope: claims.scope,
+  }
 }
 
 /** In our order. What it may not have is left out, unless nothing is left. */

@@ -1,4 +1,5 @@
 import { type AgentFacts, clientIdOf } from '../agents/authenticate.ts'
+import { signLasting } from '../db/sign-lasting.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { OAuthError } from '../oauth/errors.ts'
@@ -27,9 +28,6 @@ type Surroundings = Pick<Deps, 'config' | 'keys' | 'now'>
 type Agent = Pick<AgentFacts, 'id' | 'client_metadata_url' | 'id_token_signed_response_alg'>
 type Given = Omit<Grant, 'issuer' | 'client_id'> & { signedIn?: boolean }
 
-/** Times that tokens are signed anew because another replica rotated their key meanwhile. */
-const MOST_ATTEMPTS = 3
-
 /**
  * Signs the tokens of a grant, in the transaction that writes it down. An ID token comes only with `openid`
  * in the scope, and while the user is signed in.
@@ -40,17 +38,16 @@ export async function issueTokens(
   agent: Agent,
   of: Given,
 ): Promise<TokenAnswer> {
-  for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt += 1) {
-    const { answer, kids, idTokenKid } = await signTokens(deps, agent, of)
-    if (await deps.keys.stillSign(tx, kids)) {
-      if (idTokenKid !== undefined) await noteIdTokenKey(tx, of.family_id, idTokenKid)
-      return answer
-    }
-    await deps.keys.refresh()
+  const sign = () => signTokens(deps, agent, of)
+  const signed = await signLasting(deps.keys, tx, sign, ({ kids }) => kids)
+  if (signed === undefined) {
+    throw new OAuthError('temporarily_unavailable', 'The signing keys kept changing; ask again', {
+      retryAfter: 1,
+    })
   }
-  throw new OAuthError('temporarily_unavailable', 'The signing keys kept changing; ask again', {
-    retryAfter: 1,
-  })
+  const { answer, idTokenKid } = signed
+  if (idTokenKid !== undefined) await noteIdTokenKey(tx, of.family_id, idTokenKid)
+  return answer
 }
 
 async function signTokens(

@@ -164,6 +164,23 @@ test('without a seal key nothing is written, and sealing goes on once there is o
   assert.equal((await log.seal()).length, 1)
 })
 
+test('while the keys keep changing nothing is written; a key that changed once seals (DS-26)', async (t) => {
+  const log = await openLog(t)
+  await log.happen()
+  const { keys } = log.deps
+  const sealBy = (stillSign: typeof keys.stillSign) =>
+    seal({ ...log.deps, keys: { ...keys, stillSign } })
+  await assert.rejects(
+    sealBy(async () => false),
+    /kept changing/,
+  )
+  assert.equal((await log.verify()).unsealed, 1)
+  let asked = 0
+  const heads = await sealBy(async (db, kids) => ++asked > 1 && keys.stillSign(db, kids))
+  assert.deepEqual([heads.length, asked], [1, 2])
+  assert.equal((await log.verify()).ok, true)
+})
+
 test('the settings of a session change no leaf', async (t) => {
   const log = await openLog(t)
   await log.happen(3)

@@ -88,6 +88,21 @@ test('its secret gets an access token for these endpoints, by header or in the f
   }
 })
 
+test('while keys keep changing it gets none; one that changed once signs it anew (DS-26)', async (t) => {
+  const { client_id, client_secret } = await openReceiver(house)
+  const { keys } = house.deps
+  const { stillSign } = keys
+  t.after(() => Object.assign(keys, { stillSign }))
+  keys.stillSign = async () => false
+  const late = await ask({ client_id, client_secret })
+  assert.deepEqual([late.status, late.body.error], [503, 'temporarily_unavailable'])
+  assert.equal(late.headers['retry-after'], '1')
+  let asked = 0
+  keys.stillSign = async (db, kids) => ++asked > 1 && stillSign(db, kids)
+  assert.equal((await ask({ client_id, client_secret })).status, 200)
+  assert.equal(asked, 2)
+})
+
 test('a scope is granted as far as the receiver may have it', async () => {
   const reader = await openReceiver(house, { scopes: ['ssf.read'] })
   const { client_id, client_secret } = reader

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { decodeProtectedHeader } from 'jose'
 import { authorize, browser, signIn } from '../support/browser.ts'
 import { claimsOf, enrolAgent, enrolUser, events, redeem, refresh } from '../support/enrol.ts'
 import { type Answer, openHouse } from '../support/house.ts'
@@ -39,6 +40,30 @@ test('gives a new refresh token and keeps the authentication as it was (OP-22, O
   assert.equal(claims.agent_idp_grant, before.agent_idp_grant)
   assert.equal(claims.iat, before.iat + 1000)
   assert.equal(claims.nonce, undefined)
+})
+
+test('while keys keep changing nothing is given or spent; what changed once is signed by the new key (DS-26)', async (t) => {
+  const { body } = await begin()
+  const { keys } = house.deps
+  const { stillSign } = keys
+  t.after(() => Object.assign(keys, { stillSign }))
+  keys.stillSign = async () => false
+  const late = await refresh(house, agent, body.refresh_token)
+  assert.deepEqual([late.status, late.body.error], [503, 'temporarily_unavailable'])
+  assert.equal(late.headers['retry-after'], '1')
+  const asked: string[][] = []
+  keys.stillSign = async (db, kids) => {
+    asked.push([...kids])
+    return asked.length > 1 && stillSign(db, kids)
+  }
+  const answer = await refresh(house, agent, body.refresh_token)
+  assert.equal(answer.status, 200, answer.text)
+  assert.equal(asked.length, 2)
+  const { access_token, id_token } = answer.body
+  assert.deepEqual(
+    new Set(asked[1]),
+    new Set([access_token, id_token].map((token) => decodeProtectedHeader(token).kid)),
+  )
 })
 
 test('a spent token is refused and takes the family along (TV-62)', async () => {
