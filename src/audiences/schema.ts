@@ -1,4 +1,5 @@
 import Type, { type Static, type TSchema } from 'typebox'
+import { REVOKED } from '../events/revocation-set.ts'
 import { ListQuery } from '../http/list.ts'
 import { GivenInstant, Instant, Line, Nullable, OneOf } from '../http/shapes.ts'
 import { SIGNING_ALGS } from '../oauth/signing-alg.ts'
@@ -153,7 +154,7 @@ const events = {
     Type.String({
       maxLength: 512,
       description: 'The URI of the event, for an audience that spells it otherwise',
-      examples: ['https://schemas.workos.com/events/agent/auth/identity/assertion/revoked'],
+      examples: [REVOKED],
     }),
   ),
   event_names_agent: optional(

@@ -1,15 +1,9 @@
 import type { EventDialect } from '../db/tables.ts'
-import { AGENT_MEMBER, TYP } from '../oauth/names.ts'
+import { AGENT_MEMBER, REVOCATION_EVENTS, TYP } from '../oauth/names.ts'
 import { numericDate } from '../oauth/numeric-date.ts'
 
-/** What was given on the word of our ID-JAGs for one `sub` is to be dropped. */
-export const REVOKED = 'https://schemas.workos.com/events/agent/auth/identity/assertion/revoked'
-
-/** How the event is spelled by those who spell it otherwise. */
-const SPELLINGS: readonly string[] = [
-  REVOKED,
-  'https://schemas.workos.com/events/agent/identity/assertion/revoked',
-]
+/** The official spelling of the event. */
+export const [REVOKED] = REVOCATION_EVENTS
 
 /** What an event says, and nothing about when or by which key. */
 export type Revocation = {
@@ -50,4 +44,4 @@ export const typOf = (dialect: EventDialect): string =>
 
 /** Of what a service says it supports the first spelling that we know; otherwise the official one (EV-04). */
 export const chooseEventType = (supported: readonly string[] = []): string =>
-  supported.find((type) => SPELLINGS.includes(type)) ?? REVOKED
+  supported.find((type) => REVOCATION_EVENTS.some((known) => known === type)) ?? REVOKED

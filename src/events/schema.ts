@@ -1,6 +1,7 @@
 import Type, { type Static } from 'typebox'
 import { ListOf, ListQuery } from '../http/list.ts'
 import { Instant, Nullable, OneOf } from '../http/shapes.ts'
+import { REVOKED } from './revocation-set.ts'
 
 const STATUSES = ['queued', 'delivered', 'failed', 'superseded'] as const
 
@@ -88,7 +89,7 @@ export const EventDelivery = Type.Object(
     }),
     dialect: OneOf(['set', 'logout'] as const, { examples: ['set'] }),
     event_type: Type.String({
-      examples: ['https://schemas.workos.com/events/agent/auth/identity/assertion/revoked'],
+      examples: [REVOKED],
     }),
     jti: jti('`jti` of the token that is sent, or was'),
     earlier_jtis: Type.Array(jti('A `jti` before'), {
