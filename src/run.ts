@@ -1,17 +1,10 @@
 import { loadConfig } from './config.ts'
 import { createLogger } from './http/logging.ts'
+import { inWords } from './operator-words.ts'
 import { type Server, startServer } from './start.ts'
 
 /** Milliseconds that requests in flight get to finish. */
 const LONGEST_STOP = 15_000
-
-/** Errors whose message is written for the operator. */
-const IN_WORDS = new Set([
-  'ConfigError',
-  'EmbeddedPostgresError',
-  'KeyEncryptionError',
-  'CustodyError',
-])
 
 /** The server's life as a process: settings in, signals, an exit code. */
 export async function run(): Promise<void> {
@@ -39,8 +32,8 @@ export async function run(): Promise<void> {
     })
   } catch (error) {
     // In words, for the operator: a stack trace only where the fault is ours.
-    const { name, message } = error as Error
-    console.error(`agent-idp cannot start: ${IN_WORDS.has(name) ? message : describe(error)}`)
+    const words = inWords(error) ?? (error as Error).stack ?? String(error)
+    console.error(`agent-idp cannot start: ${words}`)
     process.exit(1)
   }
 }
@@ -51,19 +44,3 @@ async function leave({ deps, stop }: Server, why: string, code: number): Promise
   await stop()
   process.exit(code)
 }
-
-function describe(error: unknown): string {
-  const { code = '', syscall, message, stack } = error as NodeJS.ErrnoException
-  if (syscall === 'connect' || syscall === 'getaddrinfo') {
-    return `the database does not answer (${code}): check DATABASE_URL`
-  }
-  if (REFUSED_BY_DATABASE.has(code)) return `the database refused: ${message}`
-  // Forbidden; or no schema to work in, which is what a role without rights on it sees.
-  if (code === '42501' || code === '3F000') {
-    return `the database role may not do this (${message}): run npm run migrate with MIGRATION_DATABASE_URL set`
-  }
-  return stack ?? String(error)
-}
-
-/** Wrong role or password, no such database, no free connection, not up yet. */
-const REFUSED_BY_DATABASE = new Set(['28P01', '28000', '3D000', '53300', '57P03'])

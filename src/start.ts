@@ -58,7 +58,9 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     if (embedded) undo.push(() => embedded.stop())
     const config = await completeSecrets(settings, log)
     const connection: Connection = embedded?.connection ?? (config.databaseUrl as string)
-    await migrate(config, connection, log)
+    const migrated = await migrateToLatest(config, embedded?.connection)
+    if (migrated.length > 0)
+      log.info({ migrations: migrated }, 'the database schema was brought up to date')
 
     const onIdleError = (error: Error) => {
       // A pool says goodbye without waiting: the database may end a session before it has heard that.
@@ -133,13 +135,6 @@ async function listen(app: FastifyInstance, { host, port }: Config): Promise<str
 
 const embed = (config: Config, log: Logger): Promise<EmbeddedPostgres> =>
   startEmbedded({ dataDir: config.dataDir, log })
-
-async function migrate(config: Config, connection: Connection, log: Logger): Promise<void> {
-  const owner = config.migrationDatabaseUrl
-  const lesserRole = owner && config.databaseUrl ? new URL(config.databaseUrl).username : undefined
-  const done = await migrateToLatest(owner ?? connection, lesserRole)
-  if (done.length > 0) log.info({ migrations: done }, 'the database schema was brought up to date')
-}
 
 async function requireVersion(pool: Deps['pool']): Promise<string> {
   const { rows } = await pool.query<{ number: string; name: string }>(

@@ -14,6 +14,7 @@ import { standAlone } from '../db/stand-alone.ts'
 import type { Db } from '../db/tables.ts'
 import { createLogger } from '../http/logging.ts'
 import { openCustody } from '../keys/open-custody.ts'
+import { inWords } from '../operator-words.ts'
 import { endRestored } from '../revoke/after-restore.ts'
 import { countLive, findNewest, hasSchema, listApps } from '../revoke/after-restore-queries.ts'
 import { completeSecrets } from '../secrets.ts'
@@ -27,6 +28,7 @@ const USAGE = `npm run after-restore -- [options]
   --yes             do not ask first
   --reason R        what the revocations say they were for
   --keep-policies   leave entitlements with consent "admin" as the backup has them
+  --new-key         make a new key-encryption-key beside the embedded database, if its own is lost
   --json            say what was done as JSON`
 
 /** Milliseconds that a server which has just been stopped gets to be gone. */
@@ -42,19 +44,14 @@ const OPTIONS = {
   yes: { type: 'boolean', default: false },
   reason: { type: 'string', default: 'A backup was restored' },
   'keep-policies': { type: 'boolean', default: false },
+  'new-key': { type: 'boolean', default: false },
   'audit-export': { type: 'string' },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const
 
-/** Errors whose message is written for the operator. */
-const IN_WORDS = new Set([
-  'ConfigError',
-  'EmbeddedPostgresError',
-  'InUseError',
-  'KeyEncryptionError',
-  'CustodyError',
-])
+/** From then on nobody knows how much of it is done, if it fails. */
+let begun = false
 
 try {
   const values = readArguments()
@@ -86,14 +83,14 @@ async function run(values: Values): Promise<void> {
     { logLevel: 'warn', logFormat: 'json' },
     { write: (line) => void process.stderr.write(line) },
   )
-  const { databaseUrl, dataDir } = settings
+  const config = await completeSecrets(settings, log, { newKey: values['new-key'] })
+  const { databaseUrl, dataDir } = config
   const embedded = databaseUrl === undefined ? await startEmbedded({ dataDir, log }) : undefined
   // The embedded database is stopped as the process ends.
   for (const [signal, code] of [['SIGINT', 130] as const, ['SIGTERM', 143] as const]) {
     process.once(signal, () => process.exit(code))
   }
   try {
-    const config = await completeSecrets(settings, log)
     await work(values, config, embedded?.connection ?? (databaseUrl as string), log)
   } finally {
     await embedded?.stop()
@@ -118,7 +115,9 @@ async function work(
     if (!values.yes && !(await confirm(question(found)))) {
       throw new UsageError('nothing was changed')
     }
-    await migrate(config, connection)
+    begun = true
+    // A backup may be older than this version.
+    await migrateToLatest(config, connection)
     const now = () => new Date()
     const done = await endRestored(
       { db, config, now, log, custody },
@@ -145,15 +144,6 @@ async function findOut(db: Db): Promise<Pick<Found, 'newest' | 'head'>> {
   }
 }
 
-/** A backup may be older than this version. */
-async function migrate(
-  { migrationDatabaseUrl: owner, databaseUrl }: Config,
-  connection: Connection,
-): Promise<void> {
-  const lesserRole = owner && databaseUrl ? new URL(databaseUrl).username : undefined
-  await migrateToLatest(owner ?? connection, lesserRole)
-}
-
 async function confirm(words: string): Promise<boolean> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
   terminal.once('SIGINT', () => process.exit(130))
@@ -166,11 +156,10 @@ async function confirm(words: string): Promise<boolean> {
 }
 
 function describe(error: unknown): string {
-  const { name, message, code = '', syscall } = error as NodeJS.ErrnoException
-  if (error instanceof UsageError || IN_WORDS.has(name)) return message
-  if (code === 'ECONNREFUSED' || syscall === 'getaddrinfo') {
-    return `the database does not answer (${code}): check DATABASE_URL`
-  }
+  const { code, message } = error as NodeJS.ErrnoException
+  if (error instanceof UsageError) return message
   if (code === '55P03') return 'somebody holds the tables: close what else works on this database'
-  return `${message}\nIt is not done, or nobody knows. Mend that, and run after-restore again before a server starts.`
+  const words = inWords(error) ?? message
+  if (!begun) return words
+  return `${words}\nIt is not done, or nobody knows. Mend that, and run after-restore again before a server starts.`
 }

@@ -13,13 +13,20 @@ const SEALED = ['issuances', 'audit_events', 'seals']
 const STAMPED = ['issuances', 'audit_events']
 const STAMP = ['xid', 'cluster']
 
+type Settings = { databaseUrl?: string | undefined; migrationDatabaseUrl?: string | undefined }
+
 /**
- * Brings the schema to the newest migration, under an advisory lock, so that replicas may start at once.
- * `grantTo` names the lesser role that the server connects as, when migrations run under a role of their own.
+ * Brings the schema to the newest migration, under an advisory lock, so that replicas may start at once. Where
+ * migrations run under a role of their own, the one that the server connects as gets its lesser rights.
+ * @param embedded where there is no database but our own
  * @throws the failed migration's error; what had succeeded before it stays.
  */
-export async function migrateToLatest(connection: Connection, grantTo?: string): Promise<string[]> {
-  const pool = new pg.Pool({ max: 2, ...poolConfig(connection) })
+export async function migrateToLatest(
+  { databaseUrl, migrationDatabaseUrl: owner }: Settings,
+  embedded: Connection = '',
+): Promise<string[]> {
+  const grantTo = owner && databaseUrl ? new URL(databaseUrl).username : undefined
+  const pool = new pg.Pool({ max: 2, ...poolConfig(owner ?? databaseUrl ?? embedded) })
   pool.on('error', () => undefined)
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) })
   try {

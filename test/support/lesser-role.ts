@@ -18,8 +18,11 @@ export async function asLesserRole(
   const roles = openPool({ ...maker, max: 1 }, () => undefined)
   try {
     await sql.raw(`create role ${role} login password '${role}'`).execute(roles.db)
-    await migrateToLatest(pool.options, role)
-    const lesser = openPool({ ...asRole(pool.options, role, role), max: 2 }, () => undefined)
+    const { connectionString: owner } = pool.options
+    const connection = asRole(pool.options, role, role)
+    const databaseUrl = connection.connectionString
+    await migrateToLatest({ databaseUrl, migrationDatabaseUrl: owner })
+    const lesser = openPool({ ...connection, max: 2 }, () => undefined)
     await act(lesser.db).finally(() => lesser.db.destroy())
   } finally {
     await sql.raw(`drop owned by ${role}`).execute(roles.db)

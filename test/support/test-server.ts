@@ -37,7 +37,7 @@ export async function startTestServer(): Promise<TestServer> {
     await dropLeftovers(session)
     const template = `${run}_template`
     await session.query(`create database ${template}`)
-    await migrateToLatest(databaseUrl(server.url, template))
+    await migrateToLatest({ databaseUrl: databaseUrl(server.url, template) })
     return {
       url: server.url,
       template,
