@@ -1,5 +1,6 @@
 import type { Deps } from '../deps.ts'
 import { repeatedly, type Worker } from '../http/repeatedly.ts'
+import { secondsBetween } from '../oauth/numeric-date.ts'
 import { wasEndedIn } from './move.ts'
 import { seal } from './seal.ts'
 import { findBacklog, findLastSeal } from './seal-queries.ts'
@@ -18,7 +19,7 @@ export const startSealer = (deps: Surroundings, { intervalMs = 1000 } = {}): Wor
 export async function sealIfDue(deps: Surroundings): Promise<void> {
   const last = await findLastSeal(deps.db)
   const backlog = await findBacklog(deps.db, last)
-  const age = backlog.oldest ? (deps.now().getTime() - backlog.oldest.getTime()) / 1000 : 0
+  const age = backlog.oldest ? secondsBetween(backlog.oldest, deps.now()) : 0
   deps.metrics.unsealed(backlog.rows, Math.max(0, age))
   const moved = last !== undefined && last.cluster !== backlog.here
   if (backlog.rows === 0 && !moved) return

@@ -1,4 +1,4 @@
-import { addSeconds } from '../oauth/numeric-date.ts'
+import { addSeconds, secondsBetween } from '../oauth/numeric-date.ts'
 
 /** Seconds: the first wait, and the longest between two attempts (EV-11). */
 const FIRST = 5
@@ -31,7 +31,7 @@ const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} G
 
 function secondsUntil(text: string, now: Date): number {
   const at = HTTP_DATE.test(text) ? Date.parse(text) : Number.NaN
-  return Number.isNaN(at) ? 0 : (at - now.getTime()) / 1000
+  return Number.isNaN(at) ? 0 : secondsBetween(now, new Date(at))
 }
 
 type Wait = {

@@ -1,12 +1,13 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { byAdmin } from '../audit/record.ts'
 import type { Deps } from '../deps.ts'
+import { orNoBody } from '../http/admin-door.ts'
 import { listPage, readList } from '../http/list.ts'
 import { notFound } from '../http/problem.ts'
 import { Problem } from '../http/problem-schema.ts'
 import { IdParam } from '../http/shapes.ts'
+import { secondsBetween } from '../oauth/numeric-date.ts'
 import {
   type Delivery,
   findDelivery,
@@ -19,11 +20,6 @@ import { EventDeliveries, EventDelivery, EventDeliveryQuery, Retry } from './sch
 
 const tags = ['revocations']
 const params = Type.Object({ id: IdParam('event delivery') })
-
-/** No body is an empty one. */
-const orNone = async (request: FastifyRequest) => {
-  request.body ??= {}
-}
 
 /** What relying apps were told, and whether they took it. */
 export const eventRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
@@ -79,7 +75,7 @@ export const eventRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
         body: Retry,
         response: { 200: EventDelivery, '4xx': Problem },
       },
-      preValidation: orNone,
+      preValidation: orNoBody,
     },
     async (request) => {
       const { id } = request.params
@@ -95,6 +91,6 @@ const described = (delivery: Delivery): EventDelivery => {
   return {
     ...delivery,
     seconds_to_acknowledgement:
-      delivered_at && Math.max(0, delivered_at.getTime() - created_at.getTime()) / 1000,
+      delivered_at && Math.max(0, secondsBetween(created_at, delivered_at)),
   }
 }

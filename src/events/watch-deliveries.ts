@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { Deps } from '../deps.ts'
-import { addSeconds } from '../oauth/numeric-date.ts'
+import { addSeconds, secondsBetween } from '../oauth/numeric-date.ts'
 import type { Attempt } from './deliver.ts'
 import { GIVE_UP_AFTER } from './delivery.ts'
 import type { Count } from './tell.ts'
@@ -100,5 +100,3 @@ function answerOf({ answer: { status, err, failure } = {} }: Attempt): string {
   if (err !== undefined && ERRORS.includes(err)) return err
   return status === undefined ? 'none' : `${Math.floor(status / 100)}xx`
 }
-
-const secondsBetween = (from: Date, to: Date): number => (to.getTime() - from.getTime()) / 1000

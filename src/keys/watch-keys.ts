@@ -1,5 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 import type { Deps } from '../deps.ts'
+import { secondsBetween } from '../oauth/numeric-date.ts'
 
 const LABELS = ['kid', 'purpose', 'alg', 'status'] as const
 
@@ -45,5 +46,3 @@ export function watchKeys(registry: Registry, { keys, now }: Pick<Deps, 'keys' |
     },
   })
 }
-
-const secondsBetween = (from: Date, to: Date): number => (to.getTime() - from.getTime()) / 1000

@@ -5,3 +5,7 @@ export const fromNumericDate = (seconds: number): Date => new Date(seconds * 100
 
 export const addSeconds = (instant: Date, seconds: number): Date =>
   new Date(instant.getTime() + seconds * 1000)
+
+/** Below 0 when `to` is the earlier: the clocks of replicas may differ. */
+export const secondsBetween = (from: Date, to: Date): number =>
+  (to.getTime() - from.getTime()) / 1000

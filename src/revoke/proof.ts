@@ -1,5 +1,6 @@
 import type { Db } from '../db/tables.ts'
 import { listInterrupts, MOST_INTERRUPTS } from '../events/list-queries.ts'
+import { secondsBetween } from '../oauth/numeric-date.ts'
 import { findProof, findRevocation } from './queries.ts'
 import { showInterrupts } from './tell.ts'
 import { countWithheld } from './withheld-queries.ts'
@@ -18,10 +19,7 @@ export async function readRevocation(db: Db, id: string) {
     ...showInterrupts(interrupted),
     last_acknowledged_at,
     seconds_to_last_acknowledgement:
-      last_acknowledged_at && secondsBetween(revocation.created_at, last_acknowledged_at),
+      last_acknowledged_at &&
+      Math.max(0, secondsBetween(revocation.created_at, last_acknowledged_at)),
   }
 }
-
-/** Never less than none: the replicas' clocks may differ. */
-const secondsBetween = (from: Date, to: Date): number =>
-  Math.max(0, to.getTime() - from.getTime()) / 1000

@@ -1,6 +1,6 @@
 import type { Deps } from '../deps.ts'
 import { SsfError, wrongRequest } from '../http/ssf-door.ts'
-import { addSeconds } from '../oauth/numeric-date.ts'
+import { addSeconds, secondsBetween } from '../oauth/numeric-date.ts'
 import type { Caller } from './admit.ts'
 import { holdStream } from './find-stream.ts'
 import { queueAboutStreams } from './queue.ts'
@@ -35,4 +35,4 @@ export const verifyStream = (
   })
 
 const secondsUntil = (last: Date, now: Date): number =>
-  Math.max(1, Math.ceil(MIN_VERIFICATION_INTERVAL - (now.getTime() - last.getTime()) / 1000))
+  Math.max(1, Math.ceil(MIN_VERIFICATION_INTERVAL - secondsBetween(last, now)))

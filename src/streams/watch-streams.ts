@@ -1,5 +1,6 @@
 import { Gauge, type Registry } from 'prom-client'
 import type { Deps } from '../deps.ts'
+import { secondsBetween } from '../oauth/numeric-date.ts'
 import { countStreams, type StreamCount } from './stream-queries.ts'
 
 /** Read from the database when scraped, and the same at every replica. */
@@ -37,6 +38,6 @@ export function watchStreams(
   gauge(
     'ssf_oldest_event_seconds',
     'How long the event has waited that was queued first of those that nobody has taken',
-    ({ oldest }) => (oldest ? Math.max(0, (now().getTime() - oldest.getTime()) / 1000) : 0),
+    ({ oldest }) => (oldest ? Math.max(0, secondsBetween(oldest, now())) : 0),
   )
 }
