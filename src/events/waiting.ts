@@ -10,7 +10,8 @@ const UNDER_WAY = 30
  *
  * The app knows `sub` and `aud`, and not by which of our audiences: one that was retired, with another registered in
  * its place, is the same to it.
- * @param of the tenant, the issuer of the audience, the asserted subject and the agent, as SQL
+ * @param of the tenant, the issuer of the audience, the asserted subject and the agent, as SQL; of several, who act for one
+ *   another, `any(…)`: an event about one of them ends what it had a part in
  */
 export const holdsMintsUp = (
   row: string,

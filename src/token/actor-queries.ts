@@ -2,7 +2,10 @@ import { sql } from 'kysely'
 import type { AgentFacts } from '../agents/authenticate.ts'
 import { allowedUntil } from '../agents/metadata-queries.ts'
 import type { Db } from '../db/tables.ts'
+import { holdsMintsUp } from '../events/waiting.ts'
 import { looksLikeMetadataUrl } from '../oauth/client-metadata.ts'
+import type { AudienceFacts, DelegationFacts } from '../policy/facts.ts'
+import type { Facts } from './facts.ts'
 
 export type ActorRow = Pick<
   AgentFacts,
@@ -117,4 +120,30 @@ export async function findBlockedActors(
     .where((eb) => eb.or([eb('audience_id', 'is', null), eb('audience_id', '=', of.audience_id)]))
     .execute()
   return blocks.flatMap(({ agent_id }) => agent_id ?? [])
+}
+
+/** An older revocation of somebody who acts for the client, which the audience has yet to hear of (EV-14). */
+export async function findEventOfActors(
+  db: Db,
+  actors: readonly { id: string }[],
+  of: {
+    tenant_id: string
+    audience: Pick<AudienceFacts, 'issuer'>
+    delegation: Pick<DelegationFacts, 'sub_asserted'>
+  },
+): Promise<Facts['event']> {
+  if (actors.length === 0) return undefined
+  const waiting = holdsMintsUp('waiting', {
+    tenant: 'asked.tenant_id',
+    aud: 'asked.aud',
+    sub: 'asked.sub',
+    agent: 'any(asked.actor_ids)',
+  })
+  const { rows } = await sql<NonNullable<Facts['event']>>`
+    select waiting.id, waiting.next_attempt_at as due_at
+    from (select ${of.tenant_id}::text as tenant_id, ${of.audience.issuer}::text as aud,
+      ${of.delegation.sub_asserted}::text as sub, ${actors.map(({ id }) => id)}::text[] as actor_ids) asked
+    join event_deliveries waiting on ${sql.raw(waiting)}
+    limit 1`.execute(db)
+  return rows[0]
 }

@@ -2,8 +2,10 @@ import type { NamedClient } from '../agents/recognise.ts'
 import { newTimeOrderedId } from '../db/ids.ts'
 import type { Deps } from '../deps.ts'
 import { GRANT, TYP } from '../oauth/names.ts'
+import { secondsBetween } from '../oauth/numeric-date.ts'
 import { decide } from '../policy/decide.ts'
 import { endReusedFamily } from '../revoke/reused-family.ts'
+import { findEventOfActors } from './actor-queries.ts'
 import { type VerifiedActor, verifyActors } from './actors.ts'
 import { faultOfClient } from './client.ts'
 import { authenticateCaller, type Caller } from './delegate-token.ts'
@@ -93,8 +95,11 @@ export async function exchangeToken(
       }
       throw await refusalOf(deps, agent, subject, decision, now, progress)
     }
-    if (facts.event) {
-      throw new Refusal('revocation_pending', { retryAfter: secondsUntil(facts.event, now) })
+    const { tenant_id } = agent.agent
+    const event =
+      facts.event ?? (await findEventOfActors(deps.db, actors, { tenant_id, ...decision }))
+    if (event) {
+      throw new Refusal('revocation_pending', { retryAfter: secondsUntil(event, now) })
     }
 
     const jti = newTimeOrderedId('', now)
@@ -138,7 +143,7 @@ export async function exchangeToken(
 
 /** Seconds until an event may have arrived: soon, or after its next attempt, but not so late that nobody asks again. */
 function secondsUntil({ due_at }: NonNullable<Facts['event']>, now: Date): number {
-  const seconds = due_at === null ? 0 : Math.ceil((due_at.getTime() - now.getTime()) / 1000)
+  const seconds = due_at === null ? 0 : Math.ceil(secondsBetween(now, due_at))
   return Math.min(Math.max(seconds + 1, 1), LONGEST_WAIT)
 }
 

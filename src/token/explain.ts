@@ -15,6 +15,7 @@ import { OAuthError } from '../oauth/errors.ts'
 import { TOKEN_TYPE } from '../oauth/names.ts'
 import { joinScope } from '../oauth/scope.ts'
 import { type Decision, decide, type Knowledge } from '../policy/decide.ts'
+import { findEventOfActors } from './actor-queries.ts'
 import type { Circumstances } from './condition.ts'
 import type { Steps } from './exchange.ts'
 import type { ExplainRequest, Explanation } from './explain-schema.ts'
@@ -80,7 +81,10 @@ export async function explain(
   const wanted = decision.audience.id_jag_signing_alg
   const alg = deps.keys.algFor('id_jag', wanted)
   if (sizeOfIdJag(alg, claims) > LARGEST_ID_JAG) return refused(tooLarge(decision), of)
-  if (facts.event) return refused('revocation_pending', of)
+  const { tenant_id } = agent
+  const event =
+    facts.event ?? (await findEventOfActors(deps.db, actors, { tenant_id, ...decision }))
+  if (event) return refused('revocation_pending', { ...of, facts: { ...facts, event } })
   return granted(decision, claims)
 }
 

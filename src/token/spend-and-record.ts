@@ -241,7 +241,7 @@ standing as (
         tenant: 'asked.tenant_id',
         aud: 'au.issuer',
         sub: 'coalesce(once.sub_asserted, always.sub_asserted)',
-        agent: 'asked.agent_id',
+        agent: rare ? `any(${list('actor_ids')} || asked.agent_id)` : 'asked.agent_id',
       })} offset 0)
     -- A replica that missed a rotation made this one: it is signed again.
     and exists (select from signing_keys k where k.kid = asked.kid and k.status = 'active')
