@@ -54,9 +54,10 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
   }
   try {
     const allow = readAllowList(settings)
+    // Before there is a database: one that is there already has to have its key.
+    const config = await completeSecrets(settings, log)
     const embedded = settings.databaseUrl === undefined ? await embed(settings, log) : undefined
     if (embedded) undo.push(() => embedded.stop())
-    const config = await completeSecrets(settings, log)
     const connection: Connection = embedded?.connection ?? (config.databaseUrl as string)
     const migrated = await migrateToLatest(config, embedded?.connection)
     if (migrated.length > 0)

@@ -181,7 +181,7 @@ function socketParents(): Set<string> {
   return new Set([tmpdir(), '/tmp', '/var/tmp'])
 }
 
-function inPlainWords(error: unknown, dataDir: string): unknown {
+export function inPlainWords(error: unknown, dataDir: string): unknown {
   if (error instanceof EmbeddedPostgresError) return error
   const { code, message } = error as NodeJS.ErrnoException
   if (!code) return error

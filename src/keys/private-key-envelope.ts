@@ -74,7 +74,7 @@ export function requireKek(keks: Buffer[], of: KeyIdentity, envelope: string): B
   if (kek) return kek
   throw new KeyEncryptionError(
     version === VERSION
-      ? `KEY_ENCRYPTION_KEY does not hold the key (id ${id}) that protects signing key ${of.kid} (${of.purpose}, ${of.alg}). Add the earlier value behind a comma, or a newer one before it: newest first`
+      ? `KEY_ENCRYPTION_KEY (or the file key-encryption-key in DATA_DIR) does not hold the key (id ${id}) that protects signing key ${of.kid} (${of.purpose}, ${of.alg}). Add the earlier value behind a comma, or a newer one before it: newest first`
       : `Signing key ${of.kid} is stored in a form that this version does not know`,
   )
 }

@@ -253,6 +253,13 @@ test('a backup of the embedded database, with its secrets kept elsewhere', async
   await rm(dataDir, { recursive: true })
   await place.run(inPlace(blockWith('tar --extract')), undefined)
   await assert.rejects(readFile(join(dataDir, 'key-encryption-key')), { code: 'ENOENT' })
+  // Neither makes another key, under which nothing in there would open.
+  for (const command of ['npm run after-restore -- --yes', 'npm start'])
+    assert.match(
+      await place.run(`! ${command}`, undefined, settings),
+      /the key that belongs to it is not there: .*key-encryption-key/,
+    )
+  await assert.rejects(readFile(join(dataDir, 'key-encryption-key')), { code: 'ENOENT' })
   await copyFile(kept, join(dataDir, 'key-encryption-key'))
   const told = await place.run('npm run after-restore -- --yes', undefined, settings)
   assert.match(told, /ended 1 delegations, 1 sessions/)
@@ -265,6 +272,10 @@ test('a backup of the embedded database, with its secrets kept elsewhere', async
   await assert.rejects(jwtVerify(idJag, jwks), { code: 'ERR_JWKS_NO_MATCHING_KEY' })
   assert.equal((await story.exchange()).body.error, 'invalid_grant')
   assert.equal(await again.stop(), 0)
+
+  await rm(join(dataDir, 'key-encryption-key'))
+  await place.run('npm run after-restore -- --yes --new-key', undefined, settings)
+  assert.equal(await (await start()).stop(), 0)
 })
 
 test('the commands of docs/backup.md are those that were run here', () => {

@@ -76,7 +76,7 @@ test('a wrong KEY_ENCRYPTION_KEY is refused, and a new one before the old is not
   assert.equal(await server.stop(), 0)
 
   const output = await refusedStart(t, { ...settings, KEY_ENCRYPTION_KEY: second })
-  assert.match(output, /KEY_ENCRYPTION_KEY does not hold the key .*Add the earlier value/)
+  assert.match(output, /KEY_ENCRYPTION_KEY .*does not hold the key .*Add the earlier value/)
   const changed = { ...settings, KEY_ENCRYPTION_KEY: `${second},${first}` }
   assert.equal(await (await startProcess(t, changed)).stop(), 0)
   await database.drop()
