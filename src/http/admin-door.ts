@@ -1,4 +1,10 @@
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type {
+  FastifyError,
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  preValidationAsyncHookHandler,
+} from 'fastify'
 import { ProblemError, type ProblemFault, problemBody } from './problem.ts'
 import { isPassing, RETRY_AFTER } from './unavailable.ts'
 
@@ -55,6 +61,11 @@ export function readJson(app: FastifyInstance): void {
       else void parse(request, body, done)
     },
   )
+}
+
+/** Where nothing has to be given: no body is an empty one. */
+export const orNoBody: preValidationAsyncHookHandler = async (request) => {
+  request.body ??= {}
 }
 
 /** The admin door's dialect: every error leaves as problem details. */

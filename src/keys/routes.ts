@@ -1,18 +1,13 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyRequest } from 'fastify'
 import { byAdmin } from '../audit/record.ts'
 import type { Deps } from '../deps.ts'
+import { orNoBody } from '../http/admin-door.ts'
 import { ListQuery, listPage, readList } from '../http/list.ts'
 import { Problem } from '../http/problem-schema.ts'
 import { listedKeys } from './listed.ts'
 import { rewrapKeys } from './rewrap.ts'
 import { rotateKeys } from './rotate.ts'
 import { RewrapKeys, Rewrapped, RotateKeys, SigningKeys } from './schema.ts'
-
-/** No body is an empty one. */
-const orNone = async (request: FastifyRequest) => {
-  request.body ??= {}
-}
 
 export const keyRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   const listed = async (query: { limit: number; cursor?: string }) => {
@@ -45,7 +40,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
         body: RotateKeys,
         response: { 200: SigningKeys, '4xx': Problem },
       },
-      preValidation: orNone,
+      preValidation: orNoBody,
     },
     async (request) => {
       const actor = byAdmin(request.admin)
@@ -65,7 +60,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
         body: RewrapKeys,
         response: { 200: Rewrapped, '4xx': Problem },
       },
-      preValidation: orNone,
+      preValidation: orNoBody,
     },
     async (request) => rewrapKeys(deps, { actor: byAdmin(request.admin), request_id: request.id }),
   )

@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { byAdmin } from '../audit/record.ts'
 import type { Deps } from '../deps.ts'
+import { orNoBody } from '../http/admin-door.ts'
 import { createOnce } from '../http/idempotency.ts'
 import { ListQuery, listPage, readList } from '../http/list.ts'
 import { notFound } from '../http/problem.ts'
@@ -118,9 +119,7 @@ export const revokeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
         body: Compromise,
         response: { 200: CompromisedKey, '4xx': Problem },
       },
-      preValidation: async (request) => {
-        request.body ??= {}
-      },
+      preValidation: orNoBody,
     },
     ({ params: { kid }, body, admin }) => compromiseKey(deps, { kid, reason: body?.reason, admin }),
   )
