@@ -7,6 +7,7 @@ import { listPage, readList } from '../http/list.ts'
 import { notFound } from '../http/problem.ts'
 import { Problem } from '../http/problem-schema.ts'
 import { IdParam } from '../http/shapes.ts'
+import { secondsBetween } from '../oauth/numeric-date.ts'
 import {
   type Delivery,
   findDelivery,
@@ -90,6 +91,6 @@ const described = (delivery: Delivery): EventDelivery => {
   return {
     ...delivery,
     seconds_to_acknowledgement:
-      delivered_at && Math.max(0, delivered_at.getTime() - created_at.getTime()) / 1000,
+      delivered_at && Math.max(0, secondsBetween(created_at, delivered_at)),
   }
 }
