@@ -8,7 +8,7 @@ import { addSeconds } from '../oauth/numeric-date.ts'
 import { type Attempt, deliver, type Surroundings } from './deliver.ts'
 import { type Claimed, claimDue, listWaiting, makeDue } from './delivery-queries.ts'
 import { createShares } from './fair-share.ts'
-import { type Count, tellOfAttempt } from './tell.ts'
+import { type Count, logAttempt } from './log-attempt.ts'
 import { watchDeliveries } from './watch-deliveries.ts'
 
 /** Attempts under way at a time in this process, and at one audience. Each holds a database connection. */
@@ -128,7 +128,7 @@ function createRounds(deps: Surroundings, { reread, count, most }: Options & { m
       failure = undefined
       inGoodTime = !isTrouble(attempt) && performance.now() - began < GOOD_TIME
       if (attempt === undefined) return
-      tellOfAttempt(log, count, attempt)
+      logAttempt(log, count, attempt)
       if (attempt.reread) rereadFor(claimed)
     } catch (err) {
       brokenOff(err, claimed)

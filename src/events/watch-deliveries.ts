@@ -3,7 +3,7 @@ import type { Deps } from '../deps.ts'
 import { addSeconds, secondsBetween } from '../oauth/numeric-date.ts'
 import type { Attempt } from './deliver.ts'
 import { GIVE_UP_AFTER } from './delivery.ts'
-import type { Count } from './tell.ts'
+import type { Count } from './log-attempt.ts'
 import { type Backlog, findBacklog } from './watch-queries.ts'
 
 const WAITING = ['queued', 'failed', 'superseded'] as const

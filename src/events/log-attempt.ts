@@ -8,7 +8,7 @@ export type Count = (attempt: Attempt) => void
  * The lines that an alert can hang on: `event.failed`, the audience did not take it and nobody tries any more;
  * `event.refused`, the audience does not trust us or is no such service. They name the event, never its token.
  */
-export function tellOfAttempt(log: Deps['log'], count: Count | undefined, attempt: Attempt): void {
+export function logAttempt(log: Deps['log'], count: Count | undefined, attempt: Attempt): void {
   const { event, status, answer, alert, warn } = attempt
   const { id, audience_id, user_id, revocation_id, attempts } = event
   const line = { id, audience_id, user_id, revocation_id, attempts, ...answerOf(answer) }
