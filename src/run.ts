@@ -3,8 +3,11 @@ import { createLogger } from './http/logging.ts'
 import { inWords } from './operator-words.ts'
 import { type Server, startServer } from './start.ts'
 
-/** Milliseconds that requests in flight get to finish. */
-const LONGEST_STOP = 15_000
+/**
+ * Milliseconds in which a stop is over, or cut off: Docker waits for ten seconds. Who does not answer is waited for
+ * half as long (http/outbound.ts), so that there is time left to write that down.
+ */
+const LONGEST_STOP = 9_000
 
 /** The server's life as a process: settings in, signals, an exit code. */
 export async function run(): Promise<void> {
@@ -39,7 +42,7 @@ export async function run(): Promise<void> {
 }
 
 async function leave({ deps, stop }: Server, why: string, code: number): Promise<void> {
-  deps.log.info({ why }, 'stopping: finishing the requests in flight')
+  deps.log.info({ why }, 'stopping: finishing what is under way')
   setTimeout(() => process.exit(1), LONGEST_STOP).unref()
   await stop()
   process.exit(code)

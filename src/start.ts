@@ -47,9 +47,9 @@ const OLDEST_POSTGRES = 150_000
  */
 export async function startServer(settings: Config, log: Logger): Promise<Server> {
   const undo: (() => unknown)[] = []
-  let stopping = false
+  const leaving = new AbortController()
   const stop = async () => {
-    stopping = true
+    leaving.abort()
     for (const step of undo.splice(0).reverse()) await step()
   }
   try {
@@ -65,7 +65,7 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
 
     const onIdleError = (error: Error) => {
       // A pool says goodbye without waiting: the database may end a session before it has heard that.
-      if (!stopping) log.warn({ err: error }, 'a database connection was lost')
+      if (!leaving.signal.aborted) log.warn({ err: error }, 'a database connection was lost')
     }
     const { pool, db } = openPool(connection, onIdleError)
     const hot = openHotPool(connection, onIdleError)
@@ -79,7 +79,11 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     undo.push(() => custody.close())
     const keys = await openKeyRing({ db, aside: aside.db, config, now, log, custody })
     undo.push(() => keys.close())
-    const outbound = createOutbound({ allow, allowLoopbackHttp: config.allowLoopbackHttp })
+    const outbound = createOutbound({
+      allow,
+      allowLoopbackHttp: config.allowLoopbackHttp,
+      leaving: leaving.signal,
+    })
     const metrics = createMetrics({ pool, hot })
     const tally = createTally({ pool, config, now })
     watchKeys(metrics.registry, { keys, now })

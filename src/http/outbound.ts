@@ -44,6 +44,10 @@ export type OutboundSettings = {
   connectTimeoutMs?: number
   /** Milliseconds up to the last byte of the answer; 10000 unless told. */
   totalTimeoutMs?: number
+  /** Aborted when the server is to stop: nobody is waited for much longer, by a request under way or a new one. */
+  leaving?: AbortSignal
+  /** Milliseconds from then on; 5000 unless told. */
+  lastTimeoutMs?: number
 }
 
 export type OutboundRequest = Message & {
@@ -83,6 +87,7 @@ export function createOutbound(settings: OutboundSettings): Outbound {
     lookup: shareLookups(settings.lookup ?? lookUpAll),
     connectTimeoutMs: settings.connectTimeoutMs ?? 3_000,
     totalTimeoutMs: settings.totalTimeoutMs ?? 10_000,
+    over: settings.leaving && soonAfter(settings.leaving, settings.lastTimeoutMs ?? 5_000),
   }
   return {
     judge(url) {
@@ -110,9 +115,17 @@ type Guard = DestinationRules & {
   lookup: Lookup
   connectTimeoutMs: number
   totalTimeoutMs: number
+  over: AbortSignal | undefined
 }
 
-/** Everything between the URL and the answer, under both time limits. */
+function soonAfter(signal: AbortSignal, milliseconds: number): AbortSignal {
+  const over = new AbortController()
+  const begin = () => setTimeout(() => over.abort(), milliseconds).unref()
+  signal.addEventListener('abort', begin, { once: true })
+  return over.signal
+}
+
+/** Everything between the URL and the answer, under all time limits. */
 async function call<T>(
   guard: Guard,
   { url, maxBytes, ...message }: OutboundRequest,
@@ -123,8 +136,11 @@ async function call<T>(
   refuseIf(refuseBeforeLookup(to, guard))
 
   const abort = new AbortController()
-  const total = setTimeout(() => abort.abort(), guard.totalTimeoutMs)
-  const connecting = setTimeout(() => abort.abort(), guard.connectTimeoutMs)
+  const giveUp = () => abort.abort()
+  if (guard.over?.aborted) throw new OutboundError('timeout')
+  guard.over?.addEventListener('abort', giveUp)
+  const total = setTimeout(giveUp, guard.totalTimeoutMs)
+  const connecting = setTimeout(giveUp, guard.connectTimeoutMs)
   // What it means if something unknown goes wrong now, and what was answered so far.
   let failing: OutboundReason = 'resolution_failed'
   let status: number | undefined
@@ -149,6 +165,7 @@ async function call<T>(
   } finally {
     clearTimeout(total)
     clearTimeout(connecting)
+    guard.over?.removeEventListener('abort', giveUp)
     abort.abort() // closes the connection, whatever is still on the way
   }
 }

@@ -259,6 +259,30 @@ test('gives up on a slow body, a silent server, a stuck handshake and a stuck lo
   await refused(resolving.get('https://slow.example/'), 'timeout')
 })
 
+test('a server that is to stop waits for nobody much longer, and calls nobody any more', async (t) => {
+  const leaving = new AbortController()
+  const { server, get } = await openService(
+    t,
+    (_request, response) => void arrived.resolve(response),
+    {
+      leaving: leaving.signal,
+      lastTimeoutMs: 5,
+    },
+  )
+  let arrived = Promise.withResolvers<http.ServerResponse>()
+  const before = get()
+  json({ ok: true })({} as http.IncomingMessage, await arrived.promise)
+  assert.deepEqual((await before).json, { ok: true })
+
+  arrived = Promise.withResolvers()
+  const underWay = refused(get(), 'timeout')
+  await arrived.promise
+  leaving.abort()
+  await underWay
+  await refused(get(), 'timeout')
+  assert.equal(server.connections, 2)
+})
+
 test('a connection once made may take longer than connecting may', async (t) => {
   const { get } = await openService(
     t,
