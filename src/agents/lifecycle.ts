@@ -5,7 +5,7 @@
  *   requested ─approve→ active ⇄ suspended      suspend, resume
  *       └────────────────┴──────────┴─retire→ retired, which is final
  *
- * Each verb takes the agent's row lock first, so that a mint of this agent waits for this commit or is waited
+ * Each move takes the agent's row lock first, so that a mint of this agent waits for this commit or is waited
  * for, and does nothing where the agent is in that state already. Before it comes only the owner of one that
  * is to act: users stand before agents in the order of locks (revoke/end.ts).
  */
@@ -20,76 +20,28 @@ import { requireReady } from './gate.ts'
 import { lockAgent, shareOwnerOf, updateAgent } from './queries.ts'
 
 type Status = Row<'agents'>['status']
-type Why = { reason?: string | undefined }
+type Move = { from: readonly Status[]; to: Status; type: string }
 
-/** @throws {ProblemError} `not_found`, `invalid_transition`, `owner_inactive`; {ChangedMeanwhile} */
-export function approveAgent(
+/** Resuming brings no delegation back; retiring ends its credentials too. */
+export const AGENT_MOVES = {
+  approve: { from: ['requested'], to: 'active', type: 'agent.approved' },
+  suspend: { from: ['active'], to: 'suspended', type: 'agent.suspended' },
+  resume: { from: ['suspended'], to: 'active', type: 'agent.resumed' },
+  retire: { from: ['requested', 'active', 'suspended'], to: 'retired', type: 'agent.retired' },
+} as const satisfies Record<string, Move>
+export type AgentMove = keyof typeof AGENT_MOVES
+
+/**
+ * @throws {ProblemError} `not_found`, `invalid_transition`; of one that is to act, `owner_inactive` and
+ *   {ChangedMeanwhile} too
+ */
+export async function setAgentState(
   tx: Db,
   deps: Deps,
-  id: string,
-  why: Why,
+  { id, move, reason }: { id: string; move: AgentMove; reason?: string | undefined },
   admin: Admin,
 ): Promise<Row<'agents'>> {
-  return move(tx, deps, id, why, admin, {
-    from: ['requested'],
-    to: 'active',
-    type: 'agent.approved',
-  })
-}
-
-/** @throws {ProblemError} `not_found`, `invalid_transition` */
-export function suspendAgent(
-  tx: Db,
-  deps: Deps,
-  id: string,
-  why: Why,
-  admin: Admin,
-): Promise<Row<'agents'>> {
-  return move(tx, deps, id, why, admin, {
-    from: ['active'],
-    to: 'suspended',
-    type: 'agent.suspended',
-  })
-}
-
-/** Brings no delegation back. @throws as `approveAgent` */
-export function resumeAgent(
-  tx: Db,
-  deps: Deps,
-  id: string,
-  why: Why,
-  admin: Admin,
-): Promise<Row<'agents'>> {
-  return move(tx, deps, id, why, admin, {
-    from: ['suspended'],
-    to: 'active',
-    type: 'agent.resumed',
-  })
-}
-
-/** Ends its credentials too. @throws {ProblemError} `not_found`, `invalid_transition` */
-export function retireAgent(
-  tx: Db,
-  deps: Deps,
-  id: string,
-  why: Why,
-  admin: Admin,
-): Promise<Row<'agents'>> {
-  return move(tx, deps, id, why, admin, {
-    from: ['requested', 'active', 'suspended'],
-    to: 'retired',
-    type: 'agent.retired',
-  })
-}
-
-async function move(
-  tx: Db,
-  deps: Deps,
-  id: string,
-  { reason }: Why,
-  admin: Admin,
-  { from, to, type }: { from: readonly Status[]; to: Status; type: string },
-): Promise<Row<'agents'>> {
+  const { from, to, type }: Move = AGENT_MOVES[move]
   const owner = to === 'active' ? await shareOwnerOf(tx, id) : undefined
   const agent = await lockAgent(tx, id)
   if (agent === undefined) throw notFound('agent')

@@ -4,7 +4,7 @@
  *   active ⇄ suspended      suspend, resume; approve-change where its documents stopped it (approve.ts)
  *     └──────────┴─retire→ retired, which is final
  *
- * Each verb takes the audience's row lock first, so that a mint for it waits for this commit or is waited
+ * Each move takes the audience's row lock first, so that a mint for it waits for this commit or is waited
  * for, and does nothing where the audience is in that state already.
  */
 import { byAdmin, recordEvent } from '../audit/record.ts'
@@ -16,49 +16,24 @@ import { deleteAliases } from './alias-queries.ts'
 import { awaitsApproval, takeOverStop } from './discovery-queries.ts'
 import { lockAudience, updateAudience } from './queries.ts'
 
-type Why = { reason?: string | undefined }
+type Move = { to: Row<'audiences'>['status']; type: string }
+
+/** Resuming brings no delegation back; retiring frees its issuer and its aliases for another record. */
+export const AUDIENCE_MOVES = {
+  suspend: { to: 'suspended', type: 'audience.suspended' },
+  resume: { to: 'active', type: 'audience.resumed' },
+  retire: { to: 'retired', type: 'audience.retired' },
+} as const satisfies Record<string, Move>
+export type AudienceMove = keyof typeof AUDIENCE_MOVES
 
 /** @throws {ProblemError} `not_found`, `invalid_transition` */
-export function suspendAudience(
+export async function setAudienceState(
   tx: Db,
   deps: Deps,
-  id: string,
-  why: Why,
+  { id, move, reason }: { id: string; move: AudienceMove; reason?: string | undefined },
   admin: Admin,
 ): Promise<Row<'audiences'>> {
-  return move(tx, deps, id, why, admin, { to: 'suspended', type: 'audience.suspended' })
-}
-
-/** Brings no delegation back. @throws {ProblemError} `not_found`, `invalid_transition` */
-export function resumeAudience(
-  tx: Db,
-  deps: Deps,
-  id: string,
-  why: Why,
-  admin: Admin,
-): Promise<Row<'audiences'>> {
-  return move(tx, deps, id, why, admin, { to: 'active', type: 'audience.resumed' })
-}
-
-/** Frees its issuer and its aliases for another record. @throws {ProblemError} `not_found` */
-export function retireAudience(
-  tx: Db,
-  deps: Deps,
-  id: string,
-  why: Why,
-  admin: Admin,
-): Promise<Row<'audiences'>> {
-  return move(tx, deps, id, why, admin, { to: 'retired', type: 'audience.retired' })
-}
-
-async function move(
-  tx: Db,
-  deps: Deps,
-  id: string,
-  { reason }: Why,
-  admin: Admin,
-  { to, type }: { to: Row<'audiences'>['status']; type: string },
-): Promise<Row<'audiences'>> {
+  const { to, type }: Move = AUDIENCE_MOVES[move]
   const audience = await lockAudience(tx, id)
   if (audience === undefined) throw notFound('audience')
   // A suspension because of a change becomes the administrator's own, which no approval ends.

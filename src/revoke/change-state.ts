@@ -6,8 +6,8 @@
  */
 
 import type { Transaction } from 'kysely'
-import { approveAgent, resumeAgent, retireAgent, suspendAgent } from '../agents/lifecycle.ts'
-import { resumeAudience, retireAudience, suspendAudience } from '../audiences/lifecycle.ts'
+import { AGENT_MOVES, type AgentMove, setAgentState } from '../agents/lifecycle.ts'
+import { AUDIENCE_MOVES, type AudienceMove, setAudienceState } from '../audiences/lifecycle.ts'
 import { byAdmin, recordEvent } from '../audit/record.ts'
 import { holdTenantOf } from '../db/hold-tenant.ts'
 import type { Row, Tables } from '../db/tables.ts'
@@ -25,53 +25,39 @@ import { revoke } from './end.ts'
 import type { Reach } from './reach.ts'
 
 type Tx = Transaction<Tables>
-type Why = { reason?: string | undefined }
 type Ended = { revocation_id?: string }
 
-const AGENT_MOVES = {
-  approve: { move: approveAgent, ends: false },
-  suspend: { move: suspendAgent, ends: true },
-  resume: { move: resumeAgent, ends: false },
-  retire: { move: retireAgent, ends: true },
-} as const
-export type AgentMove = keyof typeof AGENT_MOVES
+type Asked<Move> = { id: string; move: Move; reason?: string | undefined }
 
 export async function moveAgent(
   tx: Tx,
   deps: Deps,
-  { id, to, reason }: { id: string; to: AgentMove } & Why,
+  asked: Asked<AgentMove>,
   admin: Admin,
 ): Promise<Ended> {
-  const { move, ends } = AGENT_MOVES[to]
+  const { id, move, reason = `Agent: ${move}` } = asked
+  const ends = AGENT_MOVES[move].to !== 'active'
   if (ends) await holdTenantOf(tx, 'agents', id)
-  await move(tx, deps, id, { reason }, admin)
-  if (!ends) return {}
-  return stop(tx, deps, { kind: 'agent_id', id }, reason ?? `Agent: ${to}`, admin)
+  await setAgentState(tx, deps, asked, admin)
+  return ends ? stop(tx, deps, { kind: 'agent_id', id }, reason, admin) : {}
 }
-
-const AUDIENCE_MOVES = {
-  suspend: { move: suspendAudience, ends: true },
-  resume: { move: resumeAudience, ends: false },
-  retire: { move: retireAudience, ends: true },
-} as const
-export type AudienceMove = keyof typeof AUDIENCE_MOVES
 
 export async function moveAudience(
   tx: Tx,
   deps: Deps,
-  { id, to, reason }: { id: string; to: AudienceMove } & Why,
+  asked: Asked<AudienceMove>,
   admin: Admin,
 ): Promise<Ended> {
-  const { move, ends } = AUDIENCE_MOVES[to]
+  const { id, move, reason = `Audience: ${move}` } = asked
+  const ends = AUDIENCE_MOVES[move].to !== 'active'
   if (ends) await holdTenantOf(tx, 'audiences', id)
-  await move(tx, deps, id, { reason }, admin)
-  if (!ends) return {}
-  return stop(tx, deps, { kind: 'audience_id', id }, reason ?? `Audience: ${to}`, admin)
+  await setAudienceState(tx, deps, asked, admin)
+  return ends ? stop(tx, deps, { kind: 'audience_id', id }, reason, admin) : {}
 }
 
 /**
- * A suspended or deleted user loses everything, and so do the agents that have no owner then; a new password only signs them out everywhere, and a new
- * address is asked about.
+ * A suspended or deleted user loses everything, and so do the agents that have no owner then; a new password
+ * only signs them out everywhere, and a new address is asked about.
  */
 export async function patchUser(
   tx: Tx,

@@ -1,9 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { describeAgent } from '../agents/agent.ts'
+import { AGENT_MOVES, type AgentMove } from '../agents/lifecycle.ts'
 import { findAgent } from '../agents/queries.ts'
 import { Agent } from '../agents/schema.ts'
 import { describeAudience } from '../audiences/audience.ts'
+import { AUDIENCE_MOVES, type AudienceMove } from '../audiences/lifecycle.ts'
 import { findAudience } from '../audiences/queries.ts'
 import { Audience } from '../audiences/schema.ts'
 import type { Deps } from '../deps.ts'
@@ -25,14 +27,14 @@ const PairParams = Type.Object({ id: IdParam('agent'), audience_id: IdParam('aud
 
 /** Changes of a record's state that may end access. */
 export const stateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
-  for (const to of ['approve', 'suspend', 'resume', 'retire'] as const) {
+  for (const move of Object.keys(AGENT_MOVES) as AgentMove[]) {
     app.post(
-      `/agents/:id/${to}`,
+      `/agents/:id/${move}`,
       {
         config: { scope: 'agents:write' },
         schema: {
           tags: ['agents'],
-          summary: AGENT_SUMMARIES[to],
+          summary: AGENT_SUMMARIES[move],
           params: Type.Object({ id: IdParam('agent') }),
           body: StateChange,
           response: { 200: WithRevocation(Agent), '4xx': Problem },
@@ -40,7 +42,7 @@ export const stateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
       },
       ({ params: { id }, body, admin }) =>
         deps.db.transaction().execute(async (tx) => {
-          const ended = await moveAgent(tx, deps, { id, to, reason: body?.reason }, admin)
+          const ended = await moveAgent(tx, deps, { id, move, reason: body?.reason }, admin)
           const agent = await findAgent(tx, id)
           if (!agent) throw notFound('agent')
           return { ...describeAgent(agent), ...ended }
@@ -48,14 +50,14 @@ export const stateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     )
   }
 
-  for (const to of ['suspend', 'resume', 'retire'] as const) {
+  for (const move of Object.keys(AUDIENCE_MOVES) as AudienceMove[]) {
     app.post(
-      `/audiences/:id/${to}`,
+      `/audiences/:id/${move}`,
       {
         config: { scope: 'audiences:write' },
         schema: {
           tags: ['audiences'],
-          summary: AUDIENCE_SUMMARIES[to],
+          summary: AUDIENCE_SUMMARIES[move],
           params: Type.Object({ id: IdParam('audience') }),
           body: StateChange,
           response: { 200: WithRevocation(Audience), '4xx': Problem },
@@ -63,7 +65,7 @@ export const stateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
       },
       ({ params: { id }, body, admin }) =>
         deps.db.transaction().execute(async (tx) => {
-          const ended = await moveAudience(tx, deps, { id, to, reason: body?.reason }, admin)
+          const ended = await moveAudience(tx, deps, { id, move, reason: body?.reason }, admin)
           const audience = await findAudience(tx, id)
           if (!audience) throw notFound('audience')
           return { ...describeAudience(audience), ...ended }
@@ -158,15 +160,15 @@ export const stateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
   )
 }
 
-const AGENT_SUMMARIES = {
+const AGENT_SUMMARIES: Record<AgentMove, string> = {
   approve: 'Let a requested agent act',
   suspend: 'Stop an agent for now; a revocation',
   resume: 'Let a suspended agent act again; brings no delegation back',
   retire: 'Stop an agent for good; a revocation',
-} as const
+}
 
-const AUDIENCE_SUMMARIES = {
+const AUDIENCE_SUMMARIES: Record<AudienceMove, string> = {
   suspend: 'Stop minting for an audience for now; a revocation',
   resume: 'Mint for a suspended audience again; brings no delegation back',
   retire: 'Stop minting for an audience for good; a revocation',
-} as const
+}
