@@ -1,18 +1,13 @@
 import type { Deps } from '../deps.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
-import {
-  holdOutbox,
-  type Listener,
-  listAllListeners,
-  listAudiencesTold,
-  listDelegationsOfKey,
-} from './queries.ts'
+import { listAudiencesTold, listDelegationsOfKey } from './key-queries.ts'
+import { holdOutbox, type Listener, listAllListeners } from './queries.ts'
 import { writeEvents } from './queue.ts'
 
 type Surroundings = Pick<Deps, 'db' | 'keys' | 'config' | 'now' | 'log'>
 
 /** A compromised key that signed ID-JAGs; `since`: when it began to. */
-export type CompromisedKey = { kid: string; since: Date }
+export type KeyInUse = { kid: string; since: Date }
 
 /** `queued`: events, by this call. `audiences`: all that were told because of this key, or will be. */
 export type ToldOfKey = { queued: number; audiences: string[] }
@@ -37,7 +32,7 @@ const SKEW = 60
  */
 export async function queueForKey(
   deps: Surroundings,
-  { kid, since }: CompromisedKey,
+  { kid, since }: KeyInUse,
   most = MOST,
 ): Promise<ToldOfKey> {
   const key = { kid, since: addSeconds(since, -SKEW) }
@@ -49,7 +44,7 @@ export async function queueForKey(
 
 async function tellOfKey(
   deps: Surroundings,
-  { kid, since }: CompromisedKey,
+  { kid, since }: KeyInUse,
   listener: Listener,
   limit: number,
 ): Promise<number> {
