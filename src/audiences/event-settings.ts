@@ -72,7 +72,7 @@ function checkEndpoint(given: string | null | undefined, judgeUrl: JudgeUrl): vo
   if (typeof given !== 'string') return
   if (given.includes('#')) throw invalid('/events_endpoint', 'must have no fragment')
   const fault = judgeUrl(given)
-  if (fault !== undefined) throw invalid('/events_endpoint', fault)
+  if (fault !== undefined) throw invalid('/events_endpoint', `cannot be called: ${fault}`)
 }
 
 function checkTogether(settings: EventSettings): void {
@@ -80,7 +80,7 @@ function checkTogether(settings: EventSettings): void {
   if (events_dialect !== 'none' && events_endpoint === null) {
     throw invalid(
       '/events_endpoint',
-      `is missing: without it nobody can be told (${events_dialect})`,
+      `is missing: without it events_dialect ${events_dialect} tells nobody`,
     )
   }
   if (event_names_agent && events_dialect === 'logout') {

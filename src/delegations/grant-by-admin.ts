@@ -101,7 +101,7 @@ const MISSING: Record<PartyReason, readonly [pointer: string, detail: string]> =
   agent_expired: ['/agent_id', 'is past its end'],
   owner_inactive: ['/agent_id', 'has no active owner'],
   audience_inactive: ['/audience_id', "is not an active audience of the user's tenant"],
-  no_entitlement: ['/audience_id', 'the agent has no live entitlement for this audience'],
+  no_entitlement: ['/audience_id', 'is an audience for which the agent has no live entitlement'],
 }
 
 function refusal(reason: PartyReason): ProblemError {

@@ -25,7 +25,7 @@ export function readCeiling(
   )
   for (const [index, scope] of given.scopes.entries()) {
     if (!catalogue.has(scope)) {
-      throw invalid(`/scopes/${index}`, `${scope} is not a scope of this audience`)
+      throw invalid(`/scopes/${index}`, `is not a scope of this audience: ${scope}`)
     }
   }
   const resources = given.resources?.map((resource, index) => {
@@ -56,7 +56,7 @@ function readTypes(
   for (const [index, type] of (given ?? []).entries()) {
     if (!known.has(type)) {
       const pointer = `/authorization_details_types/${index}`
-      throw invalid(pointer, `${type} is not a type of authorization details of this audience`)
+      throw invalid(pointer, `is not a type of authorization details of this audience: ${type}`)
     }
   }
   return given

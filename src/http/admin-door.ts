@@ -5,7 +5,8 @@ import type {
   FastifyRequest,
   preValidationAsyncHookHandler,
 } from 'fastify'
-import { ProblemError, type ProblemFault, problemBody } from './problem.ts'
+import { ProblemError, problemBody } from './problem.ts'
+import { faultsFound, sentenceOf } from './schema-fault.ts'
 import { isPassing, RETRY_AFTER } from './unavailable.ts'
 
 /** The scopes of the admin API: `<resource>:read` or `<resource>:write`, or all of them. */
@@ -89,10 +90,6 @@ export function problemErrorHandler(
     .send(JSON.stringify(problemBody(problem.code, problem.message, problem.extra)))
 }
 
-const PLAINLY: Record<string, string> = {
-  additionalProperties: 'is not a known member',
-  minProperties: 'has no member',
-}
 const SEND_OBJECT = 'Send a JSON object as the body'
 
 function asProblem(error: FastifyError, { body, headers }: FastifyRequest): ProblemError {
@@ -105,17 +102,10 @@ function asProblem(error: FastifyError, { body, headers }: FastifyRequest): Prob
       const errors = [{ pointer: '', detail: 'must be an object' }]
       return new ProblemError('validation_failed', SEND_OBJECT, { errors })
     }
-    const errors = error.validation.map((fault): ProblemFault => {
-      const missing = fault.params.missingProperty ?? fault.params.additionalProperty
-      const pointer = `${fault.instancePath}${missing === undefined ? '' : `/${missing}`}`
-      return { pointer, detail: PLAINLY[fault.keyword] ?? String(fault.message) }
-    })
+    const errors = faultsFound(error.validation, error.validationContext !== 'body')
     const [first] = errors
-    return new ProblemError(
-      'validation_failed',
-      `${inBody ? 'The body' : `The ${error.validationContext}`} does not fit: ${first?.pointer || 'it'} ${first?.detail}`,
-      { errors },
-    )
+    const says = first?.pointer ? sentenceOf(first) : `The body ${first?.detail}`
+    return new ProblemError('validation_failed', says, { errors })
   }
   switch (error.code) {
     case 'FST_ERR_CTP_INVALID_JSON_BODY':

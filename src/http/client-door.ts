@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { OAuthError } from '../oauth/errors.ts'
+import { faultsFound, sentenceOf } from './schema-fault.ts'
 import { isPassing, RETRY_AFTER } from './unavailable.ts'
 
 /** The clients' door's dialect: `{error, error_description}` (RFC 6749 §5.2), never to be cached (TX-40). */
@@ -42,11 +43,9 @@ export function asOAuthError(error: FastifyError, wanted = FORM_WANTED): OAuthEr
     if (fault?.keyword === 'type' && fault.instancePath === '') {
       return new OAuthError('invalid_request', wanted)
     }
-    const name = fault?.params.missingProperty ?? fault?.instancePath.split('/')[1] ?? 'a parameter'
-    return new OAuthError(
-      'invalid_request',
-      `${printable(String(name))}: ${printable(fault?.message ?? 'is wrong')}`,
-    )
+    const texts = wanted === FORM_WANTED || error.validationContext !== 'body'
+    const [first] = faultsFound(error.validation, texts)
+    return new OAuthError('invalid_request', printable(first ? sentenceOf(first) : wanted))
   }
   if (error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
     return new OAuthError('invalid_request', wanted)

@@ -1,3 +1,5 @@
+import { type SchemaFault, sentenceOf } from './schema-fault.ts'
+
 /** The admin door's errors: problem details (RFC 9457), `type` is `/problems/<code>`. */
 export const PROBLEMS = {
   malformed_json: [400, 'The body is not valid JSON'],
@@ -20,10 +22,9 @@ export const PROBLEMS = {
 } as const satisfies Record<string, readonly [status: number, title: string]>
 
 export type ProblemCode = keyof typeof PROBLEMS
-export type ProblemFault = { pointer: string; detail: string }
 
 export type ProblemExtra = {
-  errors?: ProblemFault[]
+  errors?: SchemaFault[]
   /** Further members of the answer, such as `ready_at`. */
   members?: Record<string, string>
   /** Seconds for `Retry-After`. */
@@ -48,13 +49,16 @@ export class ProblemError extends Error {
   }
 }
 
-/** 422 `validation_failed` about one member. `pointer` is a JSON pointer (RFC 6901) into the body. */
+/** 422 `validation_failed` about one member. `pointer` is a JSON pointer (RFC 6901) into the body; the detail follows its name. */
 export const invalid = (pointer: string, detail: string): ProblemError =>
-  new ProblemError('validation_failed', detail, { errors: [{ pointer, detail }] })
+  aboutOne('validation_failed', { pointer, detail })
 
 /** 422 `unsupported_value`: specified, but not built yet. */
 export const unsupported = (pointer: string, detail: string): ProblemError =>
-  new ProblemError('unsupported_value', detail, { errors: [{ pointer, detail }] })
+  aboutOne('unsupported_value', { pointer, detail })
+
+const aboutOne = (code: ProblemCode, fault: SchemaFault) =>
+  new ProblemError(code, sentenceOf(fault), { errors: [fault] })
 
 /** @throws {ProblemError} `unsupported_value` for an algorithm that this server has no keys of. */
 export function requireSigned(

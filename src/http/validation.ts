@@ -2,7 +2,13 @@ import { Ajv2020, type Options } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
 import type { FastifyInstance } from 'fastify'
 
-const settings: Options = { allErrors: false, strict: false, useDefaults: true }
+const settings: Options = {
+  allErrors: false,
+  strict: false,
+  useDefaults: true,
+  // What is said of a fault depends on the value; it stays with the error, and goes into no answer and no log.
+  verbose: true,
+}
 const addFormats = formats.default
 
 /**

@@ -36,7 +36,7 @@ export function readExchangeRequest(
   { issuer, delegateTokens }: Pick<Config, 'issuer' | 'delegateTokens'>,
 ): ExchangeRequest {
   for (const name of REQUIRED) {
-    if (fields[name] === undefined) throw new OAuthError('invalid_request', `${name}: is required`)
+    if (fields[name] === undefined) throw new OAuthError('invalid_request', `${name} is missing`)
   }
   if (fields.requested_token_type !== TOKEN_TYPE.idJag) {
     throw new OAuthError(

@@ -141,7 +141,10 @@ test('what is too long is refused before it is read', async () => {
   ] as const) {
     const answer = await ask(name, 'x'.repeat(length))
     assertOAuthError(answer, 400, 'invalid_request')
-    assert.match(answer.body.error_description, new RegExp(`^${name}: `))
+    assert.match(
+      answer.body.error_description,
+      new RegExp(`^${name} must have at most \\d+ characters$`),
+    )
   }
   const many = Array.from({ length: 21 }, (_, at) => `${RESOURCE}${at}`)
   assertOAuthError(await ask('resource', ...many), 400, 'invalid_request')

@@ -1,0 +1,16 @@
+/** What each pattern of the schemas means, for whoever sent something else; a test looks that none is left out. */
+import { SCOPE_TOKEN_PATTERN } from '../oauth/scope.ts'
+
+export const PATTERN_WORDS: Record<string, string> = {
+  [SCOPE_TOKEN_PATTERN]: 'must be a scope name: ASCII without spaces, quotes and backslashes',
+  '\\S': 'must not be blank',
+  '^(?=.*\\S)[^\\p{Cc}]+$':
+    'must be one line of text that is not blank, without control characters',
+  '^[^\\p{Cc}]*$': 'must be without control characters',
+  '^[^\\p{Cc}\\p{Cs}]{1,255}$': 'must be 1 to 255 characters, without control characters',
+  '^[\\x20-\\x7e]+$': 'must be printable ASCII',
+  '^[\\x21-\\x7e]+$': 'must be printable ASCII without spaces',
+  '^\\+[1-9][0-9]{6,14}$': 'must be a phone number in E.164 form, such as +4915123456789',
+  '^[^\\s@\\p{Cc}\\p{Cf}]+@[^\\s@\\p{Cc}\\p{Cf}]+$': 'must be an e-mail address',
+  '^[A-Za-z0-9_-]{43}$': 'must be a key id, as the list of keys has it',
+}
