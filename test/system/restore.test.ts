@@ -228,6 +228,40 @@ test('asked in a terminal, anything but yes changes nothing', async (t) => {
   assert.equal(await again.stop(), 0)
 })
 
+test('where the tables have a role of their own, that role loads them', async (t) => {
+  const place = await openPlace(t)
+  const names = ['owner', 'app', 'restored'].map(
+    (name) => `agent_idp_${name}_${randomBytes(3).toString('hex')}`,
+  )
+  const [owner = '', app = '', restored = ''] = names
+  t.after(async () => {
+    for (const name of [owner, restored])
+      await onServer(place.url, `drop database if exists ${name} with (force)`)
+    for (const name of [owner, app]) await onServer(place.url, `drop role if exists ${name}`)
+  })
+  for (const name of [owner, app])
+    await onServer(place.url, `create role ${name} login password '${name}'`)
+  await onServer(place.url, `create database ${owner} owner ${owner}`)
+  const url = (role: string, database: string) => {
+    const as = new URL(databaseUrl(place.url, database))
+    as.username = as.password = role
+    return as.href
+  }
+  const settings = (database: string) => ({
+    DATABASE_URL: url(app, database),
+    MIGRATION_DATABASE_URL: url(owner, database),
+  })
+  await place.run('npm run migrate', undefined, settings(owner))
+  await place.run(blockWith('pg_dump --format'), undefined, settings(owner))
+  const load = blockWith('$SUPERUSER_URL')
+    .replaceAll('agent_idp_restored', restored)
+    .replaceAll('agent_idp_owner', owner)
+  await place.run(load, undefined, { ...settings(owner), SUPERUSER_URL: place.url })
+  const { DATABASE_URL } = settings(restored)
+  const told = await place.run('npm run after-restore -- --yes', undefined, { DATABASE_URL })
+  assert.match(told, /Start the server now/)
+})
+
 test('a backup of the embedded database, with its secrets kept elsewhere', async (t) => {
   const place = await openPlace(t)
   const { dataDir } = await makeDataDir(t)
@@ -245,13 +279,12 @@ test('a backup of the embedded database, with its secrets kept elsewhere', async
   assert.match(await place.run(refused, undefined, settings), /Another agent-idp .*is running on/)
   assert.equal(await server.stop(), 0)
 
-  const inPlace = (block: string) =>
-    block.replaceAll('--directory data', `--directory ${dataDir}`).replace(/ data$/m, ` ${dataDir}`)
+  const inPlace = (block: string) => block.replaceAll(/(?<= )data(?=$|[ .])/gm, dataDir)
   await place.run(inPlace(blockWith('tar --create')), undefined)
   const kept = join(place.folder, 'kept')
   await copyFile(join(dataDir, 'key-encryption-key'), kept)
-  await rm(dataDir, { recursive: true })
   await place.run(inPlace(blockWith('tar --extract')), undefined)
+  t.after(() => rm(`${dataDir}.lost`, { recursive: true, maxRetries: 5 }))
   await assert.rejects(readFile(join(dataDir, 'key-encryption-key')), { code: 'ENOENT' })
   // Neither makes another key, under which nothing in there would open.
   for (const command of ['npm run after-restore -- --yes', 'npm start'])
@@ -352,7 +385,7 @@ async function openPlace(t: TestContext) {
     /** The backup in a new database, by the commands of the guide. */
     async load(): Promise<string> {
       const name = `${new URL(url).pathname.slice(1)}_${randomBytes(3).toString('hex')}`
-      const block = blockWith('pg_restore').replaceAll('agent_idp_restored', name)
+      const block = blockWith('--dbname="$DATABASE_URL"').replaceAll('agent_idp_restored', name)
       await this.run(block, undefined)
       t.after(() => onServer(url, `drop database if exists ${name} with (force)`))
       return databaseUrl(url, name)
