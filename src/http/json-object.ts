@@ -1,4 +1,5 @@
 /** JSON from strangers, made safe to keep: what leaves here can be copied, compared and stored. */
+import { isObject } from '../oauth/is-object.ts'
 
 /** Far more than any metadata document, far less than a stack. */
 const DEEPEST = 64
@@ -19,10 +20,6 @@ export function parseJsonObject(bytes: Uint8Array): Record<string, unknown> | un
     // The parser's message quotes the text, which is nobody's business (DR-36).
     return undefined
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Looks at every key and value, and drops `__proto__` on the way. */

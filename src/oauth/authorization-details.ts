@@ -8,6 +8,7 @@
  *     that was allowed comes with it, asked for or not.
  *  3. Entries, and the members of one, have no order that matters.
  */
+import { isObject } from './is-object.ts'
 import { normaliseResource } from './uri.ts'
 
 export type AuthorizationDetail = { type: string } & Record<string, unknown>
@@ -93,8 +94,8 @@ export const canonicalDetails = (details: Details): string =>
   `[${[...new Set(details.map(canonical))].sort().join(',')}]`
 
 function isDetail(value: unknown): value is AuthorizationDetail {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
-  const { type, identifier = '' } = value as Record<string, unknown>
+  if (!isObject(value)) return false
+  const { type, identifier = '' } = value
   if (typeof type !== 'string' || type.length < 1 || type.length > LONGEST_TYPE) return false
   return typeof identifier === 'string' && LISTS.every((name) => isList(own(value, name)))
 }

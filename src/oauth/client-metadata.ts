@@ -3,6 +3,7 @@
  * such a URL may be, and what of such a document counts. Values only; who reads it, and whether anybody may
  * come this way, is told elsewhere.
  */
+import { isObject } from './is-object.ts'
 import { GRANT, ID_JAG_GRANT_PROFILE, JWT_BEARER_GRANT } from './names.ts'
 import { isRedirectUri } from './redirect-uri.ts'
 import { SIGNING_ALGS, type SigningAlg } from './signing-alg.ts'
@@ -197,6 +198,3 @@ function readList(document: Document, name: string, unlessGiven: string[]): stri
   )
   return [...new Set(list)]
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,3 +1,5 @@
+import { isObject } from './is-object.ts'
+
 /** The members of a document of others, each as what it should be; a name that is given twice is of the last. */
 export type DocumentMembers = {
   /** Whether it is there, be it wrong. */
@@ -42,11 +44,10 @@ export function readMembers(
     flag: (name) =>
       read(name, (value) => (typeof value === 'boolean' ? value : undefined)) ?? false,
     object: (name) =>
-      readMembers(read(name, (value) => asObject(value)) ?? {}, `${path}${name}.`, ignored),
+      readMembers(
+        read(name, (value) => (isObject(value) ? value : undefined)) ?? {},
+        `${path}${name}.`,
+        ignored,
+      ),
   }
 }
-
-const asObject = (value: unknown): Record<string, unknown> | undefined =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Record<string, unknown>)
-    : undefined

@@ -1,4 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
+import { isObject } from './is-object.ts'
 import { keyMembers, thumbprint } from './jwk-thumbprint.ts'
 import { isKeyFor, type VerificationAlg } from './jws.ts'
 import { faultOfRsa } from './rsa-bounds.ts'
@@ -62,6 +63,3 @@ function importKey(members: Record<string, unknown>): KeyObject | undefined {
   const written: Record<string, unknown> = { ...key.export({ format: 'jwk' }) }
   return Object.entries(members).every(([name, value]) => written[name] === value) ? key : undefined
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { constants, type KeyObject, sign, verify } from 'node:crypto'
 import { derSignature, rawSignature } from './ecdsa-signature.ts'
+import { isObject } from './is-object.ts'
 import type { SigningAlg } from './signing-alg.ts'
 
 // Compact JWS (RFC 7515 §7.1) on node:crypto itself: synchronous, with bare KeyObjects, for this is the
@@ -132,8 +133,7 @@ function decodeObject(part: string): Record<string, unknown> | undefined {
   if (!bytes || !isUtf8(bytes)) return undefined
   try {
     const value: unknown = JSON.parse(bytes.toString('utf8'))
-    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
-    return isObject ? (value as Record<string, unknown>) : undefined
+    return isObject(value) ? value : undefined
   } catch {
     return undefined
   }

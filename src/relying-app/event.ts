@@ -1,5 +1,6 @@
+import { isObject } from '../oauth/is-object.ts'
 import { AGENT_MEMBER, REVOCATION_EVENTS } from '../oauth/names.ts'
-import { type Claims, isFor, isObject, isText } from './assertion.ts'
+import { type Claims, isFor, isText } from './assertion.ts'
 import type { Agent, Revocation } from './revocation.ts'
 import { isDate, SKEW } from './times.ts'
 

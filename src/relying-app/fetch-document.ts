@@ -1,5 +1,5 @@
 /** A JSON document of an issuer that this app trusts: one request, no redirect, within bounds. */
-import { isObject } from './assertion.ts'
+import { isObject } from '../oauth/is-object.ts'
 
 export type Fetched = {
   document: Record<string, unknown>

@@ -1,5 +1,6 @@
+import { isObject } from '../oauth/is-object.ts'
 import { parseWebUrl } from '../oauth/uri.ts'
-import { isObject, isText } from './assertion.ts'
+import { isText } from './assertion.ts'
 
 /** What a client metadata document can be fetched from (DS-40). */
 export function isClientDocumentUrl(value: unknown): value is string {

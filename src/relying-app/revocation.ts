@@ -1,4 +1,5 @@
-import { isObject, isText } from './assertion.ts'
+import { isObject } from '../oauth/is-object.ts'
+import { isText } from './assertion.ts'
 
 /** What an event says is to be dropped: what was given on the word of ID-JAGs with these claims. */
 export type Revocation = {

@@ -1,3 +1,4 @@
+import { isObject } from '../oauth/is-object.ts'
 import { TYP } from '../oauth/names.ts'
 import { numericDate } from '../oauth/numeric-date.ts'
 import {
@@ -6,7 +7,6 @@ import {
   type Header,
   type IdJag,
   isFor,
-  isObject,
   isText,
   readAssertion,
 } from './assertion.ts'

@@ -3,6 +3,7 @@
  * is `iss_sub` with our issuer, or an address; a complex subject has such a `user`, and may have a `session`,
  * the `sid` of our ID tokens, and the `tenant`.
  */
+import { isObject } from '../oauth/is-object.ts'
 
 /** Whom a receiver asks about. What of it there is, is for the database to say. */
 export type NamedSubject = {
@@ -83,6 +84,3 @@ function readOpaque(member: unknown): string | undefined | null {
 
 const isText = (value: unknown): value is string =>
   typeof value === 'string' && value !== '' && value.length <= LONGEST
-
-const isObject = (value: unknown): value is Given =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
