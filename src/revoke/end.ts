@@ -3,7 +3,7 @@
  *
  * Locks are taken in one order everywhere, rows of one table by id:
  *
- *   tenant → user, owner → agent → audience → entitlement → interaction → delegation → credential → session → code → family
+ *   tenant → user, owner → agent → audience → entitlement → interaction → delegation → credential → session → code → family → actor permission
  *
  * 1. A mint and a consent take what they rest on `for share` along this line. A revocation holds the tenant,
  *    to which its own row refers, takes the row it names `for update`, and then goes down the line: nobody
@@ -29,6 +29,7 @@ import type { Deps } from '../deps.ts'
 import { endAdminEntitlements } from '../entitlements/queries.ts'
 import type { Interrupt } from '../events/list-queries.ts'
 import type { Admin } from '../http/admin-door.ts'
+import { endPermissionsOfActors } from '../rules/actor-permission-queries.ts'
 import { voidCodes } from '../sessions/code-queries.ts'
 import { countCurrentTokens, endFamilies } from '../sessions/family-queries.ts'
 import { endSessionsOfUsers } from '../sessions/queries.ts'
@@ -69,6 +70,7 @@ export async function revoke(
   const delegations = await endAll(tx, { of, at, reason: id })
   await endSessions(tx, deps, reach, { at, reason: id })
   const tokens = await endSignIns(tx, reach, extent, { at, reason: id })
+  const permissions = await endPermissions(tx, reach, extent, at)
   const told = await tell(tx, deps, of, { cause: 'revocation', revocation_id: id })
   const counts = {
     delegations_revoked: delegations.length,
@@ -85,9 +87,14 @@ export async function revoke(
     created_at: at,
   })
   const ending = { at, actor: byAdmin(admin), revocation_id: id }
-  const counted = { ...counts, entitlements_ended: entitlements.length }
-  await recordRequested(tx, reach, { ...ending, tenant_id, ...counted })
-  await recordEnded(tx, { entitlements, delegations }, ending)
+  await recordRequested(tx, reach, {
+    ...ending,
+    ...counts,
+    tenant_id,
+    entitlements_ended: entitlements.length,
+    actor_permissions_ended: permissions.length,
+  })
+  await recordEnded(tx, { entitlements, permissions, delegations }, ending)
   return {
     id,
     ...counts,
@@ -107,6 +114,18 @@ async function endPolicies(
   if (kind === 'user_id' && agentIds === undefined) return []
   const of = agentIds ? { agent_ids: agentIds } : { [kind]: id }
   return endAdminEntitlements(tx, { of, at })
+}
+
+/** Or the next mint would name an agent in reach as one that acts for another. */
+async function endPermissions(
+  tx: Transaction<Tables>,
+  { kind, id }: Reach,
+  { agentIds }: Extent,
+  at: Date,
+) {
+  if (agentIds) return endPermissionsOfActors(tx, { of: { actor_ids: agentIds }, at })
+  if (kind === 'tenant_id') return endPermissionsOfActors(tx, { of: { tenant_id: id }, at })
+  return []
 }
 
 function delegationsOf({ kind, id }: Reach, { agentIds }: Extent): DelegationsOf {

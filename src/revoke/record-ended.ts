@@ -10,6 +10,7 @@ type Counts = {
   refresh_tokens_revoked: number
   events_queued: number
   entitlements_ended: number
+  actor_permissions_ended: number
 }
 
 /** The line of a call that stops what rests on one record. */
@@ -38,14 +39,25 @@ type Delegation = Pick<
   'id' | 'tenant_id' | 'user_id' | 'agent_id' | 'audience_id'
 >
 
-/** A line for each entitlement and each delegation that ended with a revocation. */
+type Permission = Pick<
+  Row<'actor_permissions'>,
+  'id' | 'tenant_id' | 'agent_id' | 'actor_id' | 'user_id' | 'audience_id'
+>
+
+type Ended = {
+  entitlements: readonly Entitlement[]
+  permissions?: readonly Permission[]
+  delegations: readonly Delegation[]
+}
+
+/** A line for each record that ended with a revocation, as if it had ended alone. */
 export const recordEnded = (
   tx: Transaction<Tables>,
-  ended: { entitlements: readonly Entitlement[]; delegations: readonly Delegation[] },
+  { entitlements, permissions = [], delegations }: Ended,
   { at, actor, revocation_id }: Ending,
 ): Promise<void> =>
   recordEvents(tx, [
-    ...ended.entitlements.map(({ id: entitlement_id, tenant_id, agent_id, audience_id }) => ({
+    ...entitlements.map(({ id: entitlement_id, tenant_id, agent_id, audience_id }) => ({
       type: 'entitlement.ended',
       at,
       actor,
@@ -54,7 +66,17 @@ export const recordEnded = (
       audience_id,
       detail: { entitlement_id, revocation_id },
     })),
-    ...ended.delegations.map((one) => revokedEvent(one, at, actor, { revocation_id })),
+    ...permissions.map(({ id, tenant_id, actor_id, ...named }) => ({
+      type: 'actor_permission.ended',
+      at,
+      actor,
+      tenant_id,
+      agent_id: named.agent_id,
+      user_id: named.user_id ?? undefined,
+      audience_id: named.audience_id ?? undefined,
+      detail: { actor_permission_id: id, actor_id, revocation_id },
+    })),
+    ...delegations.map((one) => revokedEvent(one, at, actor, { revocation_id })),
   ])
 
 export const revokedEvent = (

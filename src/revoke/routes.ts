@@ -35,7 +35,7 @@ export const revokeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
         tags,
         summary: 'Stop everything that rests on one agent, user, audience, owner or tenant',
         description:
-          'When it answers, nothing in its reach can be minted any more. The record named keeps its own state: suspend it to keep new delegations from being made.',
+          'When it answers, nothing in its reach can be minted any more, nor may an agent in it act for another: such permissions end with it. The record named keeps its own state: suspend it to keep new delegations from being made.',
         body: NewRevocation,
         response: { 202: RequestedRevocation, '4xx': Problem },
       },

@@ -134,7 +134,7 @@ export const RIGHT_CONDITIONS = {
   actor_not_permitted: {
     rule: 'TX-19',
     missing:
-      'A permission for the actor to act for the agent, for this user and audience, and no block of the actor: POST /actor-permissions',
+      'A permission for the actor to act for the agent, for this user and audience, and no block of the actor. It ends when the actor is revoked, suspended or retired, or its owner is gone: POST /actor-permissions',
     record: ({ asked }) => asked.actor_id,
   },
   unverified_contact: {

@@ -236,6 +236,7 @@ describe('a revocation', () => {
       refresh_tokens_revoked: 1,
       events_queued: 0,
       entitlements_ended: 0,
+      actor_permissions_ended: 0,
     })
     const [ended, ...more] = await eventsOf(['delegation.revoked'], of.delegation_id)
     assert.equal(more.length, 0)

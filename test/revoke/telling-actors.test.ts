@@ -87,3 +87,59 @@ test('an event about an actor that is queued while the ID-JAG is signed keeps it
   assert.equal((await scene.withActor()).status, 503)
   assert.equal(keys.sign, sign, 'it came so far')
 })
+
+type Scene = Awaited<ReturnType<typeof acted>>
+
+const STOPS: Record<string, (of: Scene) => Promise<{ revocation_id: string }>> = {
+  'it is revoked': async ({ actor }) => stopped(await revoke({ agent_id: actor.id })),
+  'its owner is revoked': async ({ boss }) => stopped(await revoke({ owner_id: boss.id })),
+  'it is suspended': ({ actor }) => act('POST', `/agents/${actor.id}/suspend`, {}),
+  'it is retired': ({ actor }) => act('POST', `/agents/${actor.id}/retire`, {}),
+  'its owner is suspended': ({ boss }) =>
+    act('PATCH', `/users/${boss.id}`, { status: 'suspended' }),
+  'its owner is deleted': ({ boss }) => act('PATCH', `/users/${boss.id}`, { status: 'deleted' }),
+}
+const stopped = ({ id }: { id: string }) => ({ revocation_id: id })
+
+for (const [what, stop] of Object.entries(STOPS)) {
+  test(`nobody is permitted to be acted for by an agent when ${what} (rule 4, TX-19)`, async () => {
+    const scene = await acted()
+    const { actor, permission, story } = scene
+    const { revocation_id } = await stop(scene)
+    const { data } = await act('GET', `/actor-permissions?actor_id=${actor.id}`)
+    assert.deepEqual(
+      data.map(({ id, status }: { id: string; status: string }) => [id, status]),
+      [[permission.id, 'ended']],
+    )
+    const log = await act('GET', `/audit-events?type=actor_permission.ended&limit=1`)
+    assert.equal(log.data[0].agent_id, story.agent.id)
+    assert.deepEqual(log.data[0].detail, {
+      actor_permission_id: permission.id,
+      actor_id: actor.id,
+      revocation_id,
+    })
+  })
+}
+
+test('by tenant nobody in it acts for another any more, and others are left alone (rule 4, TX-19)', async () => {
+  const { id: tenant_id } = await act('POST', '/tenants', { name: 'Orbit' })
+  const made = async (of = {}) => {
+    const owner = await newUser(house, of)
+    const [agent, actor] = [await newAgent(house, owner, of), await newAgent(house, owner, of)]
+    const pair = { agent_id: agent.id, actor_id: actor.id }
+    await act('POST', '/actor-permissions', pair)
+    return async () => (await act('GET', `/actor-permissions?agent_id=${agent.id}`)).data[0].status
+  }
+  const [inside, outside] = [await made({ tenant_id }), await made()]
+  await revoke({ tenant_id })
+  assert.deepEqual([await inside(), await outside()], ['ended', 'active'])
+})
+
+test('what others may do for an agent that is revoked stays permitted, and does them no good', async () => {
+  const scene = await acted()
+  await revoke({ agent_id: scene.story.agent.id })
+  const { data } = await act('GET', `/actor-permissions?actor_id=${scene.actor.id}`)
+  assert.equal(data[0].status, 'active')
+  await arrive(scene.story)
+  assert.equal((await scene.withActor()).status, 400)
+})
