@@ -2,6 +2,7 @@ import { type Insertable, sql } from 'kysely'
 import type { Db, Tables } from '../db/tables.ts'
 import type { ListRequest } from '../http/list.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
+import type { SigningAlg } from '../oauth/signing-alg.ts'
 
 const LIFE = [
   ...(['kid', 'purpose', 'alg', 'status', 'published_at', 'activated_at', 'retired_at'] as const),
@@ -245,9 +246,13 @@ export function listUseless(db: Db) {
 export function listUncleared(db: Db) {
   return db
     .selectFrom('signing_keys')
-    .select(LIFE)
-    .select('compromised_at')
+    .select(['kid', 'purpose', 'activated_at'])
+    .select((eb) => [
+      eb.ref('alg').$castTo<SigningAlg>().as('alg'),
+      eb.ref('compromised_at').$notNull().as('compromised_at'),
+    ])
     .where('status', '=', 'compromised')
+    .where('compromised_at', 'is not', null)
     .where('cleared_at', 'is', null)
     .orderBy('kid')
     .execute()

@@ -89,11 +89,9 @@ export async function clearLeftKeys(
   stopping?: AbortSignal,
 ): Promise<void> {
   const faults: unknown[] = []
-  for (const { compromised_at, alg, ...key } of await listUncleared(deps.db)) {
+  for (const key of await listUncleared(deps.db)) {
     if (stopping?.aborted) break
-    if (compromised_at === null) continue
-    const dropped = { ...key, alg: alg as CompromisedKey['alg'], compromised_at }
-    await clearKey(deps, dropped, patience, stopping).catch((error) => faults.push(error))
+    await clearKey(deps, key, patience, stopping).catch((error) => faults.push(error))
   }
   if (faults.length > 0) throw faults[0]
 }
