@@ -3,7 +3,7 @@ import type { TestContext } from 'node:test'
 import pg from 'pg'
 import { pino } from 'pino'
 import { type Config, loadConfig } from '../../src/config.ts'
-import { openPool } from '../../src/db/pool.ts'
+import { openPool, poolConfig } from '../../src/db/pool.ts'
 import type { Deps } from '../../src/deps.ts'
 import { compromise } from '../../src/keys/compromise.ts'
 import { keepSchedule } from '../../src/keys/keep-schedule.ts'
@@ -28,7 +28,9 @@ export async function openRings(t: TestContext, environment: NodeJS.ProcessEnv =
   const logs: string[] = []
   const log = pino({}, { write: (line: string) => void logs.push(line) })
   const clock = { now: new Date('2026-11-21T12:00:00Z') }
-  const { db } = openPool(database.connection, () => undefined, 8)
+  // Enough for all that a test does at once: nobody is told that there was none in time.
+  const patient = { ...poolConfig(database.connection), connectionTimeoutMillis: 60_000 }
+  const { db } = openPool(patient, () => undefined, 16)
   const undo: (() => unknown)[] = []
   t.after(async () => {
     for (const step of undo) await step()
