@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
+import pg from 'pg'
 import { openPool } from '../../src/db/pool.ts'
 import { exchange, redeem, refresh } from '../support/contestant-requests.ts'
 import { type Contestant, makeContestants } from '../support/contestants.ts'
@@ -25,8 +26,10 @@ test('a server is killed right after it dropped keys, and what rested on them en
   assert.equal(minted.status, 200, minted.text)
   const kids = [tokens.body.id_token, minted.body.access_token].map(kidOf)
 
-  // Somebody writes on: whoever is to clear the keys has to wait.
-  const writer = await pool.connect()
+  // Somebody writes on, for as long as it takes: whoever is to clear the keys has to wait.
+  const writer = new pg.Client(database.url)
+  await writer.connect()
+  t.after(() => writer.end())
   await writer.query('begin')
   await writer.query('select from tenants for key share')
   const dropping = kids.map((kid) => one.admin('POST', `/keys/${kid}/compromise`, {}))
@@ -35,13 +38,15 @@ test('a server is killed right after it dropped keys, and what rested on them en
     db.selectFrom('signing_keys').select('cleared_at').where('status', '=', 'compromised').execute()
   await until(async () => (await dropped()).length === kids.length)
   await one.kill()
-  for (const { status } of await cut) assert.equal(status, 'rejected')
+  // On a slow machine it may have said before that it is not done.
+  for (const one of await cut) {
+    if (one.status === 'fulfilled') assert.equal(one.value.body.complete, false, one.value.text)
+  }
   assert.deepEqual(
     (await dropped()).map(({ cleared_at }) => cleared_at),
     [null, null],
   )
   await writer.query('rollback')
-  writer.release()
 
   await until(async () => (await dropped()).every(({ cleared_at }) => cleared_at !== null))
   const sessions = await db.selectFrom('sessions').select('end_reason').execute()

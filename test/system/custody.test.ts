@@ -187,12 +187,12 @@ const inToken = ({ setting }: SoftToken) => ({
   SOFTHSM2_CONF: process.env.SOFTHSM2_CONF,
 })
 
-/** On a database of its own, with keys that may be rotated after a second. */
+/** On a database of its own, with keys that may be rotated after seconds: no reading takes so long. */
 async function openServer(t: TestContext, settings: Record<string, string | undefined>) {
   const database = await testDatabase(t)
   const { pool, db } = openPool(database.connection, () => undefined)
   t.after(() => db.destroy())
-  const given = { ...databaseSettings(), DATABASE_URL: database.url, JWKS_CEILING: '1' }
+  const given = { ...databaseSettings(), DATABASE_URL: database.url, JWKS_CEILING: '5' }
   const server = await startProcess(t, { ...given, ...settings })
   const kek = Buffer.from(given.KEY_ENCRYPTION_KEY, 'base64')
   return { server, pool, kek, settings: { ...given, ISSUER: server.config.issuer } }

@@ -33,6 +33,8 @@ const LANES = 6
 const LENGTH = 70
 /** Seconds that a request may take from its decision until its row is written, while keys change. */
 const SOON = 1
+/** Milliseconds until what has not come about never will, on however busy a machine. */
+const NEVER = 120_000
 
 /** The sample: a floor of ten minutes, a ceiling of 24 h and a cool-down of 30 s, scaled to this ceiling. */
 const COOL_DOWN = 0.1
@@ -52,7 +54,7 @@ const APPS: readonly Caching[] = [
 const FROZEN =
   /25P03|Client has encountered|Connection terminated|timeout exceeded|Query read timeout/
 /** The sealer goes on in its next round. */
-const RACED = /the sealing key was rotated meanwhile/
+const RACED = /the sealing keys kept changing/
 
 test('keys rotate, replicas freeze, go on, die and come back: every token verifies everywhere until it is over', async (t) => {
   const database = await createTestDatabase()
@@ -76,7 +78,8 @@ test('keys rotate, replicas freeze, go on, die and come back: every token verifi
   /** Until every key has changed so many times more. */
   const rounds = async (count: number) => {
     const done = () => countRounds(pool, KEY_SLOTS.length)
-    for (const until = (await done()) + count; (await done()) < until; ) await pause(20)
+    const wanted = (await done()) + count
+    await until(async () => (await done()) >= wanted, 20)
   }
 
   await soundly(rounds(2))
@@ -179,23 +182,32 @@ function rotateByHand(fleet: Fleet, over: () => boolean) {
   return { ended, failed, count: () => count }
 }
 
-/** Within a second of a rotation every replica serves what the database holds, if no other one comes meanwhile. */
+/**
+ * Whoever asks a second after a rotation or later gets what the database holds, if no other one comes meanwhile.
+ * A replica that nobody lets run may miss that once, and twice.
+ */
 async function assertSameKeySet(fleet: Fleet, pool: pg.Pool): Promise<void> {
   const before = await listPublished(pool)
   await until(async () => !isDeepStrictEqual(await listPublished(pool), before))
+  let missed = 0
   for (const seenAt = performance.now(), kids = await listPublished(pool); ; await pause(20)) {
+    if (performance.now() - seenAt >= 1_000) missed++
     const sets = await Promise.all(fleet.members.map(({ doors }) => doors.inject(JWKS)))
     const served = sets.map(({ body }) => body.keys.map(({ kid }: { kid: string }) => kid).sort())
     if (served.every((one) => isDeepStrictEqual(one, kids))) {
       return assert.equal(new Set(sets.map(({ headers }) => headers.etag)).size, 1)
     }
     if (!isDeepStrictEqual(await listPublished(pool), kids)) return assertSameKeySet(fleet, pool)
-    assert.ok(performance.now() - seenAt < 1_000, 'a replica serves another key set')
+    assert.ok(missed < 3, 'a replica serves another key set')
   }
 }
 
 const JWKS = { method: 'GET', url: '/.well-known/jwks.json' } as const
 
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await pause(5)
+async function until(condition: () => Promise<boolean>, every = 5): Promise<void> {
+  const patience = AbortSignal.timeout(NEVER)
+  while (!(await condition())) {
+    assert.ok(!patience.aborted, 'it never came about')
+    await pause(every)
+  }
 }
