@@ -1,10 +1,16 @@
 /**
  * A custody in one file: keys that a key management service keeps and uses, reached over HTTP. The service of
  * a cloud differs in its names; what it has to do is the same. Used with
- * KEY_CUSTODY=file:///srv/agent-idp/http-custody.ts and KMS_URL, KMS_TOKEN in the environment.
+ * KEY_CUSTODY=file:///srv/agent-idp/http-custody.ts and KMS_URL, KMS_TOKEN in the environment. It runs wherever
+ * it is copied to: of agent-idp it takes types alone, and Node.js leaves those out.
  */
-import { type Custody, CustodyError, type OpenCustody } from '../../src/keys/custody.ts'
-import { thumbprint } from '../../src/keys/public-jwk.ts'
+import { createHash } from 'node:crypto'
+import type { Custody, OpenCustody } from '../../src/keys/custody.ts'
+
+/** By this name the server knows that the words are for its operator. */
+class CustodyError extends Error {
+  override name = 'CustodyError'
+}
 
 // biome-ignore lint/suspicious/noExplicitAny: whatever the service tells
 type Answer = any
@@ -70,4 +76,10 @@ function nameOf(reference: string): string {
   const [, name] = /^http:([A-Za-z0-9-]{1,64})$/.exec(reference) ?? []
   if (name === undefined) throw new CustodyError('this is no key of the key management service')
   return name
+}
+
+/** RFC 7638: these members and no others, in this order. It is the `kid` of the key. */
+function thumbprint({ crv, e, kty, n, x, y }: Record<string, unknown>): string {
+  const members = kty === 'RSA' ? { e, kty, n } : { crv, kty, x, y }
+  return createHash('sha256').update(JSON.stringify(members)).digest('base64url')
 }

@@ -43,7 +43,10 @@ export type Custody = {
 /** What a file named in KEY_CUSTODY exports as `openCustody`. `setting` is all of KEY_CUSTODY. */
 export type OpenCustody = (setting: string) => Promise<Custody>
 
-/** A key that cannot be made, found or used where it is kept, in words for the operator. */
+/**
+ * A key that cannot be made, found or used where it is kept, in words for the operator. A file elsewhere throws
+ * an error of this name.
+ */
 export class CustodyError extends Error {
   override name = 'CustodyError'
   /** Whoever asked may ask again: the place may be there again in a moment. */

@@ -67,6 +67,9 @@ async function inOurWords<Value>(work: () => Promise<Value>): Promise<Value> {
     return await work()
   } catch (error) {
     if (error instanceof CustodyError || error instanceof KeyEncryptionError) throw error
+    const { name, message } = error as Error
+    // A file that was written elsewhere has a class of its own by this name.
+    if (name === 'CustodyError') throw new CustodyError(message, { cause: error })
     throw new CustodyError('The place where private keys are kept failed', { cause: error })
   }
 }

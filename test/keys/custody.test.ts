@@ -1,16 +1,27 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { describe, type TestContext, test } from 'node:test'
+import { copyFile, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, describe, type TestContext, test } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import type { Custody } from '../../src/keys/custody.ts'
 import { openLocalCustody } from '../../src/keys/local-custody.ts'
 import { openCustody } from '../../src/keys/open-custody.ts'
 import { keepsTheContract, makeKey, refused } from '../support/custody-contract.ts'
 import { startFakeKms } from '../support/fake-kms.ts'
 
-const EXAMPLE = new URL('../../docs/examples/http-custody.ts', import.meta.url).href
+/** The example of the docs, copied out of the repository as its reader does. */
+const folder = await mkdtemp(join(tmpdir(), 'agent-idp-custody-'))
+after(() => rm(folder, { recursive: true }))
+await copyFile(
+  new URL('../../docs/examples/http-custody.ts', import.meta.url),
+  join(folder, 'http-custody.ts'),
+)
+const EXAMPLE = pathToFileURL(join(folder, 'http-custody.ts')).href
 const keks = () => [randomBytes(32)]
 
-/** The example of the docs, as the server uses it. */
+/** As the server uses it. */
 async function openExample(t: TestContext, keyEncryptionKeys = keks()) {
   const kms = await startFakeKms(t)
   Object.assign(process.env, { KMS_URL: kms.url, KMS_TOKEN: kms.token })
