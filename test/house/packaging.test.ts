@@ -24,6 +24,19 @@ test('compose-env writes every variable that compose insists on', (t) => {
   for (const name of Object.keys(env)) assert.match(compose, new RegExp(`\\$\\{${name}:`), name)
 })
 
+test('what the README says can be set reaches the replicas, but for what compose itself decides', () => {
+  const compose = read('docker-compose.yml')
+  const settings = /^x-settings:.*\n((?: {2}.*\n)+)/m.exec(compose)?.[1] ?? ''
+  const given = [...settings.matchAll(/^ {2}([A-Z_]+):/gm)].map(([, name]) => name)
+  const table = read('README.md').split('## Settings')[1]?.split('\n## ')[0] ?? ''
+  const documented = [...table.matchAll(/^\| (`[^|]+) \|/gm)].flatMap(([, cell = '']) =>
+    [...cell.matchAll(/`([A-Z_]+)`/g)].map(([, name = '']) => name),
+  )
+  const decided = ['HOST', 'PORT', 'DATA_DIR', 'MIGRATION_DATABASE_URL', 'TEST_DATABASE_URL']
+  const expected = documented.filter((name) => !decided.includes(name))
+  assert.deepEqual([...given].sort(), [...expected, 'NODE_EXTRA_CA_CERTS'].sort())
+})
+
 test('compose-env makes secrets that the settings accept and that fit into connection URLs', (t) => {
   const { env } = composeEnv(t)
   const url = `postgres://agent_idp_app:${env.DB_APP_PASSWORD}@postgres:5432/agent_idp`
