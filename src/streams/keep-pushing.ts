@@ -1,9 +1,9 @@
 import { createClockGate } from '../db/clock.ts'
 import type { Deps } from '../deps.ts'
-import { createShares } from '../events/fair-share.ts'
+import { createAttempts } from '../events/attempts.ts'
 import { repeatedly, type Worker } from '../http/repeatedly.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
-import { listDueStreams, takeDue } from './event-queries.ts'
+import { listDueStreams, type Push, takeDue } from './event-queries.ts'
 import { pushEvent } from './push.ts'
 import { watchStreams } from './watch-streams.ts'
 
@@ -14,8 +14,6 @@ const MOST = 32
 const MOST_OF_ONE = 8
 /** Streams that are looked at in one round. */
 const MOST_STREAMS = 200
-/** Milliseconds: an answer that takes longer keeps others waiting. */
-const GOOD_TIME = 2_000
 /** Milliseconds for which a clock is believed that was right. */
 const CLOCK_HOLDS = 10_000
 /** Seconds after which somebody else sends an event that was taken: longer than any attempt takes. */
@@ -33,40 +31,31 @@ export type Pusher = {
  * of several replicas whoever takes an event sends it.
  */
 export function createPusher(deps: Deps, { most = MOST, mostOfOne = MOST_OF_ONE } = {}): Pusher {
-  const shares = createShares(most, mostOfOne)
-  const underWay = new Set<Promise<void>>()
+  const attempts = createAttempts(most, mostOfOne)
 
-  async function begin(): Promise<number> {
-    const now = deps.now()
-    const waiting = await listDueStreams(deps.db, { now, limit: MOST_STREAMS })
-    let begun = 0
-    for (const [stream_id, limit] of shares.allot(waiting)) {
-      const until = addSeconds(now, TAKEN_FOR)
-      for (const event of await takeDue(deps.db, { stream_id, now, until, limit })) {
-        begun += 1
-        shares.began(stream_id)
-        const begunAt = performance.now()
-        const attempt = pushEvent(deps, event)
-          .catch((error) => {
-            // It comes again when nobody holds it any more.
-            deps.log.warn({ err: error, stream_id, jti: event.jti }, 'an event was left half done')
-            return false
-          })
-          .then((answered) => {
-            shares.ended(stream_id, answered && performance.now() - begunAt < GOOD_TIME)
-            underWay.delete(attempt)
-          })
-        underWay.add(attempt)
-      }
-    }
-    return begun
-  }
+  const push = (event: Push) =>
+    pushEvent(deps, event).catch((error) => {
+      const { stream_id, jti } = event
+      // It comes again when nobody holds it any more.
+      deps.log.warn({ err: error, stream_id, jti }, 'an event was left half done')
+      return false
+    })
 
   return {
-    begin,
-    async idle() {
-      await Promise.all(underWay)
+    async begin() {
+      const now = deps.now()
+      const waiting = await listDueStreams(deps.db, { now, limit: MOST_STREAMS })
+      let begun = 0
+      for (const [stream_id, limit] of attempts.allot(waiting)) {
+        const until = addSeconds(now, TAKEN_FOR)
+        for (const event of await takeDue(deps.db, { stream_id, now, until, limit })) {
+          begun += 1
+          void attempts.begin(stream_id, () => push(event))
+        }
+      }
+      return begun
     },
+    idle: attempts.allEnd,
   }
 }
 
@@ -89,16 +78,5 @@ export function startPushing(deps: Deps): Worker {
       await rounds.stop()
       await pusher.idle()
     },
-  }
-}
-
-/** Sends what is due now, until nothing is. Returns how many attempts it took. */
-export async function pushDue(deps: Deps): Promise<number> {
-  const pusher = createPusher(deps)
-  for (let attempts = 0; ; ) {
-    const begun = await pusher.begin()
-    await pusher.idle()
-    if (begun === 0) return attempts
-    attempts += begun
   }
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { decodeJwt } from 'jose'
 import { rereadAudience, rereadDue, startRereading } from '../../src/audiences/reread.ts'
-import { deliverDue } from '../../src/events/keep-delivering.ts'
+import { deliverDue } from '../support/deliver-due.ts'
 import {
   type DiscoverableApp,
   openApp,

@@ -154,7 +154,7 @@ test('docs/revocation.md names every metric and every line of the log that tells
   const named = cells('| Metric | Watch for |').flatMap(quoted)
   assert.deepEqual(named.map((metric) => metric.replace(/\{.*/, '')).sort(), metrics.sort())
 
-  const lines = ['tell', 'keep-delivering'].flatMap((name) =>
+  const lines = ['log-attempt', 'rounds', 'keep-delivering'].flatMap((name) =>
     [...source(name).matchAll(/'(event\.[a-z_]+)'/g)].map(([, line]) => line),
   )
   const told = cells('| `msg` | Level | |').flatMap(quoted)

@@ -7,10 +7,12 @@ import { sql } from 'kysely'
 import { deliver } from '../../src/events/deliver.ts'
 import { claimDue } from '../../src/events/delivery-queries.ts'
 import { hurry } from '../../src/events/hurry.ts'
-import { deliverDue, type Rereading, startDelivering } from '../../src/events/keep-delivering.ts'
+import { startDelivering } from '../../src/events/keep-delivering.ts'
+import type { Rereading } from '../../src/events/rounds.ts'
 import { createMetrics } from '../../src/http/metrics.ts'
 import type { Worker } from '../../src/http/repeatedly.ts'
 import { addSeconds } from '../../src/oauth/numeric-date.ts'
+import { deliverDue } from '../support/deliver-due.ts'
 import { HANG_UP, openDelivery, type Reply } from './apps.ts'
 
 type Delivery = Awaited<ReturnType<typeof openDelivery>>

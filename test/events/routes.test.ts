@@ -4,9 +4,9 @@ import { test } from 'node:test'
 import { decodeJwt } from 'jose'
 import { createApp } from '../../src/app.ts'
 import { newId } from '../../src/db/ids.ts'
-import { deliverDue } from '../../src/events/keep-delivering.ts'
 import { REVOKED } from '../../src/events/revocation-set.ts'
 import { addSeconds } from '../../src/oauth/numeric-date.ts'
+import { deliverDue } from '../support/deliver-due.ts'
 import { callsBy } from '../support/house.ts'
 import { openDelivery } from './apps.ts'
 import { receive } from './receiver.ts'
@@ -179,17 +179,15 @@ test('events are listed newest first, by state, audience, user, agent and revoca
   assert.equal((await admin('GET', '/event-deliveries?jws=x')).status, 422)
 })
 
-test('an event that failed is sent again under another jti, to whom and where its audience is now (EV-13)', async (t) => {
+test('an event that failed is sent again under another jti, where and how its audience is told now (EV-13)', async (t) => {
   const { app, fail, row, deps, keys, wait, db, retry, auditTypes } = await openDesk(t)
   const { audience_id, bodies } = await app(['invalid_issuer'])
   const id = await fail(audience_id)
-  const { jti, sub } = await row(id)
-  const aud = 'https://renamed.example'
+  const { jti, sub, aud } = await row(id)
   const moved = await app([503, 202])
   await db
     .updateTable('audiences')
     .set({
-      issuer: aud,
       events_endpoint: moved.url,
       events_dialect: 'logout',
       event_type: VARIANT,
@@ -246,6 +244,33 @@ test('an event that failed is sent again under another jti, to whom and where it
   )
   assert.equal(decodeJwt(after.jws ?? '').jti, after.jti)
   assert.deepEqual(await auditTypes(), ['event.failed', 'event.resent', 'event.delivered'])
+})
+
+test('an event that failed goes to whom it was for when its audience is another server by now (EV-13, EV-02)', async (t) => {
+  const { app, fail, row, deps, db, retry } = await openDesk(t)
+  const { audience_id, bodies, says } = await app(['access_denied'], { event_names_agent: true })
+  const id = await fail(audience_id)
+  const before = await row(id)
+  const moved = await app([202])
+  await db
+    .updateTable('audiences')
+    .set({
+      issuer: 'https://other.example',
+      events_endpoint: moved.url,
+      events_dialect: 'logout',
+      event_type: VARIANT,
+      event_names_agent: false,
+    })
+    .where('id', '=', audience_id)
+    .execute()
+  says('access_denied', 202)
+  assert.equal((await retry(id)).status, 200)
+  await deliverDue(deps)
+  const after = await row(id)
+  const { aud, endpoint, dialect, event_type } = before
+  assert.deepEqual([after.status, after.aud, after.endpoint], ['delivered', aud, endpoint])
+  assert.deepEqual([after.dialect, after.event_type], [dialect, event_type])
+  assert.deepEqual([bodies().length, moved.bodies()], [2, []])
 })
 
 test('what was tried the first time can be tried again', async (t) => {

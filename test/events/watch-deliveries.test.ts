@@ -1,8 +1,8 @@
 // What monitoring is told of events.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { deliverDue } from '../../src/events/keep-delivering.ts'
 import { watchDeliveries } from '../../src/events/watch-deliveries.ts'
+import { deliverDue } from '../support/deliver-due.ts'
 import { openDelivery } from './apps.ts'
 
 async function openWatch(t: Parameters<typeof openDelivery>[0]) {

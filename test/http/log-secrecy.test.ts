@@ -4,9 +4,9 @@ import { after, test } from 'node:test'
 import { sql } from 'kysely'
 import { openPrivateKey } from '../../src/keys/private-key-envelope.ts'
 import { CLIENT_ASSERTION_TYPE, GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
-import { pushDue } from '../../src/streams/keep-pushing.ts'
 import { authorize, browser, PASSWORD, signIn } from '../support/browser.ts'
 import { ADMIN_KEY, openHouse } from '../support/house.ts'
+import { pushDue } from '../support/push-due.ts'
 import { clientAssertion, newAgent, tellStory } from '../support/story.ts'
 
 // A whole story at LOG_LEVEL=trace, with every kind of thing going wrong in it. Each secret is written down

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
-import { deliverDue } from '../../src/events/keep-delivering.ts'
 import { REVOKED } from '../../src/events/revocation-set.ts'
 import {
   createSeenEvents,
@@ -11,6 +10,7 @@ import {
   trustIssuer,
 } from '../../src/relying-app/receive-event.ts'
 import { openApp, type Reply } from '../events/apps.ts'
+import { deliverDue } from '../support/deliver-due.ts'
 import { type Answer, openHouse } from '../support/house.ts'
 import { entitle, newAudience, type Story, tellStory } from '../support/story.ts'
 

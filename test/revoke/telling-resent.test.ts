@@ -2,7 +2,7 @@
 // whatever ends while it waits (GR-07, EV-13, EV-14).
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { deliverDue } from '../../src/events/keep-delivering.ts'
+import { deliverDue } from '../support/deliver-due.ts'
 import { openHouse } from '../support/house.ts'
 import { type Minted, scenes } from './minted.ts'
 

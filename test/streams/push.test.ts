@@ -1,10 +1,11 @@
 // Delivery by push (RFC 8935), to an endpoint of our own that answers what the test says.
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { createPusher, pushDue } from '../../src/streams/keep-pushing.ts'
+import { createPusher } from '../../src/streams/keep-pushing.ts'
 import { keepUp } from '../../src/streams/upkeep.ts'
 import { events } from '../support/enrol.ts'
 import { openHouse } from '../support/house.ts'
+import { pushDue } from '../support/push-due.ts'
 import {
   type Endpoint,
   openEndpoint,

@@ -1,10 +1,10 @@
 // Two servers on one database.
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { pushDue } from '../../src/streams/keep-pushing.ts'
 import { queueSignals } from '../../src/streams/queue.ts'
 import { enrolUser } from '../support/enrol.ts'
 import { openHouses } from '../support/house.ts'
+import { pushDue } from '../support/push-due.ts'
 import { openEndpoint, openReceiver, PUSH } from './receiver.ts'
 
 const [one, other] = await openHouses({ after })
