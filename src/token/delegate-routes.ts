@@ -34,6 +34,10 @@ export const delegateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
   const statements = statementsOn(deps.hot)
   const settle = createSettleRefusal(deps, statements.recordRefusal, codeAtDoor)
   const endpoint = dpopEndpoint(deps.config, '')
+  // Whoever carries no token learns that first, and not what is wrong with the body.
+  app.addHook('onRequest', async ({ headers }) => {
+    if (readBearer(headers.authorization) === undefined) throw tokenMissing()
+  })
 
   app.post(
     '/id-jag',

@@ -57,6 +57,15 @@ test('an ID-JAG in the shape of the auth.md provider guide (TX-63)', async () =>
   )
 })
 
+test('who carries no token learns that before what is wrong with the body (TX-60)', async () => {
+  for (const url of ['/id-jag', '/grants']) {
+    const answer = await house.inject({ method: 'POST', url, payload: { audience: 5 } })
+    assertBearerError(answer, 401, 'unauthorized')
+  }
+  const known = await ask(common, { audience: undefined })
+  assert.equal(known.body.error_description, 'audience is missing')
+})
+
 test('platform and context are told to auth.md audiences, and other members are nobody’s (TX-20)', async () => {
   const world = await delegated(house, { audience: { profile: 'authmd-0.2' } })
   const answer = await ask(world, {
