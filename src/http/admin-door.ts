@@ -5,6 +5,7 @@ import type {
   FastifyRequest,
   preValidationAsyncHookHandler,
 } from 'fastify'
+import { isUtf8Type, readUtf8 } from './json-object.ts'
 import { ProblemError, problemBody } from './problem.ts'
 import { faultsFound, sentenceOf } from './schema-fault.ts'
 import { isPassing, RETRY_AFTER } from './unavailable.ts'
@@ -54,12 +55,19 @@ declare module 'fastify' {
 export function readJson(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser('error', 'error')
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser<string>(
+  app.addContentTypeParser<Buffer>(
     ['application/json', 'application/merge-patch+json'],
-    { parseAs: 'string' },
+    { parseAs: 'buffer' },
     (request, body, done) => {
-      if (body === '') done(null, undefined)
-      else void parse(request, body, done)
+      const text = readUtf8(body)
+      if (!isUtf8Type(request.headers['content-type'])) {
+        done(new ProblemError('unsupported_media_type', 'Send the body as JSON in UTF-8'))
+      } else if (text === undefined) {
+        done(
+          new ProblemError('malformed_json', 'The body is not UTF-8: send JSON in that encoding'),
+        )
+      } else if (text === '') done(null, undefined)
+      else void parse(request, text, done)
     },
   )
 }

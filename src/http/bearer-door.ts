@@ -7,7 +7,7 @@ import { DPOP_ALGS } from '../oauth/dpop-key.ts'
 import { OAuthError, type OAuthErrorCode, type OAuthErrorDetails } from '../oauth/errors.ts'
 import { asOAuthError, NO_STORE } from './client-door.ts'
 import { FORM_LIMIT } from './form.ts'
-import { parseJsonObject } from './json-object.ts'
+import { isUtf8Type, type JsonFault, readJsonObject } from './json-object.ts'
 
 export type BearerCode =
   | OAuthErrorCode
@@ -72,12 +72,21 @@ export function readJsonObjects(app: FastifyInstance): void {
   app.addContentTypeParser<Buffer>(
     'application/json',
     { parseAs: 'buffer', bodyLimit: FORM_LIMIT },
-    (_request, body, done) => {
-      const object = body.length === 0 ? undefined : parseJsonObject(body)
-      if (object || body.length === 0) done(null, object)
-      else done(new OAuthError('invalid_request', JSON_WANTED))
+    ({ headers }, body, done) => {
+      const fits = isUtf8Type(headers['content-type'])
+      const read = fits ? body.length === 0 || readJsonObject(body) : 'not_utf8'
+      if (typeof read === 'string') done(new OAuthError('invalid_request', UNREADABLE[read]))
+      else done(null, read === true ? undefined : read)
     },
   )
+}
+
+const UNREADABLE: Record<JsonFault, string> = {
+  not_utf8: 'Send the request in UTF-8 and nothing else',
+  not_json: `${JSON_WANTED}: this body is not valid JSON`,
+  no_object: `${JSON_WANTED}: this body is JSON, but not an object`,
+  unstorable: 'The body holds U+0000 or half a surrogate pair, which cannot be kept: leave it out',
+  too_deep: 'The body is nested too deeply',
 }
 
 export function bearerErrorHandler(

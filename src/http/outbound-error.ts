@@ -34,6 +34,8 @@ const MESSAGES = {
   too_large: 'the answer is too large',
   bad_response: 'the answer is broken or incomplete',
   not_json: 'the answer is not a JSON object',
+  unstorable_json: 'the answer holds U+0000 or half a surrogate pair, which cannot be kept',
+  deep_json: 'the answer is JSON that is nested too deeply',
 } as const
 
 /** Node.js hangs certificates and raw packets, and with them bodies, on its errors. */

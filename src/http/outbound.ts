@@ -20,7 +20,7 @@ import {
   refuseBeforeLookup,
   refuseUrl,
 } from './destination.ts'
-import { parseJsonObject } from './json-object.ts'
+import { type JsonFault, readJsonObject } from './json-object.ts'
 import { type Lookup, lookUpAll, shareLookups } from './look-up.ts'
 import { OutboundError, type OutboundReason } from './outbound-error.ts'
 import {
@@ -102,13 +102,21 @@ export function createOutbound(settings: OutboundSettings): Outbound {
       const request = { method: 'GET', url, headers, maxBytes } as const
       const { body, ...answer } = await call(guard, request, async (answer) => {
         if (answer.statusCode !== 200) throw new OutboundError('bad_status')
-        const json = parseJsonObject(await readBody(answer, maxBytes))
-        if (!json) throw new OutboundError('not_json')
+        const json = readJsonObject(await readBody(answer, maxBytes))
+        if (typeof json === 'string') throw new OutboundError(NOT_TAKEN[json])
         return json
       })
       return { ...answer, json: body }
     },
   }
+}
+
+const NOT_TAKEN: Record<JsonFault, OutboundReason> = {
+  not_utf8: 'not_json',
+  not_json: 'not_json',
+  no_object: 'not_json',
+  unstorable: 'unstorable_json',
+  too_deep: 'deep_json',
 }
 
 type Guard = DestinationRules & {

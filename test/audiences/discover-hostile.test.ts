@@ -151,8 +151,12 @@ const BODIES: [name: string, answering: Answering, says: RegExp][] = [
   ['that is a text', text(`"${SECRET}"`), /not a JSON object/],
   ['that is a page', text(`<!doctype html>${SECRET}`), /not a JSON object/],
   ['that is empty', text(''), /not a JSON object/],
-  ['that is nested deeply', text(`${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`), /not a JSON/],
-  ['with half a character', text('{"resource":"\\ud800"}'), /not a JSON object/],
+  [
+    'that is nested deeply',
+    text(`${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`),
+    /nested too deeply/,
+  ],
+  ['with half a character', text('{"resource":"\\ud800"}'), /half a surrogate/],
   ['that is huge', text(JSON.stringify({ x: SECRET.repeat(50_000) })), /too large/],
   [
     'that is compressed',

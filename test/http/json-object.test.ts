@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { parseJsonObject } from '../../src/http/json-object.ts'
+import { isUtf8Type, parseJsonObject, readJsonObject } from '../../src/http/json-object.ts'
 
 const parse = (text: string) => parseJsonObject(Buffer.from(text))
 
@@ -42,4 +42,23 @@ test('drops __proto__ members at every depth', () => {
   const copy = Object.assign({}, parsed) as { admin?: boolean }
   assert.equal(copy.admin, undefined)
   assert.equal(({} as { admin?: boolean }).admin, undefined)
+})
+
+test('says why there is no object', () => {
+  const said = (text: string | number[]) => readJsonObject(Buffer.from(text as string))
+  assert.equal(said([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]), 'not_utf8')
+  assert.equal(said('{'), 'not_json')
+  assert.equal(said('[]'), 'no_object')
+  assert.equal(said('{"a":["\\u0000"]}'), 'unstorable')
+  assert.equal(said('{"\\ud800":1}'), 'unstorable')
+  assert.equal(said(`${'{"a":'.repeat(65)}1${'}'.repeat(65)}`), 'too_deep')
+})
+
+test('a media type may name UTF-8, or no encoding', () => {
+  for (const type of ['', '; charset=utf-8', ';charset="UTF-8"', '; charset=us-ascii', '; x=1']) {
+    assert.ok(isUtf8Type(`application/json${type}`), type)
+  }
+  for (const charset of ['utf-16', '"UTF-16LE"', 'iso-8859-1', 'utf-8x']) {
+    assert.ok(!isUtf8Type(`application/json; charset=${charset}`), charset)
+  }
 })

@@ -8,6 +8,7 @@ import { bearerErrorHandler, readJsonObjects } from '../../src/http/bearer-door.
 import { oauthErrorHandler } from '../../src/http/client-door.ts'
 import { readForms } from '../../src/http/form.ts'
 import { PATTERN_WORDS } from '../../src/http/pattern-words.ts'
+import { invalid, unsupported } from '../../src/http/problem.ts'
 import { Line, Nullable, OneOf } from '../../src/http/shapes.ts'
 import { ssfErrorHandler } from '../../src/http/ssf-door.ts'
 import { useValidation } from '../../src/http/validation.ts'
@@ -191,4 +192,10 @@ test('every pattern and format that the doors ask for has its words', () => {
   walk(JSON.parse(readFileSync(new URL('../../docs/openapi.json', import.meta.url), 'utf8')).paths)
   assert.ok(patterns.size > 5)
   for (const pattern of patterns) assert.ok(PATTERN_WORDS[pattern], pattern)
+})
+
+test('what is told of one member says which', () => {
+  assert.equal(invalid('/tenant_id', 'names no tenant').message, 'tenant_id names no tenant')
+  assert.equal(unsupported('/alg', 'is not used here').message, 'alg is not used here')
+  assert.equal(invalid('', 'Give exactly one').message, 'Give exactly one')
 })
