@@ -2,6 +2,7 @@ import type { Transaction } from 'kysely'
 import { newId, newTimeOrderedId } from '../db/ids.ts'
 import type { Db, Tables } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
+import { within } from '../http/within.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import { GIVE_UP_AFTER } from './delivery.ts'
 import { insertDeliveries, type Listener, listListeners, type NewDelivery } from './queries.ts'
@@ -118,16 +119,10 @@ function createSignOrLeave(log: Deps['log']): Sign {
 
 /** What comes later than that comes to nobody. */
 const inTime: WaitForKeys = async (work) => {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error('The keys did not answer in time')), PATIENCE)
-  })
   try {
-    return await Promise.race([work, late])
+    return await within(PATIENCE, work, () => new Error('The keys did not answer in time'))
   } catch (cause) {
     throw new NotSignedError('No key could sign', { cause })
-  } finally {
-    clearTimeout(timer)
   }
 }
 

@@ -5,6 +5,7 @@ import Type from 'typebox'
 import { agree } from '../db/clock.ts'
 import type { Metrics } from './metrics.ts'
 import { Problem } from './problem-schema.ts'
+import { within } from './within.ts'
 
 type Surroundings = {
   pool: Pick<pg.Pool, 'query'>
@@ -107,22 +108,13 @@ async function findFailures(
 }
 
 async function askDatabase(pool: Surroundings['pool'], expected: string[]) {
-  let timer: NodeJS.Timeout | undefined
-  const tooLong = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error('no answer from the database in time')), PATIENCE)
-  })
   const answer = pool.query<{ at: Date; missing: number }>(
     `select clock_timestamp() as at, cardinality($1::text[])::integer -
        (select count(*)::integer from kysely_migration where name = any($1::text[])) as missing`,
     [expected],
   )
-  try {
-    return (await Promise.race([answer, tooLong])).rows[0]
-  } finally {
-    clearTimeout(timer)
-    // What comes too late is nobody's concern any more.
-    answer.catch(() => undefined)
-  }
+  const late = () => new Error('no answer from the database in time')
+  return (await within(PATIENCE, answer, late)).rows[0]
 }
 
 /** Those this release knows. Newer ones may be there already: old code has to run after them. */

@@ -1,5 +1,6 @@
 import type { KeyPurpose } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
+import { within } from '../http/within.ts'
 import { signingInputOf } from '../oauth/jws.ts'
 import { REQUIRED_ALGS, type SigningAlg } from '../oauth/signing-alg.ts'
 import { ensureKeys } from './ensure-keys.ts'
@@ -129,18 +130,9 @@ const activeLife = ({ active, verifying }: KeyView, purpose: KeyPurpose, alg: Si
 async function readAgain({ isRecent, isLost, freshen }: Reading): Promise<void> {
   while (!isRecent() && !isLost()) {
     const askedAt = performance.now()
-    await within(PATIENCE, freshen())
+    const late = () => new Error('The keys were not read in time')
+    await within(PATIENCE, freshen(), late).catch(() => undefined)
     // Much longer than that: the process stood still, and nobody has waited for the database yet.
     if (performance.now() - askedAt < 2 * PATIENCE) return
   }
-}
-
-/** Waits for something so many milliseconds, and no matter what becomes of it. */
-async function within(milliseconds: number, something: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const long = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, milliseconds)
-  })
-  await Promise.race([something.catch(() => undefined), long])
-  clearTimeout(timer)
 }

@@ -1,4 +1,5 @@
 import type { Deps } from '../deps.ts'
+import { within } from '../http/within.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { CustodyError, type SignBytes } from './custody.ts'
 import { findKey, listPrivateKeys } from './queries.ts'
@@ -42,7 +43,8 @@ export function openSigners({ db, custody, log }: Pick<Deps, 'db' | 'custody' | 
     const { private_key, alg, ...key } = row
     const held = { ...key, alg: alg as SigningAlg, reference: private_key ?? '' }
     try {
-      return await within(PATIENCE, custody.open(held), kid)
+      const late = () => new CustodyError(`Signing key ${kid} was not opened in time`)
+      return await within(PATIENCE, custody.open(held), late)
     } catch (error) {
       const found = await findKey(db, kid).catch(() => undefined)
       if (!found || found.status === 'active' || found.status === 'next') throw error
@@ -98,21 +100,4 @@ export function openSigners({ db, custody, log }: Pick<Deps, 'db' | 'custody' | 
 
 function unlessEnded(error: unknown): void {
   if (!(error instanceof KeyEndedError)) throw error
-}
-
-async function within<Value>(
-  milliseconds: number,
-  work: Promise<Value>,
-  kid: string,
-): Promise<Value> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    const fault = new CustodyError(`Signing key ${kid} was not opened in time`)
-    timer = setTimeout(() => reject(fault), milliseconds)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }
