@@ -231,12 +231,17 @@ test('an actor token serves once, also as a part of another one (TX-19)', async 
 })
 
 test('an actor that was stopped, or whose owner is gone, acts for nobody (TX-19)', async () => {
-  await permitted({}, async () => {
+  await permitted({ actor_id: reader.id }, async () => {
+    const before = await permit()
     await house.admin('POST', `/agents/${writer.id}/suspend`, {})
     await refused(() => actorToken(writer), [400, 'invalid_grant', 'actor_inactive'])
     await house.admin('POST', `/agents/${writer.id}/resume`, {})
-    const answer = await exchange(await actorToken(writer))
-    assert.equal(answer.status, 200, answer.text)
+    await refused(() => actorToken(writer), NOT_PERMITTED)
+    await unpermit(before)
+    await permitted({}, async () => {
+      const answer = await exchange(await actorToken(writer))
+      assert.equal(answer.status, 200, answer.text)
+    })
   })
 })
 

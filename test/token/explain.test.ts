@@ -418,8 +418,8 @@ const EXAMPLES: [what: string, reason: string | null, arrange: () => Promise<Cas
     async () => {
       const story = await granted()
       const actor = await newAgent(house, story.owner)
-      await permit(story, actor)
       await act('POST', `/agents/${actor.id}/suspend`, {})
+      await permit(story, actor)
       return actingFor(story, actor)
     },
   ],
