@@ -121,13 +121,21 @@ export async function listOwed(
 }
 
 /** An agent acted for the client of a mint too, and an app that was told so drops what it gave for it. */
-const asActors = ({ agent_ids, user_id, audience_id }: DelegationsOf) =>
-  agent_ids === undefined || user_id !== undefined || audience_id !== undefined
+const asActors = (of: DelegationsOf) => {
+  const ids = wholeAgents(of)
+  return ids.length === 0
     ? sql``
     : sql`union
       select d.id, d.user_id, actor, d.audience_id, d.sub_asserted
       from issuances i join delegations d on d.id = i.delegation_id, unnest(i.actor_ids) as actor
-      where i.actor_ids && ${agent_ids}::text[] and actor = any(${agent_ids}::text[])`
+      where i.actor_ids && ${ids}::text[] and actor = any(${ids}::text[])`
+}
+
+/** Agents that are stopped whomever they act for, and wherever. */
+function wholeAgents({ user_id, agent_ids, or_agent_ids, audience_id }: DelegationsOf) {
+  if (or_agent_ids !== undefined) return or_agent_ids
+  return user_id === undefined && audience_id === undefined ? (agent_ids ?? []) : []
+}
 
 /** Whether an agent may still come for a subject of an audience: what has run out by time does not count. */
 export const mayCome = (pair: string, now: Date) => sql`

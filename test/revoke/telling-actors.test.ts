@@ -102,6 +102,18 @@ const STOPS: Record<string, (of: Scene) => Promise<{ revocation_id: string }>> =
 const stopped = ({ id }: { id: string }) => ({ revocation_id: id })
 
 for (const [what, stop] of Object.entries(STOPS)) {
+  test(`the app is told of an agent that acted for another when ${what} (GR-07)`, async () => {
+    const scene = await acted({ audience: { event_names_agent: true } })
+    const { revocation_id } = await stop(scene)
+    const events = await eventsAt(scene.story)
+    assert.deepEqual(
+      events.map((event) => [event.agent_id, event.revocation_id]),
+      [[scene.actor.id, revocation_id]],
+    )
+    const { interrupts } = await act('GET', `/revocations/${revocation_id}`)
+    assert.equal(interrupts, undefined)
+  })
+
   test(`nobody is permitted to be acted for by an agent when ${what} (rule 4, TX-19)`, async () => {
     const scene = await acted()
     const { actor, permission, story } = scene
