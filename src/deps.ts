@@ -9,7 +9,7 @@ import type { Tally } from './http/tally.ts'
 import type { KeyRing } from './keys/key-ring.ts'
 import type { KeyStore } from './keys/open-custody.ts'
 
-/** What main.ts builds once and every verb receives first. */
+/** What start.ts builds once and every verb receives first. */
 export type Deps = {
   config: Config
   db: Kysely<Tables>
