@@ -22,9 +22,14 @@ export async function readUnproven(deps: Deps, id: string): Promise<void> {
   if (discovery?.pending?.obstacle) await rereadAudience(deps, id)
 }
 
+/** Tells the server that an audience was until now. @returns how many events it queued */
+type TellOld = () => Promise<number>
+
 /**
  * Puts in force what awaits approval: its issuer becomes the `aud`, its hosts count as known, and what had
  * stopped because of it goes on. What an administrator suspended stays so.
+ * @param tellOld where the issuer becomes another one, before it does: nobody speaks for this one any more after
+ *   that. It takes the delegations, which come after the audience and its names in the order of locks
  * @throws {ProblemError} `not_found`, `invalid_transition` (nothing awaits approval, something else does, or
  *   it cannot be approved, or the audience is retired), `already_exists` (the new issuer, in its tenant)
  */
@@ -33,7 +38,8 @@ export async function approveChange(
   deps: Deps,
   { id, digest, reason }: Asked,
   admin: Admin,
-): Promise<Audience> {
+  tellOld: TellOld,
+): Promise<Audience & { events_queued?: number }> {
   const audience = await lockAudience(tx, id)
   if (audience === undefined) throw notFound('audience')
   if (audience.status === 'retired') refuse('This audience is retired, which is final')
@@ -55,7 +61,9 @@ export async function approveChange(
     // Its documents were not kept while nobody had approved whom they speak of.
     ...(notice !== undefined && { next_read_at: now }),
   })
-  if (found.issuer !== audience.issuer) await takeIssuer(tx, { ...audience, ...found })
+  const moves = found.issuer !== audience.issuer
+  if (moves) await takeIssuer(tx, { ...audience, ...found })
+  const told = moves ? { events_queued: await tellOld() } : {}
   await updateAudience(tx, id, {
     issuer: found.issuer,
     events_endpoint: followed.events_endpoint,
@@ -67,13 +75,19 @@ export async function approveChange(
   }).catch((error) => {
     throw violatedUnique(error) === 'audiences_issuer' ? taken() : error
   })
-  await recordApproval(tx, { audience, pending, at: now, resumed: discovery.stopped }, admin)
-  return requireAudience(tx, id)
+  await recordApproval(tx, { audience, pending, at: now, resumed: discovery.stopped, told }, admin)
+  return { ...(await requireAudience(tx, id)), ...told }
 }
 
 const recordApproval = (
   tx: Db,
-  of: { audience: Row<'audiences'>; pending: Pending; at: Date; resumed: boolean },
+  of: {
+    audience: Row<'audiences'>
+    pending: Pending
+    at: Date
+    resumed: boolean
+    told: { events_queued?: number }
+  },
   admin: Admin,
 ) =>
   recordEvent(tx, {
@@ -87,6 +101,7 @@ const recordApproval = (
       digest: of.pending.digest,
       changed: of.pending.changes.map(({ member }) => member),
       resumed: of.resumed,
+      ...of.told,
     },
   })
 

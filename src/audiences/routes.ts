@@ -7,11 +7,9 @@ import { ListOf, listPage, readList } from '../http/list.ts'
 import { invalid } from '../http/problem.ts'
 import { Problem } from '../http/problem-schema.ts'
 import { IdParam, refuseFixed } from '../http/shapes.ts'
-import { approveChange, readUnproven } from './approve.ts'
 import { describeAudience } from './audience.ts'
 import { changeAudience } from './change.ts'
 import { discover, registerDiscovered } from './discover.ts'
-import { Approval } from './discovery-schema.ts'
 import { listAudiences, requireAudience } from './queries.ts'
 import { registerAudience } from './register.ts'
 import {
@@ -26,7 +24,7 @@ const tags = ['audiences']
 const AudienceParams = Type.Object({ id: IdParam('audience') })
 const another = 'retire this audience and register another'
 
-/** Audiences. Suspending and retiring end access, and live with revocation. */
+/** Audiences. Suspending, retiring and approving another issuer end access, and live with revocation. */
 export const audienceRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   app.get(
     '/audiences',
@@ -71,26 +69,6 @@ export const audienceRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
         if ('refusal' in found) throw found.refusal
         return registerDiscovered(tx, deps, given, found.walked, request.admin)
       })
-    },
-  )
-
-  app.post(
-    '/audiences/:id/approve-change',
-    {
-      config: { scope: 'audiences:write' },
-      schema: {
-        summary: 'Approve what was found, or what changed, in the documents of an audience',
-        description:
-          'Confirms its issuer and the hosts that `pending_change` lists, and mints for it from then on. What an administrator suspended stays suspended.',
-        tags,
-        params: AudienceParams,
-        body: Approval,
-        response: { 200: Audience, '4xx': Problem },
-      },
-    },
-    async ({ params: { id }, body, admin }) => {
-      await readUnproven(deps, id)
-      return deps.db.transaction().execute((tx) => approveChange(tx, deps, { id, ...body }, admin))
     },
   )
 

@@ -8,6 +8,7 @@ import { type Answer, answerToKeep, judgeAnswer, type Verdict } from './answer.t
 import { nextAttemptAt, readRetryAfter } from './back-off.ts'
 import {
   type Claimed,
+  followIssuer,
   type Held,
   holdClaimed,
   type Outcome,
@@ -88,6 +89,7 @@ async function signAgain(
 ): Promise<'signed'> {
   const about = { ...event, aud: event.aud_now }
   await replaceSignatures(tx, await signEvents(tx, deps, [about], deps.now()), aboutToSend)
+  if (event.aud_now !== event.aud) await followIssuer(tx, event.id)
   return 'signed'
 }
 

@@ -1,4 +1,4 @@
-import { sql, type Transaction } from 'kysely'
+import { type RawBuilder, sql, type Transaction } from 'kysely'
 import type { Db, EventAnswer, Row, Tables } from '../db/tables.ts'
 
 /** Audiences with an event that is due, the one that waits longest first. It looks at each audience once, not at each event. */
@@ -25,7 +25,7 @@ export type Claimed = { id: string; audience_id: string; attempts: number; unkno
 /**
  * Begins an attempt at events that are due, so many of each audience, and commits that: whoever comes upon one of
  * them after a crash knows that it may have been sent. Where the audience has another endpoint by now, and is
- * told in the same way, the event goes there.
+ * told in the same way, the event goes there; but not where it is another server by now, of another issuer.
  * @param until when somebody else may try if nothing is heard of this attempt
  */
 export async function claimDue(
@@ -35,7 +35,7 @@ export async function claimDue(
   const [ids, most] = [[...wanted.keys()], [...wanted.values()]]
   const { rows } = await sql<Claimed>`
     with due as materialized (
-      select event.id, event.outcome_unknown, audiences.events_endpoint, audiences.events_dialect
+      select event.id, event.outcome_unknown, audiences.issuer, audiences.events_endpoint, audiences.events_dialect
       from unnest(${ids}::text[], ${most}::int[]) as wanted(audience_id, most)
       cross join lateral (
         select id, outcome_unknown from event_deliveries
@@ -47,7 +47,7 @@ export async function claimDue(
     set attempts = attempts + 1, last_attempt_at = ${now}, next_attempt_at = ${until},
       -- What is not signed yet is not sent as it is.
       outcome_unknown = event.outcome_unknown or event.jws is not null,
-      endpoint = case when due.events_dialect = event.dialect
+      endpoint = case when due.issuer = event.aud and due.events_dialect = event.dialect
         then coalesce(due.events_endpoint, event.endpoint) else event.endpoint end
     from due where due.id = event.id
     returning event.id, event.audience_id, event.attempts, due.outcome_unknown as unknown`.execute(
@@ -77,9 +77,9 @@ export async function holdClaimed(
     select event.*, coalesce(audiences.id_jag_signing_alg, '') as alg,
       coalesce(signing_keys.status in ('compromised', 'removed'), false) as key_ended,
       event.resent_at is not null and ${newerConsent(now)} as overtaken,
-      -- Under the other it would also end what a consent has given meanwhile.
+      -- Under the other it would also end what a consent has given meanwhile, and what older ones have.
       case when event.last_answer->>'err' = 'invalid_audience' and 'metadata' = any(event.remedies)
-          and not ${newerConsent(now)}
+          and not ${consentSince(sql`there.issuer = audiences.issuer`, now)} and not ${MINTED_SINCE}
         then coalesce(audiences.issuer, event.aud) else event.aud end as aud_now
     from event_deliveries event
     left join audiences on audiences.id = event.audience_id
@@ -91,18 +91,47 @@ export async function holdClaimed(
 
 /**
  * Of `event`: whether its user has consented since it was queued, to the agent it names or to any, so that the app
- * would take it for what the event is about: by this audience or by another of the same issuer.
+ * would take it for what the event is about: by this audience or by another of the same issuer. What is there by
+ * another issuer by now is another app.
  */
-export const newerConsent = (now: Date) => sql<boolean>`exists (
+export const newerConsent = (now: Date) => consentSince(sql`there.issuer = event.aud`, now)
+
+const consentSince = (isThere: RawBuilder<unknown>, now: Date) => sql<boolean>`exists (
   select from delegations join audiences there on there.id = delegations.audience_id
   where delegations.user_id = event.user_id and delegations.sub_asserted = event.sub
-    and (there.id = event.audience_id
-      or there.tenant_id = event.tenant_id and there.issuer = event.aud)
+    and there.tenant_id = event.tenant_id and ${isThere}
     and (event.agent_id is null or delegations.agent_id = event.agent_id)
     and delegations.created_at > event.created_at
     -- One that was used up has given something that the event would take away.
     and (delegations.status = 'consumed' or delegations.status = 'active'
       and (delegations.expires_at is null or delegations.expires_at > ${now})))`
+
+/**
+ * Of `event`: whether something was minted for its subject at its audience since it was written. While it waits that
+ * is for another issuer than the event's, which keeps nobody waiting.
+ */
+const MINTED_SINCE = sql<boolean>`exists (
+  select from delegations join issuances on issuances.delegation_id = delegations.id
+  where delegations.user_id = event.user_id and delegations.sub_asserted = event.sub
+    and delegations.audience_id = event.audience_id
+    and (event.agent_id is null or delegations.agent_id = event.agent_id)
+    -- As for who is owed an event: the margin is far beyond what clocks do.
+    and issuances.at > event.created_at - interval '1 day'
+    and case when issuances.cluster = event.cluster
+      then not pg_visible_in_snapshot(issuances.xid::text::xid8, event.covers)
+      else event.cluster <> (select system_identifier from pg_control_system()) end)`
+
+/**
+ * An event that is for the issuer which its audience has now goes where that one is told, if it is told in the same
+ * way: its app has refused the other name, and is the same app.
+ */
+export async function followIssuer(tx: Transaction<Tables>, id: string): Promise<void> {
+  await sql`
+    update event_deliveries event set endpoint = audiences.events_endpoint
+    from audiences
+    where event.id = ${id} and audiences.id = event.audience_id
+      and audiences.events_dialect = event.dialect`.execute(tx)
+}
 
 /** How an attempt ended. */
 export type Outcome = {

@@ -12,8 +12,9 @@ import { chooseEventType } from './revocation-set.ts'
 import { signEvents } from './sign.ts'
 
 /**
- * Sends an event that failed again, at somebody's word (EV-13): under a new `jti`, to whom, where and how its
- * audience is told by now, for another 72 hours.
+ * Sends an event that failed again, at somebody's word (EV-13): under a new `jti`, where and how its audience is
+ * told by now, for another 72 hours. Whom it is for stays: where the audience has another issuer by now, which is
+ * another server, it goes where it went.
  * @throws {ProblemError} `not_found`; `invalid_transition` unless it failed, after a newer consent, and where the
  *   audience is told nothing any more; `unavailable` while no key can sign
  */
@@ -76,17 +77,21 @@ const REFUSALS = {
 const refusal = (why: keyof typeof REFUSALS, more = '') =>
   new ProblemError('invalid_transition', `${REFUSALS[why]}${more}`)
 
-/** The same event in the words of today. One that names an agent names none to those who do not understand it. */
+/**
+ * The same event in the words of today; in its own to a server that the audience is no more. One that names an agent
+ * names none to those who do not understand it.
+ */
 async function signFor(
   tx: Transaction<Tables>,
   deps: Pick<Deps, 'keys' | 'config' | 'now'>,
   { sub, ...event }: Failed,
-  { issuer: aud, alg, dialect, endpoint, event_type, names_agent }: Listener,
+  { issuer, alg, names_agent, ...today }: Listener,
 ) {
-  const [agent_id, agent_client_id] = names_agent
-    ? [event.agent_id, event.agent_client_id]
-    : [null, null]
-  const about = { aud, sub, agent_id, agent_client_id }
+  const { aud, agent_id, agent_client_id } = event
+  const isThere = aud === issuer
+  const named = isThere && !names_agent ? NOBODY : { agent_id, agent_client_id }
+  const { dialect, endpoint, event_type } = isThere ? today : event
+  const about = { aud, sub, ...named }
   const how = { alg, dialect, endpoint, event_type: event_type ?? chooseEventType() }
   const [signed] = await signEvents(tx, deps, [{ ...about, ...how }], deps.now()).catch((cause) => {
     throw new ProblemError('unavailable', 'No key can sign just now', { cause })
@@ -94,3 +99,5 @@ async function signFor(
   if (signed === undefined) throw new Error('each event is signed')
   return signed
 }
+
+const NOBODY = { agent_id: null, agent_client_id: null }

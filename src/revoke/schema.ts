@@ -123,6 +123,21 @@ export const WithRevocation = <Properties extends TProperties>(shape: TObject<Pr
     { additionalProperties: false },
   )
 
+/** An audience as its own room shows it, and whom its approval told. */
+export const ApprovedAudience = <Properties extends TProperties>(shape: TObject<Properties>) =>
+  Type.Object(
+    {
+      ...shape.properties,
+      events_queued: Type.Optional(
+        Type.Integer({
+          description:
+            'Where the issuer became another one: events that it set on their way to the server of before, to drop what it gave',
+        }),
+      ),
+    },
+    { additionalProperties: false },
+  )
+
 export const Compromise = Type.Optional(
   Type.Object({ reason: Type.Optional(Reason()) }, { additionalProperties: false }),
 )

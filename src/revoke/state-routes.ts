@@ -19,6 +19,7 @@ import { IdParam } from '../http/shapes.ts'
 import { Tenant, TenantPatch } from '../tenants/schema.ts'
 import { User, UserPatch } from '../users/schema.ts'
 import { describeUser } from '../users/user.ts'
+import { approvalRoutes } from './approval-routes.ts'
 import { moveAgent, moveAudience, patchTenant, patchUser } from './change-state.ts'
 import { endDelegationsOfPair, endTelling } from './end-delegations.ts'
 import { StateChange, WithRevocation } from './schema.ts'
@@ -158,6 +159,8 @@ export const stateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
       return reply.code(204).send(null)
     },
   )
+
+  await app.register(approvalRoutes, deps)
 }
 
 const AGENT_SUMMARIES: Record<AgentMove, string> = {

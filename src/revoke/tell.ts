@@ -2,6 +2,7 @@ import type { Transaction } from 'kysely'
 import type { Tables } from '../db/tables.ts'
 import { type DelegationsOf, touchLive } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
+import { listLeftBehind } from '../events/left-behind-queries.ts'
 import { type Interrupt, MOST_INTERRUPTS } from '../events/list-queries.ts'
 import { joinEvents } from '../events/queries.ts'
 import { queueEvents } from '../events/queue.ts'
@@ -16,6 +17,10 @@ export type Cause =
   | 'refresh_token_reused'
   | 'expired'
   | 'restored'
+  | 'audience_moved'
+
+/** What a thief may have been given does not wait for the last ending, and a server that is left hears of none. */
+const AT_ONCE: readonly Cause[] = ['refresh_token_reused', 'audience_moved']
 
 /** A member of an answer, where there is something to say. */
 export const showInterrupts = (interrupted: readonly Interrupt[]): { interrupts?: Interrupt[] } =>
@@ -43,9 +48,7 @@ export async function tell(
 ): Promise<Told> {
   const now = deps.now()
   const all = await listOwed(tx, of, now)
-  // What a thief may have been given does not wait for the last of them to end.
-  const waits = ({ withheld }: { withheld: boolean }) =>
-    withheld && cause !== 'refresh_token_reused'
+  const waits = ({ withheld }: { withheld: boolean }) => withheld && !AT_ONCE.includes(cause)
   const withheld = all.filter(waits)
   await noteWithheld(tx, withheld, { since: now, revocation_id })
   const owed = all.filter((one) => !waits(one))
@@ -64,7 +67,9 @@ export async function tell(
   )
   if (revocation_id !== undefined) {
     const underWay = owed.flatMap(({ queued_id }) => queued_id ?? [])
-    await joinEvents(tx, revocation_id, underWay)
+    // A server that an audience was before it moved may have yet to hear of the same.
+    const leftBehind = await listLeftBehind(tx, owed)
+    await joinEvents(tx, revocation_id, [...underWay, ...leftBehind])
   }
   // Those who waited for the last ending are proved by this one.
   for (const one of await forgetWithheld(tx, owed)) {
