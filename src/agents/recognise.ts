@@ -41,7 +41,10 @@ type Asked = {
 /** Times that all is read anew because another request has changed it. */
 const MOST_ATTEMPTS = 4
 
-/** @returns the reason for a URL that names nobody: `kept_changing`, or one that is `invalid_client`, or what an agent may lack. */
+/**
+ * @returns the reason for a URL that names nobody: `kept_changing`, or one that is `invalid_client`, or what an
+ *   agent may lack
+ */
 export async function recogniseClient(
   deps: Deps,
   asked: Asked,

@@ -22,7 +22,10 @@ import { type ChooseServer, type Walked, walk } from './walk.ts'
 
 export type Discovering = { walked: Walked } | { refusal: ProblemError }
 
-/** Before any transaction. A refusal is a value: a call that is sent again gets its first answer, whatever is found by now. */
+/**
+ * Before any transaction. A refusal is a value: a call that is sent again gets its first answer, whatever is
+ * found by now.
+ */
 export async function discover(deps: Deps, given: DiscoverAudience): Promise<Discovering> {
   const tenant_id = given.tenant_id ?? DEFAULT_TENANT
   try {

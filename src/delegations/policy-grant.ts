@@ -11,8 +11,8 @@ import { subjectFor } from './subject.ts'
 
 /**
  * Makes the delegation of an entitlement with `consent: "admin"`, at its first mint. What anyone ended is
- * not made again, nor what was replaced by something narrower: that takes a later entitlement, an administrator's own delegation, or the user's consent;
- * and a revocation by user bars all of that user's.
+ * not made again, nor what was replaced by something narrower: that takes a later entitlement, an
+ * administrator's own delegation, or the user's consent; and a revocation by user bars all of that user's.
  * @returns `made`, or `exists` when somebody was faster: ask again. Otherwise it may not be made.
  */
 export async function grantByPolicy(

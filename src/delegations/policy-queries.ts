@@ -37,7 +37,8 @@ const BY_ITSELF = ['entitlement_ended', 'entitlement_expired', 'agent_expired']
 
 /**
  * A delegation of the three that somebody ended (not: consumed or run out) since that instant, other than
- * with an entitlement, for the one there now is a later one. A policy delegation also when it was replaced: whoever replaced it wanted it to be no more than they then gave.
+ * with an entitlement, for the one there now is a later one. A policy delegation also when it was replaced:
+ * whoever replaced it wanted it to be no more than they then gave.
  */
 const findEndedAfter = (db: Db, of: Triple, since: Date) =>
   db

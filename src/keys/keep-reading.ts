@@ -6,7 +6,10 @@ import { refreshInterval, replicaMargin } from './schedule.ts'
 /** The keys as last read, and how far that can be relied on. */
 export type Reading = {
   view(): KeyView
-  /** Milliseconds since the database was asked; by both clocks, for one stands still while the machine sleeps and the other may be set back. */
+  /**
+   * Milliseconds since the database was asked; by both clocks, for one stands still while the machine sleeps
+   * and the other may be set back.
+   */
   age(): number
   /** Young enough to sign, to vouch for and to publish by. */
   isRecent(): boolean

@@ -29,7 +29,10 @@ const tags = ['clients']
 const response = { '4xx': BearerErrorResponse }
 const ON = 'There with `DELEGATE_TOKENS=on` alone. '
 
-/** The calls of the auth.md provider guide (TX-63, GR-05): other dresses of the exchange, for who carries a purpose-issued token. */
+/**
+ * The calls of the auth.md provider guide (TX-63, GR-05): other dresses of the exchange, for who carries a
+ * purpose-issued token.
+ */
 export const delegateRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   const statements = statementsOn(deps.hot)
   const settle = createSettleRefusal(deps, statements.recordRefusal, codeAtDoor)

@@ -98,7 +98,10 @@ export function idJagClaims(
   }
 }
 
-/** Addresses, which the decision names when they are verified alone; auth.md audiences get the flag as JSON `true` (IJ-07). */
+/**
+ * Addresses, which the decision names when they are verified alone; auth.md audiences get the flag as JSON
+ * `true` (IJ-07).
+ */
 const contactClaims = (user: UserFacts, authMd: boolean, tells: Tells) => ({
   ...(tells('email') && { email: user.email, ...(authMd && { email_verified: true }) }),
   ...(tells('phone') && {

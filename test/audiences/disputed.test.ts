@@ -13,36 +13,13 @@ import {
   RESOURCE_AT,
   SERVER_AT,
 } from '../support/discoverable-app.ts'
-import { openHouse } from '../support/house.ts'
 import { assertRefused } from '../support/refused.ts'
+import { HOUR, openApprovals } from './approved.ts'
 
-const house = await openHouse({ after })
-const HOUR = 3600
+const { house, approved, read, approve, anHourLater, eventsOf, alarmsAt } = await openApprovals({
+  after,
+})
 const OPENID_AT = '/.well-known/openid-configuration'
-
-type Surroundings = Parameters<typeof openApp>[0]
-
-async function approved(t: Surroundings) {
-  const app = await openApp(t)
-  const { body, text } = await house.admin('POST', '/audiences', { discover: app.url })
-  assert.ok(body.id, text)
-  await approve(body.id)
-  return { app, id: body.id as string }
-}
-const read = async (id: string) => (await house.admin('GET', `/audiences/${id}`)).body
-const approve = (id: string, body = {}) =>
-  house.admin('POST', `/audiences/${id}/approve-change`, body)
-async function anHourLater(id: string) {
-  house.wait(HOUR)
-  await rereadDue(house.deps)
-  return read(id)
-}
-async function eventsOf(id: string, type: string) {
-  const { body } = await house.admin('GET', `/audit-events?audience_id=${id}&type=${type}`)
-  return body.data as { detail: Record<string, unknown> }[]
-}
-const alarmsAt = (id: string) =>
-  house.logs.filter((line) => line.includes('audience.change_noticed') && line.includes(id))
 
 /** Its own document, at the place where it was always read, names this issuer and is otherwise as before. */
 function nameIssuer(app: DiscoverableApp, issuer: string, members: object = {}) {
@@ -127,7 +104,7 @@ test('its document names another issuer, which says so itself: minting stops unt
 })
 
 /** An audience that was approved as another server since, to which the one of before leads. */
-async function moved(t: Surroundings) {
+async function moved(t: Parameters<typeof openApp>[0]) {
   const { app, id } = await approved(t)
   const other = await openAppHost(t)
   other.put(SERVER_AT, plainServer(other.origin))

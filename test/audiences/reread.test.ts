@@ -10,36 +10,12 @@ import {
   RESOURCE_AT,
   SERVER_AT,
 } from '../support/discoverable-app.ts'
-import { openHouse } from '../support/house.ts'
 import { assertRefused } from '../support/refused.ts'
+import { HOUR, openApprovals } from './approved.ts'
 
-const house = await openHouse({ after })
-const HOUR = 3600
-
-type Surroundings = Parameters<typeof openApp>[0]
-
-async function approved(t: Surroundings, more: object = {}) {
-  const app = await openApp(t)
-  const { body, text } = await house.admin('POST', '/audiences', { discover: app.url, ...more })
-  assert.ok(body.id, text)
-  await house.admin('POST', `/audiences/${body.id}/approve-change`)
-  return { app, id: body.id as string }
-}
-const read = async (id: string) => (await house.admin('GET', `/audiences/${id}`)).body
-const approve = (id: string, body = {}) =>
-  house.admin('POST', `/audiences/${id}/approve-change`, body)
-
-/** After an hour, as documents that do not say how long they last are read again. */
-async function anHourLater(id: string) {
-  house.wait(HOUR)
-  await rereadDue(house.deps)
-  return read(id)
-}
-const eventsOf = async (id: string, type: string) => {
-  const { body } = await house.admin('GET', `/audit-events?audience_id=${id}&type=${type}`)
-  return body.data
-}
-const alarms = () => house.logs.filter((line) => line.includes('audience.change_noticed'))
+const { house, approved, read, approve, anHourLater, eventsOf, alarmsAt } = await openApprovals({
+  after,
+})
 
 function moveServer(app: DiscoverableApp, origin: string, members: object = {}) {
   app.resource.authorization_servers = [origin]
@@ -80,13 +56,13 @@ test('a new issuer stops minting until it is approved; nothing is ended, and eve
   assert.deepEqual(await eventsOf(id, 'revocation.made'), [])
   const { body } = await house.admin('GET', `/event-deliveries?audience_id=${id}`)
   assert.deepEqual(body?.data ?? [], [])
-  assert.ok(alarms().some((line) => JSON.parse(line).level === 50 && line.includes(id)))
+  assert.ok(alarmsAt(id).some((line) => JSON.parse(line).level === 50))
 
   // The same news is told once.
-  const count = alarms().length
+  const count = alarmsAt(id).length
   await anHourLater(id)
   assert.equal((await eventsOf(id, 'audience.change_noticed')).length, 1)
-  assert.equal(alarms().length, count)
+  assert.equal(alarmsAt(id).length, count)
   assertRefused(await house.admin('POST', `/audiences/${id}/resume`, {}), 409, 'invalid_transition')
 
   const { body: now } = await approve(id, { digest: pending.digest })
