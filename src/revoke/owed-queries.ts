@@ -18,13 +18,13 @@ export type Owed = {
 }
 
 /**
- * Holds the live delegations in reach, and those of other agents that a mint for the same user at the same
+ * Holds the live delegations in reach, those under which an agent in reach acted, and those of other agents that a mint for the same user at the same
  * audience rests on, in the order of their ids: what ends and what only hears of it wait for no mint after this.
  */
 export async function lockPairs(tx: Tx, of: DelegationsOf): Promise<void> {
   await sql`
     with reached as materialized (
-      select id, user_id, audience_id from delegations where ${inReach(of)}),
+      select id, user_id, audience_id from (${reached(of)}) one),
     pairs as materialized (
       select distinct reached.user_id, reached.audience_id from reached
       join audiences au on au.id = reached.audience_id and au.events_dialect <> 'none')
@@ -53,10 +53,7 @@ export async function listOwed(
   now: Date,
 ): Promise<(Owed & { withheld: boolean })[]> {
   const { rows } = await sql<Owed & { withheld: boolean }>`
-    with named as materialized (
-      select id, user_id, agent_id, audience_id, sub_asserted as sub
-      from delegations where ${inReach(of)}
-      ${asActors(of)}),
+    with named as materialized (${reached(of)}),
     -- One that was retired is told where the same issuer is registered now: to the app it is the same.
     reach as materialized (
       select named.*, au.tenant_id, au.issuer as aud, told.id as told_id,
@@ -72,12 +69,12 @@ export async function listOwed(
       select *, last and exists (${mayCome('pair', now)}) as withheld
       from (select distinct user_id, told_id as audience_id, tenant_id, aud, sub, about, last from reach) pair),
     minted as (
-      select judged.*, reach.id, reach.agent_id from judged
+      select judged.*, reach.id, reach.agent_id, reach.actor from judged
       join reach on reach.user_id = judged.user_id and reach.told_id = judged.audience_id
         and reach.sub = judged.sub and reach.about is not distinct from judged.about
       where not judged.last
       union all
-      select judged.*, d.id, d.agent_id from judged
+      select judged.*, d.id, d.agent_id, null from judged
       join delegations d on d.user_id = judged.user_id and d.sub_asserted = judged.sub
       join audiences au on au.id = d.audience_id
         and au.tenant_id = judged.tenant_id and au.issuer = judged.aud
@@ -96,10 +93,10 @@ export async function listOwed(
     open as (
       select user_id, audience_id, sub, about, withheld, event_id, status,
         case when event_id is null then exists (
-          select from issuances i where i.delegation_id = telling.id)
+          select from issuances i where i.delegation_id = telling.id and ${counts})
         else exists (
           select from issuances i
-          where i.delegation_id = telling.id
+          where i.delegation_id = telling.id and ${counts}
             -- Only the newest can be uncovered; the margin is far beyond what clocks and frozen servers do.
             and i.at > telling.created_at - interval '1 day'
             and case when i.cluster = telling.cluster
@@ -120,13 +117,22 @@ export async function listOwed(
   return rows
 }
 
-/** An agent acted for the client of a mint too, and an app that was told so drops what it gave for it. */
-const asActors = (of: DelegationsOf) => {
+/** Of an agent that acted for another one, what it had a part in. */
+const counts = sql`(telling.actor is null or i.actor_ids @> array[telling.actor])`
+
+/**
+ * The delegations in reach, and as `actor` who in reach acted for another under which: an app that was told so drops
+ * what it gave for that agent too.
+ */
+const reached = (of: DelegationsOf) => {
   const ids = wholeAgents(of)
+  const own = sql`
+    select id, user_id, agent_id, audience_id, sub_asserted as sub, null::text as actor
+    from delegations where ${inReach(of)}`
   return ids.length === 0
-    ? sql``
-    : sql`union
-      select d.id, d.user_id, actor, d.audience_id, d.sub_asserted
+    ? own
+    : sql`${own} union
+      select d.id, d.user_id, actor, d.audience_id, d.sub_asserted, actor
       from issuances i join delegations d on d.id = i.delegation_id, unnest(i.actor_ids) as actor
       where i.actor_ids && ${ids}::text[] and actor = any(${ids}::text[])`
 }

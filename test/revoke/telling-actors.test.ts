@@ -155,3 +155,17 @@ test('what others may do for an agent that is revoked stays permitted, and does 
   await arrive(scene.story)
   assert.equal((await scene.withActor()).status, 400)
 })
+
+test('what the client has minted alone since an event about its actor is nothing to repeat it for (GR-08)', async () => {
+  const scene = await acted()
+  const { story, actor } = scene
+  await revoke({ agent_id: actor.id })
+  await arrive(story)
+  assert.equal((await story.exchange()).status, 200)
+  assert.equal((await revoke({ agent_id: actor.id })).events_queued, 0)
+  await scene.permit()
+  assert.equal((await scene.withActor()).status, 200)
+  assert.equal((await revoke({ agent_id: actor.id })).events_queued, 1)
+  await arrive(story)
+  assert.equal((await revoke({ agent_id: story.agent.id })).events_queued, 0, 'that covered all')
+})
