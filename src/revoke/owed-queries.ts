@@ -54,7 +54,8 @@ export async function listOwed(
 ): Promise<(Owed & { withheld: boolean })[]> {
   const { rows } = await sql<Owed & { withheld: boolean }>`
     with named as materialized (${reached(of)}),
-    -- One that was retired is told where the same issuer is registered now: to the app it is the same.
+    -- One that was retired is told where the same issuer is registered now: to the app it is the same. Unless
+    -- nobody has said how it is told there.
     reach as materialized (
       select named.*, au.tenant_id, au.issuer as aud, told.id as told_id,
         case when told.event_names_agent then named.agent_id end as about,
@@ -63,7 +64,7 @@ export async function listOwed(
       join lateral (
         select * from audiences t
         where t.id = au.id or (t.tenant_id = au.tenant_id and t.issuer = au.issuer and t.status <> 'retired')
-        order by t.status = 'retired' limit 1) told on true
+        order by t.events_endpoint is null or t.events_dialect = 'none', t.status = 'retired' limit 1) told on true
       where told.events_endpoint is not null and told.events_dialect <> 'none'),
     judged as materialized (
       select *, last and exists (${mayCome('pair', now)}) as withheld

@@ -533,6 +533,17 @@ test('an issuer that is registered anew is told once, where it is registered now
   assert.equal((await eventsAt(story)).length, 1)
 })
 
+test('an issuer that is registered anew without an endpoint is told where it was known', async () => {
+  const story = await minted()
+  await act('POST', `/audiences/${story.audience.id}/retire`, {})
+  await arrive(story, 'failed')
+  const audience = await newAudience(house, { issuer: story.audience.issuer })
+  assert.equal((await revoke({ user_id: story.user.id })).events_queued, 1)
+  const [event] = (await eventsAt(story)).filter(({ status }) => status === 'queued')
+  assert.equal(event?.endpoint, ENDPOINT)
+  assert.deepEqual(await eventsAt({ audience }), [])
+})
+
 test('what was given before an issuer was registered anew counts at the last ending too', async () => {
   const story = await minted()
   await act('POST', `/audiences/${story.audience.id}/retire`, {})
