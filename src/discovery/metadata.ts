@@ -5,6 +5,7 @@ import {
   DELEGATE_SCOPE,
   GRANT,
   OPENID_SCOPES,
+  SSF_SCOPES,
   TOKEN_TYPE,
 } from '../oauth/names.ts'
 import { SIGNING_ALGS } from '../oauth/signing-alg.ts'
@@ -48,7 +49,12 @@ export const serverMetadata = ({ issuer, delegateTokens, signingAlgs }: Settings
   revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGS,
   dpop_signing_alg_values_supported: DPOP_ALGS,
   code_challenge_methods_supported: ['S256'],
-  scopes_supported: delegateTokens ? [...OPENID_SCOPES, DELEGATE_SCOPE] : OPENID_SCOPES,
+  scopes_supported: [
+    ...OPENID_SCOPES,
+    ...(delegateTokens ? [DELEGATE_SCOPE] : []),
+    // Of the same grant as above; elsewhere they are passed over, as unknown ones are.
+    ...SSF_SCOPES,
+  ],
   subject_types_supported: ['public'],
   id_token_signing_alg_values_supported: ID_TOKEN_ALGS.filter((alg) => signingAlgs.includes(alg)),
   claims_supported: CLAIMS,

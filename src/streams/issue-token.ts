@@ -33,11 +33,8 @@ export async function issueReceiverToken(
   deps: Deps,
   { clientId, secret, scope }: { clientId: string; secret: string | undefined; scope?: string },
 ): Promise<ReceiverToken | { refused: Reason }> {
-  const receiver = await findLiveReceiver(deps.db, clientId)
-  if (receiver === undefined) return { refused: 'unknown_client' }
-  if (secret === undefined || !sameDigest(hashSecret(secret), receiver.secret_hash)) {
-    return { refused: 'bad_credentials' }
-  }
+  const receiver = await authenticateReceiver(deps, { clientId, secret })
+  if ('refused' in receiver) return receiver
   const exceeded = deps.tally.take(BUDGETS.client, receiver.id)
   if (exceeded) {
     throw new OAuthError('temporarily_unavailable', 'Too many requests: wait before asking again', {
@@ -71,6 +68,17 @@ export async function issueReceiverToken(
     expires_in: LIFETIME,
     scope: claims.scope,
   }
+}
+
+/** The live receiver whose secret it is; or the reason, where the client is not the receiver it says. */
+export async function authenticateReceiver(
+  deps: Pick<Deps, 'db'>,
+  { clientId, secret }: { clientId: string; secret: string | undefined },
+) {
+  const receiver = await findLiveReceiver(deps.db, clientId)
+  if (receiver === undefined) return { refused: 'unknown_client' } as const
+  const holds = secret !== undefined && sameDigest(hashSecret(secret), receiver.secret_hash)
+  return holds ? receiver : ({ refused: 'bad_credentials' } as const)
 }
 
 /** In our order. What it may not have is left out, unless nothing is left. */

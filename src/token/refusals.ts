@@ -79,7 +79,10 @@ const TOLD = {
     'This agent has no active owner; an administrator can name one',
   ],
   tenant_suspended: ['unauthorized_client', 'The tenant of this agent is suspended'],
-  grant_not_allowed: ['unauthorized_client', 'This client is not enrolled for this grant type'],
+  grant_not_allowed: [
+    'unauthorized_client',
+    'This client is not enrolled for this grant type; client_credentials is for receivers of Shared Signals alone',
+  ],
   public_client: [
     'unauthorized_client',
     'Token exchange needs a client that authenticates; this one is public',

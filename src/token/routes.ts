@@ -14,7 +14,7 @@ import { clientAlone } from './facts.ts'
 import { countClient, createFailureLimits } from './limits.ts'
 import { keepProof, type Progress } from './progress.ts'
 import { createProveKey } from './prove-key.ts'
-import { grantToReceiver } from './receiver-token.ts'
+import { grantToReceiver, refuseReceiver } from './receiver-token.ts'
 import { recogniseCaller, withDocument } from './recognise-caller.ts'
 import { redeemCode } from './redeem-code.ts'
 import { refreshTokens } from './refresh.ts'
@@ -78,20 +78,23 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     switch (fields.grant_type) {
       case GRANT.tokenExchange: {
         const exchange = readExchangeRequest(fields, deps.config)
-        return exchangeToken(deps, steps, caller(), exchange, progress)
+        const by = caller()
+        await refuseReceiver(deps, by.credentials)
+        return exchangeToken(deps, steps, by, exchange, progress)
       }
       case GRANT.authorizationCode:
         return openIdGrant(redeemCode, caller(), fields, progress)
       case GRANT.refreshToken:
         return openIdGrant(refreshTokens, caller(), fields, progress)
       case CLIENT_CREDENTIALS_GRANT: {
-        const granted = await grantToReceiver(deps, caller().credentials, fields.scope)
-        if (granted) return granted
+        const by = caller()
+        const granted = await grantToReceiver(deps, by.credentials, fields.scope)
+        return granted ?? openIdGrant(grantToNoAgent, by, fields, progress)
       }
     }
     throw new OAuthError(
       'unsupported_grant_type',
-      'grant_type must be authorization_code, refresh_token or the token-exchange URN',
+      'grant_type must be authorization_code, refresh_token, the token-exchange URN or, for receivers of Shared Signals, client_credentials',
     )
   }
 
@@ -102,6 +105,7 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     fields: TokenRequest,
     progress: Progress,
   ) {
+    await refuseReceiver(deps, credentials)
     const client = await recogniseCaller(deps, credentials, progress)
     const facts = withDocument(await steps.gatherFacts(clientAlone(client.id)), client)
     progress.facts = facts
@@ -117,4 +121,9 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     const { request_id } = progress
     return grant(deps, { ...agent, proof }, fields as FormFields, { request_id })
   }
+}
+
+/** No agent is enrolled for it, which whoever proves to be one is told. */
+const grantToNoAgent: typeof redeemCode = async () => {
+  throw new Refusal('grant_not_allowed')
 }

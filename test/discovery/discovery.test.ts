@@ -63,7 +63,7 @@ test('advertises no more than there is (DS-06, DS-07, DS-11, DS-12)', async (t) 
     'urn:ietf:params:oauth:grant-type:token-exchange',
     'client_credentials',
   ])
-  assert.ok(!body.scopes_supported.includes('ssf.read'))
+  for (const scope of ['ssf.read', 'ssf.manage']) assert.ok(body.scopes_supported.includes(scope))
   assert.ok(!body.token_endpoint_auth_signing_alg_values_supported.includes('none'))
   const notBuilt = [
     'introspection_endpoint',

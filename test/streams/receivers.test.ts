@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { decodeJwt } from 'jose'
 import type { KeyPurpose } from '../../src/db/tables.ts'
+import { GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
 import { authorize, browser, signIn } from '../support/browser.ts'
 import { enrolAgent, enrolUser, events, redeem } from '../support/enrol.ts'
 import { openHouse } from '../support/house.ts'
@@ -134,17 +135,28 @@ test('an agent has no such grant, and a receiver no other', async () => {
   const agent = await enrolAgent(house)
   const { client_id, client_secret } = agent
   const refused = await ask({ client_id, client_secret, scope: 'ssf.read' })
-  assert.deepEqual([refused.status, refused.body.error], [400, 'unsupported_grant_type'])
+  assert.deepEqual([refused.status, refused.body.error], [400, 'unauthorized_client'])
+  const wrong = await ask({ client_id, client_secret: 'wrong', scope: 'ssf.read' })
+  assert.deepEqual([wrong.status, wrong.body.error], [401, 'invalid_client'])
   const receiver = await openReceiver(house)
-  for (const grant_type of ['authorization_code', 'refresh_token']) {
+  const exchange = {
+    requested_token_type: TOKEN_TYPE.idJag,
+    audience: 'https://app.example',
+    subject_token: 'x',
+    subject_token_type: TOKEN_TYPE.idToken,
+  }
+  for (const grant_type of Object.values(GRANT)) {
     const of = { client_id: receiver.client_id, client_secret: receiver.client_secret }
     const answer = await house.form('/oauth2/token', {
-      ...of,
-      grant_type,
+      ...{ ...of, ...exchange, grant_type },
       code: 'x',
       refresh_token: 'x',
     })
-    assert.deepEqual([answer.status, answer.body.error], [401, 'invalid_client'])
+    assert.deepEqual([answer.status, answer.body.error], [400, 'unauthorized_client'])
+    assert.match(answer.body.error_description, /client_credentials/)
+    const unproved = { ...of, ...exchange, grant_type, client_secret: 'wrong' }
+    const other = await house.form('/oauth2/token', unproved)
+    assert.deepEqual([other.status, other.body.error], [401, 'invalid_client'])
   }
 })
 
@@ -264,5 +276,5 @@ test('its requests count, and too many of them wait (CA-07)', async () => {
 test('a user is no receiver', async () => {
   const user = await enrolUser(house)
   const refused = await ask({ client_id: user.id, client_secret: user.password })
-  assert.equal(refused.body.error, 'unsupported_grant_type')
+  assert.equal(refused.body.error, 'invalid_client')
 })

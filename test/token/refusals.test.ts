@@ -154,13 +154,14 @@ for (const method of ['GET', 'PUT', 'PATCH', 'DELETE'] as const) {
   })
 }
 
-test('knows three grants and says of any other that it does not', async () => {
-  for (const grant_type of ['password', 'client_credentials', 'urn:ietf:params:oauth:grant-type']) {
-    await assertRefusal(house, () => common.exchange({ grant_type }), [
+test('knows four grants and says of any other that it does not', async () => {
+  for (const grant_type of ['password', 'implicit', 'urn:ietf:params:oauth:grant-type']) {
+    const answer = await assertRefusal(house, () => common.exchange({ grant_type }), [
       400,
       'unsupported_grant_type',
       null,
     ])
+    assert.match(answer.body.error_description, /client_credentials/)
   }
   await assertRefusal(house, () => common.exchange({ grant_type: undefined }), INVALID_REQUEST)
 })
@@ -269,6 +270,15 @@ test('a client without the grant may not exchange (TV-67, CA-06)', async () => {
   const refusal = unauthorized('grant_not_allowed')
   const answer = await assertRefusal(house, () => story.exchange(), refusal)
   assert.match(answer.body.error_description, /grant type/)
+})
+
+test('an agent is told that client_credentials is not for it, once it has proved to be one (TV-67)', async () => {
+  const grant_type = 'client_credentials'
+  const refused = () => common.exchange({ grant_type })
+  const answer = await assertRefusal(house, refused, unauthorized('grant_not_allowed'))
+  assert.match(answer.body.error_description, /receivers of Shared Signals/)
+  const unproved = await common.exchange({ grant_type, client_assertion: 'a.b.c' })
+  assertOAuthError(unproved, 401, 'invalid_client')
 })
 
 test('a grant taken away later is not there any more (CA-06)', async () => {
