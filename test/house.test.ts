@@ -84,11 +84,6 @@ const RULES: Rule[] = [
     imports: ROUTES,
   },
   {
-    rule: 'routes import other routes of their own room alone',
-    of: ROUTES,
-    imports: /^[\w-]+\/routes\.ts$/,
-  },
-  {
     rule: 'a room knows of the outermost files deps.ts and config.ts alone',
     of: /\//,
     except: /^(commands|demo)\//,
@@ -282,6 +277,19 @@ test('no two folders need each other', () => {
   )
 })
 
+test('routes import other routes of their own room alone', () => {
+  assertNone(sources.flatMap(routesOfOthers))
+  const imports = ['a/b-routes.ts', 'a/routes.ts', 'b/b-routes.ts', 'b/routes.ts', 'b/walk.ts'].map(
+    (target) => ({ target, typesOnly: true }),
+  )
+  assert.deepEqual(
+    ['a/c-routes.ts', 'a/walk.ts', 'app.ts'].map(
+      (path) => routesOfOthers({ path, text: '', imports }).length,
+    ),
+    [2, 0, 0],
+  )
+})
+
 for (const { rule, of, except, imports, uses, says } of RULES) {
   test(rule, () => {
     const violations = sources
@@ -333,6 +341,14 @@ const i = await import('./i.ts')
     ['c/c.ts', 'd'],
   )
 })
+
+/** Who may import routes at all is a rule of its own. */
+function routesOfOthers({ path, imports }: Source): string[] {
+  if (!ROUTES.test(path)) return []
+  return imports
+    .filter(({ target }) => ROUTES.test(target) && roomOf(target) !== roomOf(path))
+    .map(({ target }) => `src/${path} imports ${target}: of another room`)
+}
 
 function assertNone(violations: string[]): void {
   assert.ok(violations.length === 0, `\n  ${violations.join('\n  ')}`)
