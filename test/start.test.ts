@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { Transaction } from 'kysely'
 import { loadConfig } from '../src/config.ts'
@@ -58,37 +58,62 @@ test('while it runs, it shares with other replicas what it counts', async (t) =>
   await stop()
 })
 
-test('the door shuts first, while a delivery under way still waits for its answer, which is written (EV-10)', async (t) => {
+/** A server with a delivery under way, to an app that has not answered yet. */
+async function deliverSlowly(t: TestContext) {
   const database = await testDatabase(t)
   const config = loadConfig(settings(database.url))
   const log = createLogger(config, { write: () => undefined })
-  const { app, deps, address, stop } = await startServer(config, log)
-  const held: ServerResponse[] = []
-  const slow = await openApp(t, (response) => void held.push(response))
+  const server = await startServer(config, log)
+  const held = Promise.withResolvers<ServerResponse>()
+  const slow = await openApp(t, held.resolve, 202)
+  const { deps } = server
   const { audience_id } = await makeParties(
     { deps },
     { audience: { events_endpoint: slow.url, events_dialect: 'set' } },
   )
   const queue = (tx: Transaction<Tables>) => queueEvents(tx, deps, someEvents(audience_id, 1))
-  const [event] = await deps.db.transaction().execute(queue)
-  await slow.got(1)
+  await deps.db.transaction().execute(queue)
+  return {
+    ...server,
+    slow,
+    response: await held.promise,
+    /** When the server has let go of its own connections. */
+    async outcome() {
+      const { db } = openPool(database.connection, () => undefined, 1)
+      const row = db
+        .selectFrom('event_deliveries')
+        .select(['status', 'attempts', 'outcome_unknown', 'last_answer'])
+        .executeTakeFirstOrThrow()
+      return row.finally(() => db.destroy())
+    },
+  }
+}
 
+test('the door shuts first, while a delivery under way still waits for its answer, which is written (EV-10)', async (t) => {
+  const { app, address, response, stop, outcome } = await deliverSlowly(t)
   const shut = once(app.server, 'close')
   const stopped = stop()
   await shut
   await assert.rejects(fetch(`${address}/livez`))
-  const [response] = held
-  assert.equal(response?.socket?.destroyed, false, 'it still waits')
-  response?.writeHead(202).end()
+  assert.equal(response.socket?.destroyed, false, 'it still waits')
+  response.writeHead(202).end()
   await stopped
-  const { db } = openPool(database.connection, () => undefined, 1)
-  const { status } = await db
-    .selectFrom('event_deliveries')
-    .select('status')
-    .where('id', '=', event?.id ?? '')
-    .executeTakeFirstOrThrow()
-  await db.destroy()
-  assert.equal(status, 'delivered')
+  assert.equal((await outcome()).status, 'delivered')
+})
+
+test('a server that stops waits five seconds for whoever does not answer, and writes that nobody knows (EV-12)', async (t) => {
+  const { deps, slow, stop, outcome } = await deliverSlowly(t)
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const stopped = stop()
+  t.mock.timers.tick(5_000)
+  t.mock.timers.reset()
+  const another = { url: slow.url, method: 'POST', headers: {}, body: '', maxBytes: 10 } as const
+  await assert.rejects(deps.outbound.request(another), { reason: 'timeout' })
+  assert.equal(slow.received.length, 1)
+  await stopped
+  const { last_answer, ...known } = await outcome()
+  assert.deepEqual(known, { status: 'queued', attempts: 1, outcome_unknown: true })
+  assert.equal(last_answer?.failure, 'timeout')
 })
 
 /** Resolves when the pool has noticed. */
