@@ -18,7 +18,8 @@ export class KeyEncryptionError extends Error {
   override name = 'KeyEncryptionError'
 }
 
-export type KeyIdentity = Pick<Row<'signing_keys'>, 'kid' | 'purpose' | 'alg'>
+/** The row whose private key is in an envelope. */
+type EnvelopeOf = Pick<Row<'signing_keys'>, 'kid' | 'purpose' | 'alg'>
 
 const VERSION = 'v1'
 const CIPHER = 'aes-256-gcm'
@@ -26,7 +27,7 @@ const NONCE_BYTES = 12
 const TAG_BYTES = 16
 
 /** Seals under the newest, that is the first, of the key encryption keys. */
-export function sealPrivateKey(keks: Buffer[], of: KeyIdentity, privateKey: KeyObject): string {
+export function sealPrivateKey(keks: Buffer[], of: EnvelopeOf, privateKey: KeyObject): string {
   const [newest] = keks
   if (!newest) throw new KeyEncryptionError('KEY_ENCRYPTION_KEY is not set')
   const nonce = randomBytes(NONCE_BYTES)
@@ -40,7 +41,7 @@ export function sealPrivateKey(keks: Buffer[], of: KeyIdentity, privateKey: KeyO
 }
 
 /** @throws {KeyEncryptionError} when no key encryption key fits, or the value is not this row's. */
-export function openPrivateKey(keks: Buffer[], of: KeyIdentity, envelope: string): KeyObject {
+export function openPrivateKey(keks: Buffer[], of: EnvelopeOf, envelope: string): KeyObject {
   const kek = requireKek(keks, of, envelope)
   const [, , nonce = '', text = ''] = envelope.split('.')
   const sealed = Buffer.from(text, 'base64url')
@@ -68,7 +69,7 @@ export const sealedUnderNewest = ([newest]: Buffer[], envelope: string): boolean
   newest !== undefined && envelope.startsWith(`${VERSION}.${kekId(newest)}.`)
 
 /** The key encryption key that sealed or proved this value. @throws {KeyEncryptionError} when it is not among them. */
-export function requireKek(keks: Buffer[], of: KeyIdentity, envelope: string): Buffer {
+export function requireKek(keks: Buffer[], of: EnvelopeOf, envelope: string): Buffer {
   const [version, id] = envelope.split('.')
   const kek = version === VERSION ? keks.find((candidate) => kekId(candidate) === id) : undefined
   if (kek) return kek
@@ -79,7 +80,7 @@ export function requireKek(keks: Buffer[], of: KeyIdentity, envelope: string): B
   )
 }
 
-const boundTo = ({ kid, purpose, alg }: KeyIdentity) => Buffer.from(`${kid}|${purpose}|${alg}`)
+const boundTo = ({ kid, purpose, alg }: EnvelopeOf) => Buffer.from(`${kid}|${purpose}|${alg}`)
 
 /** The setting serves other ends too, so each derives its own key from it (RFC 5869). */
 const envelopeKey = (kek: Buffer) => deriveKey(kek, 'agent-idp signing key envelope')
