@@ -7,6 +7,7 @@ import { DELEGATE_SCOPE, TYP } from '../oauth/names.ts'
 import { joinScope } from '../oauth/scope.ts'
 import { newSecret } from '../oauth/secret.ts'
 import { noteIdTokenKey } from '../sessions/family-queries.ts'
+import { awaitSignature } from './await-signature.ts'
 import {
   ACCESS_TOKEN_LIFETIME,
   accessTokenClaims,
@@ -31,6 +32,7 @@ type Given = Omit<Grant, 'issuer' | 'client_id'> & { signedIn?: boolean }
 /**
  * Signs the tokens of a grant, in the transaction that writes it down. An ID token comes only with `openid`
  * in the scope, and while the user is signed in.
+ * @throws {OAuthError} `temporarily_unavailable` when the keys do not answer soon, or kept changing
  */
 export async function issueTokens(
   deps: Surroundings,
@@ -38,8 +40,12 @@ export async function issueTokens(
   agent: Agent,
   of: Given,
 ): Promise<TokenAnswer> {
-  const sign = () => signTokens(deps, agent, of)
-  const signed = await signLasting(deps.keys, tx, sign, ({ kids }) => kids)
+  const keys = {
+    ...deps.keys,
+    refresh: () => awaitSignature(deps.keys, () => deps.keys.refresh()),
+  }
+  const sign = () => awaitSignature(deps.keys, () => signTokens(deps, agent, of))
+  const signed = await signLasting(keys, tx, sign, ({ kids }) => kids)
   if (signed === undefined) {
     throw new OAuthError('temporarily_unavailable', 'The signing keys kept changing; ask again', {
       retryAfter: 1,
