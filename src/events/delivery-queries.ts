@@ -1,7 +1,10 @@
 import { type RawBuilder, sql, type Transaction } from 'kysely'
 import type { Db, EventAnswer, Row, Tables } from '../db/tables.ts'
 
-/** Audiences with an event that is due, the one that waits longest first. It looks at each audience once, not at each event. */
+/**
+ * Audiences with an event that is due, the one that waits longest first. It looks at each audience once, not at
+ * each event.
+ */
 export async function listWaiting(db: Db, now: Date): Promise<string[]> {
   const { rows } = await sql<{ audience_id: string }>`
     with recursive audience as (
