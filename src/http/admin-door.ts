@@ -5,6 +5,7 @@ import type {
   FastifyRequest,
   preValidationAsyncHookHandler,
 } from 'fastify'
+import { logFailure } from './error-log.ts'
 import { isUtf8Type, readUtf8 } from './json-object.ts'
 import { ProblemError, problemBody } from './problem.ts'
 import { faultsFound, sentenceOf } from './schema-fault.ts'
@@ -84,8 +85,8 @@ export function problemErrorHandler(
   reply: FastifyReply,
 ) {
   const problem = error instanceof ProblemError ? error : asProblem(error, request)
-  if (problem.status >= 500)
-    request.log.error({ err: problem.extra.cause ?? error }, 'request failed')
+  const { status, code } = problem
+  logFailure(request, { status, code, cause: problem.extra.cause, error })
   if (problem.code === 'unauthenticated')
     reply.header('www-authenticate', 'Bearer realm="agent-idp admin"')
   if (problem.extra.retryAfter !== undefined) {

@@ -6,6 +6,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { DPOP_ALGS } from '../oauth/dpop-key.ts'
 import { OAuthError, type OAuthErrorCode, type OAuthErrorDetails } from '../oauth/errors.ts'
 import { asOAuthError, NO_STORE } from './client-door.ts'
+import { logFailure } from './error-log.ts'
 import { FORM_LIMIT } from './form.ts'
 import { isUtf8Type, type JsonFault, readJsonObject } from './json-object.ts'
 
@@ -99,7 +100,7 @@ export function bearerErrorHandler(
       ? error
       : asOAuthError(error, JSON_WANTED)
   const { retryAfter, dpopNonce, members, cause } = known.details
-  if (known.status >= 500) request.log.error({ err: cause ?? error }, 'request failed')
+  logFailure(request, { status: known.status, code: known.code, cause, error })
   if (retryAfter !== undefined) reply.header('retry-after', String(retryAfter))
   if (dpopNonce !== undefined) reply.header('dpop-nonce', dpopNonce)
   if (known instanceof BearerError && known.details.challenge !== undefined) {

@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { OAuthError } from '../oauth/errors.ts'
+import { logFailure } from './error-log.ts'
 import { faultsFound, sentenceOf } from './schema-fault.ts'
 import { isPassing, RETRY_AFTER } from './unavailable.ts'
 
@@ -10,8 +11,8 @@ export function oauthErrorHandler(
   reply: FastifyReply,
 ) {
   const known = error instanceof OAuthError ? error : asOAuthError(error)
-  if (known.status >= 500)
-    request.log.error({ err: known.details.cause ?? error }, 'request failed')
+  const { status, code } = known
+  logFailure(request, { status, code, cause: known.details.cause, error })
   if (known.details.retryAfter !== undefined)
     reply.header('retry-after', String(known.details.retryAfter))
   if (known.details.dpopNonce !== undefined) reply.header('dpop-nonce', known.details.dpopNonce)

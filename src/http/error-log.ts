@@ -1,3 +1,5 @@
+import type { FastifyRequest } from 'fastify'
+
 /** An error as it may stand in a log. */
 export type LoggedError = {
   name: string
@@ -6,6 +8,23 @@ export type LoggedError = {
   constraint?: string
   stack?: string
   cause?: LoggedError
+}
+
+type Failure = { status: number; code?: string; cause?: unknown; error: unknown }
+
+/**
+ * One line for an answer that says that we failed. A 503 that nothing caused is none: whoever was told to come
+ * back later was told what is so, and may ask as often as it likes.
+ */
+export function logFailure(
+  { log }: Pick<FastifyRequest, 'log'>,
+  { status, code, cause, error }: Failure,
+): void {
+  if (status < 500) return
+  if (status === 503 && cause === undefined) {
+    const why = error instanceof Error ? error.message : undefined
+    log.info({ refusal: code, why }, 'asked to come back later')
+  } else log.error({ err: cause ?? error }, 'request failed')
 }
 
 /** Causes are followed so far. */

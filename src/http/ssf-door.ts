@@ -5,6 +5,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { OAuthError } from '../oauth/errors.ts'
 import { asOAuthError, NO_STORE } from './client-door.ts'
+import { logFailure } from './error-log.ts'
 
 export type SsfCode =
   | 'invalid_request'
@@ -51,9 +52,8 @@ export function ssfErrorHandler(
     error instanceof SsfError || error instanceof OAuthError
       ? error
       : asOAuthError(error, JSON_WANTED)
-  if (known instanceof OAuthError && known.status >= 500) {
-    request.log.error({ err: known.details.cause ?? error }, 'request failed')
-  }
+  const cause = known instanceof OAuthError ? known.details.cause : undefined
+  logFailure(request, { status: known.status, code: known.code, cause, error })
   const { retryAfter } = known.details
   if (retryAfter !== undefined) reply.header('retry-after', String(retryAfter))
   if (known instanceof SsfError && known.details.challenge !== undefined) {

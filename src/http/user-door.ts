@@ -10,6 +10,7 @@ import type {} from '@fastify/cookie'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { newSecret } from '../oauth/secret.ts'
 import { csrfMatches, csrfToken } from './csrf.ts'
+import { logFailure } from './error-log.ts'
 import { readForms } from './form.ts'
 import { type Html, html } from './html.ts'
 import { alert, hidden, PAGE_HEADERS, sendPage } from './page.ts'
@@ -72,7 +73,7 @@ export function userErrorHandler(
   }
   const known = error instanceof PageError ? error : asPageError(error)
   const { link } = known
-  if (known.status >= 500) request.log.error({ err: known.cause ?? error }, 'request failed')
+  logFailure(request, { status: known.status, cause: known.cause, error })
   if (known.retryAfter !== undefined) reply.header('retry-after', String(known.retryAfter))
   return sendPage(reply, {
     status: known.status,

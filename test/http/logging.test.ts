@@ -4,7 +4,13 @@ import { test } from 'node:test'
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import { SignJWT } from 'jose'
 import { sql } from 'kysely'
+import { problemErrorHandler } from '../../src/http/admin-door.ts'
+import { bearerErrorHandler } from '../../src/http/bearer-door.ts'
+import { oauthErrorHandler } from '../../src/http/client-door.ts'
 import { createLogger, observeRequests } from '../../src/http/logging.ts'
+import { ProblemError } from '../../src/http/problem.ts'
+import { ssfErrorHandler } from '../../src/http/ssf-door.ts'
+import { OAuthError } from '../../src/oauth/errors.ts'
 import { openHouse } from '../support/house.ts'
 
 const SECRET = 'correct-horse-battery-staple'
@@ -170,4 +176,35 @@ test('the subject of a trusted issuer, an address at some, is not in the path th
   })
   assert.equal(said.join().includes('orbit.example'), false)
   assert.ok(said.join().includes('/trusted-issuers/tis_1/accounts/-'))
+})
+
+test('whoever is told to come back later fails nothing; what failed, or was caused, is an error (EV-14)', async () => {
+  const { app, lines } = await serve()
+  const doors = [problemErrorHandler, oauthErrorHandler, bearerErrorHandler, ssfErrorHandler]
+  for (const [at, handler] of doors.entries()) {
+    for (const [what, cause] of [
+      ['awaited', undefined],
+      ['failed', new Error('the disk is full')],
+    ] as const) {
+      app.register(async (door) => {
+        door.setErrorHandler(handler as typeof problemErrorHandler)
+        door.get(`/${what}/${at}`, async () => {
+          if (at === 0) throw new ProblemError('unavailable', 'Later', { cause })
+          throw new OAuthError('temporarily_unavailable', 'Later', { cause })
+        })
+      })
+    }
+  }
+  for (const at of doors.keys()) {
+    assert.equal((await app.inject(`/awaited/${at}`)).statusCode, 503)
+    assert.equal((await app.inject(`/failed/${at}`)).statusCode, 503)
+  }
+  const told = lines().filter(({ msg }) => msg !== 'request')
+  assert.equal(told.length, 2 * doors.length)
+  for (const { level, err, msg, refusal, why } of told) {
+    if (level === 30) assert.deepEqual([err, msg], [undefined, 'asked to come back later'])
+    else assert.deepEqual([level, err.message, msg], [50, 'the disk is full', 'request failed'])
+    if (level === 30) assert.match(`${refusal} ${why}`, /unavailable Later$/)
+  }
+  assert.equal(told.filter(({ level }) => level === 30).length, doors.length)
 })
