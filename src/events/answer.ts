@@ -160,6 +160,10 @@ export function answerToKeep(
   }
 }
 
+/** The audience's error where it may be told to everybody: in a word of strangers there may be anything. */
+export const plainError = (err: string | undefined): string | undefined =>
+  err !== undefined && /^[a-z_]{1,40}$/.test(err) ? err : undefined
+
 /** One line without what it may have repeated of the token. */
 function shorten(value: unknown, longest: number): string | undefined {
   if (typeof value !== 'string') return undefined

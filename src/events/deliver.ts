@@ -4,7 +4,7 @@ import type { EventAnswer, Tables } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { OutboundError } from '../http/outbound-error.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
-import { type Answer, answerToKeep, judgeAnswer, type Verdict } from './answer.ts'
+import { type Answer, answerToKeep, judgeAnswer, plainError, type Verdict } from './answer.ts'
 import { nextAttemptAt, readRetryAfter } from './back-off.ts'
 import {
   type Claimed,
@@ -223,9 +223,8 @@ const record = (
       event_delivery_id: event.id,
       ...(event.revocation_id !== null && { revocation_id: event.revocation_id }),
       attempts: event.attempts,
-      // In a word of the audience's there may be anything.
       ...(code !== undefined && { status: code }),
       ...(failure && { failure }),
-      ...(err !== undefined && /^[a-z_]{1,40}$/.test(err) && { err }),
+      ...(plainError(err) && { err }),
     },
   })

@@ -1,4 +1,5 @@
 import type { Deps } from '../deps.ts'
+import { plainError } from './answer.ts'
 import type { Attempt } from './deliver.ts'
 
 /** Where attempts are counted. */
@@ -21,9 +22,9 @@ export function logAttempt(log: Deps['log'], count: Count | undefined, attempt: 
   if (status === 'queued') log.info(line, 'event.not_accepted')
 }
 
-/** Without the description: strangers wrote it. */
+/** Without the description: strangers wrote it. Under `err` a log keeps errors of ours. */
 const answerOf = ({ status, err, failure }: NonNullable<Attempt['answer']> = {}) => ({
   ...(status !== undefined && { answer: status }),
-  ...(err !== undefined && { err }),
+  ...(plainError(err) && { refusal: err }),
   ...(failure !== undefined && { failure }),
 })

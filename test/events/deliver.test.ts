@@ -112,6 +112,7 @@ const FOR_GOOD: [string, Reply, object, 'alert'?][] = [
   ['400 invalid_issuer', 'invalid_issuer', { err: 'invalid_issuer' }, 'alert'],
   ['400 access_denied', 'access_denied', { err: 'access_denied' }],
   ['400 with another error', 'something_else', { err: 'something_else' }],
+  ['400 with anything for an error', 'No such thing', { err: 'No such thing' }],
   ['400 without a word', 400, {}],
   ['401', 401, { status: 401 }, 'alert'],
   ['403 with a page', (to) => to.writeHead(403).end('<h1>No</h1>'), { status: 403 }, 'alert'],
@@ -143,6 +144,10 @@ test('it fails for good, and whoever watches is told (EV-11, EV-13)', async (t) 
         told.map(({ level, msg, audience_id: audience }) => [level, msg, audience]),
         [...(alert ? [[40, 'event.refused', audience_id]] : []), [50, 'event.failed', audience_id]],
       )
+      const err = /^[a-z_]+$/.exec((last as { err?: string }).err ?? '')?.[0]
+      for (const { answer, refusal } of told) {
+        assert.deepEqual([answer, refusal], [last_answer?.status, err])
+      }
       assert.ok(!house.logs.join('').includes(jws ?? ''), 'the token is in the log')
     })
   }
