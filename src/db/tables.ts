@@ -179,6 +179,8 @@ type EntitlementsTable = {
   agent_id: string
   audience_id: string
   client_id: string | null
+  /** When it replaced another `client_id`; null: it is the first. */
+  client_id_since: Date | null
   scopes: string[]
   /** Null: every resource of the audience. */
   resources: string[] | null

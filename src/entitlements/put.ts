@@ -91,7 +91,11 @@ export async function putEntitlement(
   const names = Object.keys(next) as (keyof typeof next)[]
   const changed = names.filter((name) => !isDeepStrictEqual(next[name], before[name]))
   if (changed.length === 0) return { entitlement: before, created: false }
-  const entitlement = await updateEntitlement(tx, before.id, { ...next, updated_at: now })
+  const entitlement = await updateEntitlement(tx, before.id, {
+    ...next,
+    ...(changed.includes('client_id') && { client_id_since: now }),
+    updated_at: now,
+  })
   const detail = { entitlement_id: entitlement.id, changed }
   await recordEvent(tx, { ...event, type: 'entitlement.updated', detail })
   if (before.consent === 'admin' && entitlement.consent === 'admin') {

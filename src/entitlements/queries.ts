@@ -12,6 +12,7 @@ const COLUMNS = [
   'agent_id',
   'audience_id',
   'client_id',
+  'client_id_since',
   'scopes',
   'resources',
   'authorization_details_types',

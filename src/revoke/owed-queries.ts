@@ -11,7 +11,7 @@ export type Owed = {
   sub: string
   /** The agent, for an audience that understands an event about one; otherwise null. */
   agent_id: string | null
-  /** As the audience knows that agent. */
+  /** As the audience knows that agent; null where it may have known it by another name when something was minted. */
   client_id: string | null
   /** An event on its way that says the same already. */
   queued_id: string | null
@@ -67,8 +67,9 @@ export async function listOwed(
         order by t.events_endpoint is null or t.events_dialect = 'none', t.status = 'retired' limit 1) told on true
       where told.events_endpoint is not null and told.events_dialect <> 'none'),
     judged as materialized (
-      select *, last and exists (${mayCome('pair', now)}) as withheld
-      from (select distinct user_id, told_id as audience_id, tenant_id, aud, sub, about, last from reach) pair),
+      select pair.*, last and exists (${mayCome('pair', now)}) as withheld, entitled.client_id, entitled.since
+      from (select distinct user_id, told_id as audience_id, tenant_id, aud, sub, about, last from reach) pair
+      left join lateral (${clientIdOf('pair')}) entitled on true),
     minted as (
       select judged.*, reach.id, reach.agent_id, reach.actor from judged
       join reach on reach.user_id = judged.user_id and reach.told_id = judged.audience_id
@@ -92,7 +93,9 @@ export async function listOwed(
           and (e.agent_id is null or e.agent_id = minted.agent_id)
         order by coalesce(resent_at, e.created_at) desc, e.id desc limit 1) event on true),
     open as (
-      select user_id, audience_id, sub, about, withheld, event_id, status,
+      select user_id, audience_id, sub, about, withheld, event_id, status, client_id,
+        since is not null and exists (
+          select from issuances i where i.delegation_id = telling.id and i.at <= since) as renamed,
         case when event_id is null then exists (
           select from issuances i where i.delegation_id = telling.id and ${counts})
         else exists (
@@ -107,9 +110,7 @@ export async function listOwed(
         end as uncovered
       from telling)
     select audience_id, user_id, sub, about as agent_id, withheld,
-      (select client_id from entitlements e
-        where e.agent_id = open.about and e.audience_id = open.audience_id
-        order by (e.ended_at is null) desc, e.created_at desc limit 1) as client_id,
+      case when not bool_or(renamed) then max(client_id) end as client_id,
       case when not bool_or(uncovered) then max(event_id) filter (where status = 'queued') end as queued_id
     from open
     group by audience_id, user_id, sub, about, withheld
@@ -117,6 +118,20 @@ export async function listOwed(
     order by audience_id, sub, about`.execute(tx)
   return rows
 }
+
+/** By which name an audience knows the agent of a pair, and since when where it knew it by another before. */
+const clientIdOf = (pair: string) => sql`
+  select e.client_id, case
+    when e.client_id_since is not null then e.client_id_since
+    when exists (
+      select from entitlements former
+      where former.agent_id = e.agent_id and former.audience_id = e.audience_id
+        and (former.client_id is distinct from e.client_id or former.client_id_since is not null)
+        and former.id <> e.id)
+    then e.created_at end as since
+  from entitlements e
+  where e.agent_id = ${sql.ref(`${pair}.about`)} and e.audience_id = ${sql.ref(`${pair}.audience_id`)}
+  order by (e.ended_at is null) desc, e.created_at desc limit 1`
 
 /** Of an agent that acted for another one, what it had a part in. */
 const counts = sql`(telling.actor is null or i.actor_ids @> array[telling.actor])`
