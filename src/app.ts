@@ -93,9 +93,7 @@ export async function createApp(deps: Deps): Promise<FastifyInstance> {
   await app.register(usersDoor, deps)
   await app.register((admins) => adminsDoor(admins, deps), { prefix: '/admin/v1' })
   await app.register(operatorsDoor, deps)
-  await app.register(discoveryRoutes, deps)
-  await app.register(operationsRoutes, deps)
-  await app.register(referenceRoutes)
+  await app.register(openDoor, deps)
   return app
 }
 
@@ -163,10 +161,7 @@ async function adminsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
     throw notFound('path')
   })
   readJson(app)
-  const close = refuseOtherMethods(
-    app,
-    () => new ProblemError('method_not_allowed', 'The Allow header lists what this path takes'),
-  )
+  const close = refuseOtherMethods(app, noSuchMethod)
   await app.register(tenantRoutes, deps)
   await app.register(userRoutes, deps)
   await app.register(agentRoutes, deps)
@@ -184,10 +179,24 @@ async function adminsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
   close()
 }
 
+const noSuchMethod = () =>
+  new ProblemError('method_not_allowed', 'The Allow header lists what this path takes')
+
 /** Monitoring: an admin key, at the path where scrapers look. */
 async function operatorsDoor(app: FastifyInstance, deps: Deps): Promise<void> {
   app.addHook('onRequest', adminGuard(deps))
+  const close = refuseOtherMethods(app, noSuchMethod)
   await app.register(metricsRoutes, deps)
+  close()
+}
+
+/** Everybody: what is published, and whether the server is well. */
+async function openDoor(app: FastifyInstance, deps: Deps): Promise<void> {
+  const close = refuseOtherMethods(app, noSuchMethod)
+  await app.register(discoveryRoutes, deps)
+  await app.register(operationsRoutes, deps)
+  await app.register(referenceRoutes)
+  close()
 }
 
 /** What no door stands at: a page for whoever reads HTML, a problem for programs. */

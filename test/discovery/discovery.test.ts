@@ -303,3 +303,29 @@ test('agents with a secret, ended keys, and ids that nobody has answer the same 
   // Longer than any id: no route is found at all.
   assert.equal((await get(house, `/agents/${'x'.repeat(150)}/client.json`)).status, 404)
 })
+
+test('what anyone may read is answered to another method with those it has', async (t) => {
+  const house = await openHouse(t)
+  const open = ['jwks.json', 'ssf-configuration', 'openid-configuration'].map(
+    (name) => [`/.well-known/${name}`, 'GET, HEAD, OPTIONS'] as const,
+  )
+  for (const [url, allow] of [
+    ...open,
+    ['/agent-provider.json', 'GET, HEAD, OPTIONS'],
+    [`/agents/agt_${'x'.repeat(22)}/client.json`, 'GET, HEAD, OPTIONS'],
+    ['/openapi.json', 'GET, HEAD'],
+    ['/docs', 'GET, HEAD'],
+    ['/problems/not_found', 'GET, HEAD'],
+    ['/livez', 'GET, HEAD'],
+    ['/readyz', 'GET, HEAD'],
+  ] as const) {
+    const answer = await house.inject({ method: 'POST', url, payload: { any: 'body' } })
+    assert.equal(`${url} ${answer.status}`, `${url} 405`)
+    assert.equal(answer.headers.allow, allow, url)
+    assert.equal(answer.body.type, '/problems/method_not_allowed')
+  }
+  const { adminApiKey } = house.config
+  const headers = { authorization: `Bearer ${adminApiKey}` }
+  const metrics = await house.inject({ method: 'POST', url: '/metrics', headers })
+  assert.deepEqual([metrics.status, metrics.headers.allow], [405, 'GET, HEAD'])
+})
