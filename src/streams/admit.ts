@@ -59,8 +59,12 @@ async function admitReceiver(
   }
   // What may be changed may be read.
   const holds = token.scope.includes('ssf.manage') || token.scope.includes(wanted)
-  if (!holds) {
-    const words = `The access token lacks the scope ${wanted}`
+  // Its receiver may have less by now than when the token was issued.
+  const mayStill = wanted === 'ssf.read' || receiver.scopes.includes(wanted)
+  if (!holds || !mayStill) {
+    const words = holds
+      ? 'While the tenant of the receiver is suspended, it may read and acknowledge alone'
+      : `The access token lacks the scope ${wanted}`
     throw new SsfError(403, 'insufficient_scope', words, {
       challenge: challenge('Bearer', {
         error: 'insufficient_scope',

@@ -22,17 +22,24 @@ export const findReceiver = (db: Db, id: string): Promise<ReceiverRow | undefine
 export const lockReceiver = (db: Db, id: string): Promise<ReceiverRow | undefined> =>
   db.selectFrom('ssf_receivers').select(COLUMNS).where('id', '=', id).forUpdate().executeTakeFirst()
 
-/** One that has not ended, of an active tenant. */
-export const findLiveReceiver = (db: Db, id: string) =>
-  db
+/**
+ * One that has not ended, with the scopes that it may have now. While its tenant is suspended it may read and
+ * acknowledge alone, whatever it may do otherwise: that everybody's session there has ended, it has yet to hear.
+ */
+export async function findLiveReceiver(db: Db, id: string) {
+  const receiver = await db
     .selectFrom('ssf_receivers as receiver')
     .innerJoin('tenants', 'tenants.id', 'receiver.tenant_id')
     .select(['receiver.id', 'receiver.tenant_id', 'receiver.audience', 'receiver.scopes'])
-    .select('receiver.secret_hash')
+    .select(['receiver.secret_hash', 'tenants.status as tenant_status'])
     .where('receiver.id', '=', id)
     .where('receiver.ended_at', 'is', null)
-    .where('tenants.status', '=', 'active')
     .executeTakeFirst()
+  if (receiver === undefined) return undefined
+  const { tenant_status, ...known } = receiver
+  const scopes: readonly string[] = tenant_status === 'active' ? known.scopes : ['ssf.read']
+  return { ...known, scopes }
+}
 
 export const insertReceiver = (
   db: Db,

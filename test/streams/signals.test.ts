@@ -335,6 +335,21 @@ test('a revocation by tenant is told of each of its users that a stream asked fo
   assert.deepEqual(await elsewhere.take(), [])
 })
 
+test('that a tenant was suspended is told of each of its users, also to who polls (EV-35)', async () => {
+  const tenant_id = (await house.admin('POST', '/tenants', { name: 'Fifth' })).body.id
+  const user = await enrolUser(house, { tenant_id })
+  const listener = await listen({ tenant_id })
+  await listener.add(issSub(user.id))
+  const stopped = await house.admin('PATCH', `/tenants/${tenant_id}`, { status: 'suspended' })
+  assert.equal(stopped.status, 200, stopped.text)
+  const told = await listener.take()
+  assert.deepEqual(
+    told.map(({ sub_id, events }) => [sub_id.sub, Object.keys(events)]),
+    [[user.id, [SESSION_REVOKED]]],
+  )
+  assert.deepEqual(await listener.take(), [], 'acknowledged')
+})
+
 test('a session that ends with a compromised key is told of as ended by the system', async () => {
   const { user, there } = await signedIn()
   const listener = await listen()
