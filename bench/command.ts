@@ -1,6 +1,7 @@
-/** What the commands of the bench have in common: numbers among the options, results in files, an orderly end. */
+/** What the commands of the bench have in common: options, numbers among them, results in files, an orderly end. */
 import fs from 'node:fs'
 import path from 'node:path'
+import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
 import { killAll, stopAll } from './processes.ts'
 
 /** Does it, and stops whatever runs then; `work` says whether what came out is a result. */
@@ -18,6 +19,28 @@ export async function runCommand(work: () => Promise<boolean>): Promise<void> {
   } catch (error) {
     if (!interrupted) process.stderr.write(`${error instanceof Error ? error.message : error}\n`)
     process.exitCode = interrupted ? 130 : 1
+  }
+}
+
+/** What was asked for; for `--help`, and where an option is unknown, it says how `command` is used, and ends. */
+export function readOptions<const Options extends ParseArgsOptionsConfig>(
+  command: string,
+  options: Options,
+) {
+  const lines = Object.entries(options).map(([name, { type, default: standard }]) =>
+    type === 'boolean' ? `  --${name}` : `  --${name} ${standard ?? '…'}`,
+  )
+  const usage = [`npm run ${command} -- [options]`, '', ...lines, '', '(bench/README.md)'].join(
+    '\n',
+  )
+  if (process.argv.includes('--help')) {
+    process.stdout.write(`${usage}\n`)
+    process.exit(0)
+  }
+  try {
+    return parseArgs({ options }).values
+  } catch (error) {
+    return stopWith(`${(error as Error).message}\n\n${usage}`)
   }
 }
 

@@ -2,24 +2,21 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
-import { numbersOf, runCommand, say, stopWith, writeResult } from './command.ts'
+import { numbersOf, readOptions, runCommand, say, stopWith, writeResult } from './command.ts'
 import { type KeySetRound, measureKeySet } from './key-set.ts'
 import { elsewhereNotes, keySetFaults, keySetLines, signingLines } from './keys-report.ts'
 import { measureSigning, type SigningRound } from './signing.ts'
 import { withoutSoftHsm } from './soft-hsm.ts'
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '3' },
-    warmup: { type: 'string', default: '1' },
-    slice: { type: 'string', default: '1' },
-    connections: { type: 'string', default: '32' },
-    port: { type: 'string', default: '24100' },
-    out: { type: 'string' },
-    verbose: { type: 'boolean', default: false },
-  },
+const values = readOptions('bench:keys', {
+  rounds: { type: 'string', default: '3' },
+  seconds: { type: 'string', default: '3' },
+  warmup: { type: 'string', default: '1' },
+  slice: { type: 'string', default: '1' },
+  connections: { type: 'string', default: '32' },
+  port: { type: 'string', default: '24100' },
+  out: { type: 'string' },
+  verbose: { type: 'boolean', default: false },
 })
 if (process.platform !== 'linux') stopWith('CPU and memory are read from /proc: Linux only')
 const within = numbersOf(values)

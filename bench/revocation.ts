@@ -1,20 +1,17 @@
 /** `npm run bench:revocation`: from the answer to a revocation until the relying app has accepted its event. */
 import os from 'node:os'
-import { parseArgs } from 'node:util'
-import { numbersOf, runCommand, say, stopWith, writeResult } from './command.ts'
+import { numbersOf, readOptions, runCommand, say, stopWith, writeResult } from './command.ts'
 import { type CutOff, measureCutOff } from './cut-off.ts'
 import { aligned, ratio, type Spread, spreadOf } from './spread.ts'
 
-const { values } = parseArgs({
-  options: {
-    singles: { type: 'string', default: '300' },
-    warmup: { type: 'string', default: '100' },
-    rounds: { type: 'string', default: '5' },
-    'at-once': { type: 'string', default: '1000' },
-    port: { type: 'string', default: '24100' },
-    out: { type: 'string' },
-    verbose: { type: 'boolean', default: false },
-  },
+const values = readOptions('bench:revocation', {
+  singles: { type: 'string', default: '300' },
+  warmup: { type: 'string', default: '100' },
+  rounds: { type: 'string', default: '5' },
+  'at-once': { type: 'string', default: '1000' },
+  port: { type: 'string', default: '24100' },
+  out: { type: 'string' },
+  verbose: { type: 'boolean', default: false },
 })
 // Elsewhere two processes have no clock in common.
 if (process.platform !== 'linux') stopWith('Times of two processes are compared: Linux only')

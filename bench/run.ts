@@ -2,23 +2,20 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
-import { numbersOf, runCommand, say, stopWith, writeResult } from './command.ts'
+import { numbersOf, readOptions, runCommand, say, stopWith, writeResult } from './command.ts'
 import { withoutSoftHsm } from './soft-hsm.ts'
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '5' },
-    warmup: { type: 'string', default: '2' },
-    connections: { type: 'string', default: '32' },
-    cases: { type: 'string', default: '200' },
-    starts: { type: 'string', default: '3' },
-    only: { type: 'string' },
-    port: { type: 'string', default: '24100' },
-    out: { type: 'string' },
-    verbose: { type: 'boolean', default: false },
-  },
+const values = readOptions('bench', {
+  rounds: { type: 'string', default: '5' },
+  seconds: { type: 'string', default: '5' },
+  warmup: { type: 'string', default: '2' },
+  connections: { type: 'string', default: '32' },
+  cases: { type: 'string', default: '200' },
+  starts: { type: 'string', default: '3' },
+  only: { type: 'string' },
+  port: { type: 'string', default: '24100' },
+  out: { type: 'string' },
+  verbose: { type: 'boolean', default: false },
 })
 
 if (process.platform !== 'linux') stopWith('CPU and memory are read from /proc: Linux only')

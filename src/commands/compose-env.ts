@@ -10,26 +10,50 @@ import { parseArgs } from 'node:util'
 import { loadConfig } from '../config.ts'
 import { isLoopback } from '../oauth/uri.ts'
 
-try {
-  const { values } = parseArgs({
-    options: { issuer: { type: 'string', default: 'http://localhost:4000' } },
-  })
-  const { issuer } = loadConfig({ ISSUER: values.issuer })
-  const path = resolve('.env')
-  // wx: made with this mode or not at all, so that the secrets are never readable by others.
-  writeFileSync(path, composeEnv(issuer), { flag: 'wx', mode: 0o600 })
-  console.log(`Wrote ${path} for ${issuer}, readable by you alone.`)
-  console.log('ADMIN_API_KEY in it is the first admin key. Keep a copy in a safe place: without')
-  console.log('KEY_ENCRYPTION_KEY the signing keys in the database cannot be used any more.')
-  console.log('Next: docker compose up --build')
-} catch (error) {
-  const exists = error instanceof Error && 'code' in error && error.code === 'EEXIST'
-  console.error(
-    exists
-      ? `${resolve('.env')} exists and stays as it is. Move it away first if you want new secrets; the database volume keeps the old passwords.`
-      : `compose-env: ${error instanceof Error ? error.message : error}`,
-  )
-  process.exitCode = 1
+const USAGE = `npm run compose-env -- [options]
+
+  Writes .env with fresh secrets for docker compose, unless there is one.
+
+  --issuer U   the name in every token, such as https://id.example.com; http://localhost:4000 unless given`
+
+const OPTIONS = {
+  issuer: { type: 'string', default: 'http://localhost:4000' },
+  help: { type: 'boolean', default: false },
+} as const
+
+const values = readArguments()
+if (values?.help) console.log(USAGE)
+else if (values) write(values.issuer)
+
+function readArguments() {
+  try {
+    return parseArgs({ options: OPTIONS }).values
+  } catch (error) {
+    console.error(`compose-env: ${(error as Error).message}\n\n${USAGE}`)
+    process.exitCode = 2
+    return undefined
+  }
+}
+
+function write(wanted: string): void {
+  try {
+    const { issuer } = loadConfig({ ISSUER: wanted })
+    const path = resolve('.env')
+    // wx: made with this mode or not at all, so that the secrets are never readable by others.
+    writeFileSync(path, composeEnv(issuer), { flag: 'wx', mode: 0o600 })
+    console.log(`Wrote ${path} for ${issuer}, readable by you alone.`)
+    console.log('ADMIN_API_KEY in it is the first admin key. Keep a copy in a safe place: without')
+    console.log('KEY_ENCRYPTION_KEY the signing keys in the database cannot be used any more.')
+    console.log('Next: docker compose up --build')
+  } catch (error) {
+    const exists = error instanceof Error && 'code' in error && error.code === 'EEXIST'
+    console.error(
+      exists
+        ? `${resolve('.env')} exists and stays as it is. Move it away first if you want new secrets; the database volume keeps the old passwords.`
+        : `compose-env: ${error instanceof Error ? error.message : error}`,
+    )
+    process.exitCode = 1
+  }
 }
 
 function composeEnv(issuer: string): string {
