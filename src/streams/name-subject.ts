@@ -5,6 +5,7 @@ import { requireStream } from './find-stream.ts'
 import type { SubjectOfStream } from './schema.ts'
 import { readSubject } from './subject.ts'
 import { deleteSubject, findSubject, insertSubject } from './subject-queries.ts'
+import { faultOfSubject } from './subject-shape.ts'
 
 /**
  * Adds somebody to a stream, or takes them off it. Somebody who is nobody here, or of another tenant, changes
@@ -18,10 +19,9 @@ export async function nameSubject(
   { stream_id, subject: given }: SubjectOfStream,
 ): Promise<void> {
   const stream = await requireStream(db, caller, stream_id)
+  const fault = faultOfSubject(given)
+  if (fault !== undefined) throw wrongRequest(fault)
   const named = readSubject(config.issuer, { ...given })
-  if (named === 'malformed') {
-    throw wrongRequest('subject must be a subject identifier (RFC 9493): an object with a format')
-  }
   const subject = named && (await findSubject(db, caller.tenant_id, named))
   if (subject === undefined) return
   if (act === 'remove') await deleteSubject(db, stream, subject)

@@ -34,6 +34,9 @@ const refused = { '4xx': SsfErrorResponse }
 const manage = { ssfScope: 'ssf.manage' } as const
 const read = { ssfScope: 'ssf.read' } as const
 
+/** No body at all: null would be one. */
+const Nothing = Type.Unsafe<undefined>({ type: 'null', description: 'Noted' })
+
 /** The endpoints of a Shared Signals transmitter (SSF §8), for its receivers. */
 export const streamRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   const waiting = createWaiting(deps)
@@ -165,12 +168,12 @@ export const streamRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
         description: 'The answer is the same whether or not there is such a user.',
         tags,
         body: SubjectOfStream,
-        response: { 200: Type.Null({ description: 'Noted' }), ...refused },
+        response: { 200: Nothing, ...refused },
       },
     },
     async ({ body, receiver }, reply) => {
       await nameSubject(deps, receiver, 'add', body)
-      return reply.code(200).send(null)
+      return reply.code(200).send()
     },
   )
 

@@ -16,21 +16,16 @@ export type NamedSubject = {
 type Given = Record<string, unknown>
 
 /**
- * Reads what a receiver sent. Undefined for a subject that cannot be anybody here, be it of another issuer, in
- * another format or with another member: whoever asks is not told the difference (SSF §9.1).
- * @returns `malformed` for what is no subject identifier at all
+ * Reads what a receiver sent, if it has the shape of a subject identifier. Undefined for a subject that cannot be
+ * anybody here, be it of another issuer, in another format or with another member: whoever asks is not told the
+ * difference (SSF §9.1).
  */
-export function readSubject(issuer: string, given: Given): NamedSubject | undefined | 'malformed' {
-  if (typeof given.format !== 'string' || given.format === '') return 'malformed'
+export function readSubject(issuer: string, given: Given): NamedSubject | undefined {
   if (given.format !== 'complex') {
     const user = readUser(issuer, given)
     return user && { user, complex: false, session_id: '', tenant_id: undefined }
   }
   const { format: _, user: named, session, tenant, ...others } = given
-  const members = Object.values({ named, session, tenant, ...others }).filter(
-    (member) => member !== undefined,
-  )
-  if (members.length === 0 || !members.every(isObject)) return 'malformed'
   const user = isObject(named) ? readUser(issuer, named) : undefined
   const session_id = readOpaque(session)
   const tenant_id = readOpaque(tenant)

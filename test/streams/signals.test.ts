@@ -206,9 +206,35 @@ test('what is no subject identifier is told so', async () => {
     { format: 7 },
     { format: 'complex' },
     { format: 'complex', user: 'usr_x' },
+    { format: 'complex', user: issSub('usr_x'), device: {} },
+    { format: 'email' },
+    { ...issSub('usr_x'), sub: 5 },
   ]) {
     assert.equal(await listener.add(subject), 400, JSON.stringify(subject))
     assert.equal(await listener.remove(subject), 400, JSON.stringify(subject))
+  }
+  const { stream_id, metadata } = listener
+  const { body } = await listener.call('POST', metadata.add_subject_endpoint as string, {
+    stream_id,
+    subject: { format: 'email' },
+  })
+  const description = 'subject: the format email has email, a string that is not empty'
+  assert.deepEqual(body, { err: 'invalid_request', description })
+})
+
+test('who was added or removed is answered with nothing at all', async () => {
+  const listener = await listen()
+  const { stream_id, metadata } = listener
+  for (const [endpoint, status] of [
+    ['add_subject_endpoint', 200],
+    ['remove_subject_endpoint', 204],
+  ] as const) {
+    const answer = await listener.call('POST', metadata[endpoint] as string, {
+      stream_id,
+      subject: issSub('usr_x'),
+    })
+    const { 'content-type': type } = answer.headers
+    assert.deepEqual([answer.status, answer.text, type], [status, '', undefined])
   }
 })
 
