@@ -121,12 +121,12 @@ async function launch({ home, postgres, settings, log }: Start) {
 
 /** The server's own lines, once it runs. Statements and values are kept out by the settings. */
 function relay(line: string, log: Log): void {
-  const [, level, message] = /^(\w+): {2}(.*)$/.exec(line) ?? []
+  const [, severity, message] = /^(\w+): {2}(.*)$/.exec(line) ?? []
   if (!message) return
   // A session that had said goodbye just before the server stops is ended by it all the same.
   const farewell = message === 'terminating connection due to administrator command'
-  const grave = level === 'LOG' ? /terminated by signal|abnormally/.test(message) : !farewell
-  log[grave ? 'warn' : 'info']({ level }, `PostgreSQL: ${message}`)
+  const grave = severity === 'LOG' ? /terminated by signal|abnormally/.test(message) : !farewell
+  log[grave ? 'warn' : 'info']({ severity }, `PostgreSQL: ${message}`)
 }
 
 /** Whether this very process serves this cluster; its id alone may have been given to another. */

@@ -24,6 +24,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { type EmbeddedPostgres, startEmbedded } from '../../src/db/embedded.ts'
+import type { Log } from '../../src/db/postmaster.ts'
 
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
 const NOBODY = 65534
@@ -36,7 +37,11 @@ type Said = { connection: Connection; pid: number; error?: string }
 
 test('a first start makes a durable database behind a private socket and a password', async (t) => {
   const dataDir = await makeDataDir(t)
-  const server = await start(t, dataDir)
+  const said: [fields: object, message: string][] = []
+  const server = await start(t, dataDir, {
+    ...log,
+    info: (...line) => void said.push(line),
+  })
   const { connection } = server
 
   const [row] = await query(
@@ -54,6 +59,10 @@ test('a first start makes a durable database behind a private socket and a passw
 
   await server.stop()
   await assert.rejects(access(connection.host), 'the socket folder is gone')
+  // A line of the log has a level of its own.
+  const relayed = said.filter(([, message]) => message.startsWith('PostgreSQL: '))
+  assert.ok(relayed.length > 0)
+  for (const [fields] of relayed) assert.deepEqual(fields, { severity: 'LOG' })
 })
 
 test('a later start finds what was committed, also with a lost password', async (t) => {
@@ -273,8 +282,8 @@ async function recordedHome(dataDir: string): Promise<string> {
   return (await readFile(join(dataDir, 'postgres-home'), 'utf8')).trim()
 }
 
-async function start(t: TestContext, dataDir: string): Promise<EmbeddedPostgres> {
-  const server = await startEmbedded({ dataDir, log })
+async function start(t: TestContext, dataDir: string, to: Log = log): Promise<EmbeddedPostgres> {
+  const server = await startEmbedded({ dataDir, log: to })
   atEnd(t, () => server.stop())
   return server
 }
