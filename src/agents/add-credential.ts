@@ -5,9 +5,9 @@ import type { Admin } from '../http/admin-door.ts'
 import { invalid, notFound, ProblemError } from '../http/problem.ts'
 import { newSecret } from '../oauth/secret.ts'
 import { describeCredential } from './agent.ts'
-import { type CredentialRow, listLiveCredentials } from './credential-queries.ts'
+import { type CredentialRow, hasHadKey, listLiveCredentials } from './credential-queries.ts'
 import { keepCredential } from './keep-credential.ts'
-import { readPublicJwk } from './public-jwk.ts'
+import { type PublicJwk, readPublicJwk } from './public-jwk.ts'
 import { lockAgent } from './queries.ts'
 import { hasSecret } from './registration.ts'
 import type { Credential, NewCredential } from './schema.ts'
@@ -38,11 +38,21 @@ export async function addCredential(
     const detail = 'A live key of this agent has this kid'
     throw new ProblemError('already_exists', detail, { errors: [{ pointer: '/jwk/kid', detail }] })
   }
+  if (key !== undefined) await refuseKnownKey(tx, agentId, key)
   const of = { agent, admin, now: deps.now(), slot: freeSlot(live) }
   if (key !== undefined) return describeCredential(await keepCredential(tx, { ...of, key }))
   const secret = newSecret()
   const row = await keepCredential(tx, { ...of, secret })
   return { ...describeCredential(row), client_secret: secret }
+}
+
+/** Under another name it would go on after its end; and who ended one may have done so because it leaked. */
+async function refuseKnownKey(tx: Db, agentId: string, { jwk }: PublicJwk): Promise<void> {
+  const known = await hasHadKey(tx, agentId, jwk)
+  if (known === 'live') throw invalid('/jwk', 'is a key that this agent has already')
+  if (known === 'ended') {
+    throw invalid('/jwk', 'is a key of this agent that was ended, which is final: send a new one')
+  }
 }
 
 function checkKind(agent: Row<'agents'>, isKey: boolean): void {

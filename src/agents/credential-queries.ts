@@ -1,4 +1,4 @@
-import type { Insertable } from 'kysely'
+import { type Insertable, sql } from 'kysely'
 import { newestFirst } from '../db/newest-first.ts'
 import type { Db, Row, Tables } from '../db/tables.ts'
 import type { ListRequest } from '../http/list.ts'
@@ -45,6 +45,22 @@ export function insertCredential(
     .values(credential)
     .returning(COLUMNS)
     .executeTakeFirstOrThrow()
+}
+
+/** Whether this agent has this key or had it, whatever it was called: as it is kept, without its name. */
+export async function hasHadKey(
+  db: Db,
+  agentId: string,
+  { kid: _, ...members }: Record<string, unknown>,
+): Promise<'live' | 'ended' | undefined> {
+  const kept = await db
+    .selectFrom('credentials')
+    .select('ended_at')
+    .where('agent_id', '=', agentId)
+    .where(sql<boolean>`jwk - 'kid' = ${JSON.stringify(members)}::jsonb`)
+    .execute()
+  if (kept.length === 0) return undefined
+  return kept.some(({ ended_at }) => ended_at === null) ? 'live' : 'ended'
 }
 
 export function lockCredential(

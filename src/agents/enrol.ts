@@ -6,6 +6,7 @@ import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { invalid, requireSigned } from '../http/problem.ts'
 import { readFuture } from '../http/shapes.ts'
+import { thumbprint } from '../oauth/jwk-thumbprint.ts'
 import { newSecret } from '../oauth/secret.ts'
 import { describeAgent } from './agent.ts'
 import { requireActiveOwner } from './gate.ts'
@@ -109,8 +110,12 @@ async function readKeys(given: NewAgent, { config, outbound }: Deps): Promise<Pu
   const keys = await Promise.all(
     (jwks?.keys ?? []).map((jwk, index) => readPublicJwk(`/jwks/keys/${index}`, jwk)),
   )
-  if (keys[1] !== undefined && keys[0]?.kid === keys[1].kid) {
+  const [first, second] = keys
+  if (first && second && first.kid === second.kid) {
     throw invalid('/jwks/keys/1', 'has the same kid as the key before it')
+  }
+  if (first && second && thumbprint(first.jwk) === thumbprint(second.jwk)) {
+    throw invalid('/jwks/keys/1', 'is the same key as the one before it')
   }
   return keys
 }

@@ -358,6 +358,38 @@ test('a credential is of its agent’s kind, and named once', async () => {
   assertRefused(await post('agt_unknown', {}), 404, 'not_found')
 })
 
+test('a key is an agent’s once: not under another name, and not again after its end', async () => {
+  const post = (id: string, jwk: object) =>
+    house.admin('POST', `/agents/${id}/credentials`, { jwk })
+  for (const key of [ecKey(), publicOf(generateKeyPairSync('rsa', { modulusLength: 2048 }))]) {
+    const agent = await enrol(withKeys({ ...key, kid: 'k1' }))
+    const [first] = await credentialsOf(agent.id)
+    for (const again of [key, { ...key, kid: 'k2' }, { ...key, use: 'sig' }]) {
+      const answer = await post(agent.id, again)
+      assertRefused(answer, 422, 'validation_failed', '/jwk')
+      assert.match(answer.body.detail, /^jwk is a key that this agent has already/)
+    }
+    assert.equal((await post(agent.id, ecKey())).status, 201)
+    await house.admin('DELETE', `/agents/${agent.id}/credentials/${first.id}`)
+    for (const again of [key, { ...key, kid: 'k1' }]) {
+      const answer = await post(agent.id, again)
+      assertRefused(answer, 422, 'validation_failed', '/jwk')
+      assert.match(answer.body.detail, /was ended, which is final/)
+    }
+    assert.equal((await credentialsOf(agent.id)).length, 2)
+    // Whose else it is, is not ours to judge.
+    const other = await enrol(withKeys(ecKey()))
+    assert.equal((await post(other.id, key)).status, 201)
+  }
+  const twice = ecKey()
+  assertRefused(
+    await ask(withKeys(twice, { ...twice, kid: 'again' })),
+    422,
+    'validation_failed',
+    '/jwks/keys/1',
+  )
+})
+
 test('another agent’s credential is not found', async () => {
   const one = await enrol()
   const other = await enrol()

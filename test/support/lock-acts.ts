@@ -1,8 +1,9 @@
 /** What is asked beside the endings (endings.ts), for the rows that it takes. */
 
+import { generateKeyPairSync } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import type { Tables } from '../../src/db/tables.ts'
-import { authorize, exchange, JWK, REDIRECT, redeem, refresh } from './contestant-requests.ts'
+import { authorize, exchange, REDIRECT, redeem, refresh } from './contestant-requests.ts'
 import type { ContestantSite } from './contestant-site.ts'
 import type { Contestant, Kind } from './contestants.ts'
 import type { Answer, Doors } from './house.ts'
@@ -16,7 +17,7 @@ export type Act = {
   waits: string
 }
 
-const ANOTHER_JWK = { ...JWK, kid: 'another' }
+const ANOTHER_JWK = generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' })
 const inAnHour = () => new Date(Date.now() + 3_600_000).toISOString()
 
 const MINT = 'tenant user owner agent audience entitlement delegation credential session family'
