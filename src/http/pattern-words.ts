@@ -12,5 +12,4 @@ export const PATTERN_WORDS: Record<string, string> = {
   '^[\\x21-\\x7e]+$': 'must be printable ASCII without spaces',
   '^\\+[1-9][0-9]{6,14}$': 'must be a phone number in E.164 form, such as +4915123456789',
   '^[^\\s@\\p{Cc}\\p{Cf}]+@[^\\s@\\p{Cc}\\p{Cf}]+$': 'must be an e-mail address',
-  '^[A-Za-z0-9_-]{43}$': 'must be a key id, as the list of keys has it',
 }

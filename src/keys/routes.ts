@@ -2,12 +2,12 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { byAdmin } from '../audit/record.ts'
 import type { Deps } from '../deps.ts'
 import { orNoBody } from '../http/admin-door.ts'
-import { ListQuery, listPage, readList } from '../http/list.ts'
+import { listPage, readList } from '../http/list.ts'
 import { Problem } from '../http/problem-schema.ts'
 import { listedKeys } from './listed.ts'
 import { rewrapKeys } from './rewrap.ts'
 import { rotateKeys } from './rotate.ts'
-import { RewrapKeys, Rewrapped, RotateKeys, SigningKeys } from './schema.ts'
+import { KeyQuery, RewrapKeys, Rewrapped, RotateKeys, SigningKeys } from './schema.ts'
 
 export const keyRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   const listed = async (query: { limit: number; cursor?: string }) => {
@@ -22,7 +22,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
       schema: {
         summary: 'List signing keys',
         description: 'Every key there ever was, newest first. Private keys are never shown.',
-        querystring: ListQuery,
+        querystring: KeyQuery,
         response: { 200: SigningKeys, '4xx': Problem },
       },
     },

@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import { ListOf } from '../http/list.ts'
+import { ListOf, ListQuery } from '../http/list.ts'
 import { Instant, Nullable, OneOf } from '../http/shapes.ts'
 import { SIGNING_ALGS } from '../oauth/signing-alg.ts'
 
@@ -45,6 +45,8 @@ export const SigningKey = Type.Object({
 })
 
 export const SigningKeys = ListOf(SigningKey)
+
+export const KeyQuery = Type.Object(ListQuery.properties, { additionalProperties: false })
 
 /** Nothing is chosen: it is all of them. */
 export const RewrapKeys = Type.Object({}, { additionalProperties: false })

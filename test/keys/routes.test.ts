@@ -107,6 +107,8 @@ test('refuses what no key is for, members it does not know, and keys without the
   house.wait(86_400)
   const none = await house.admin('POST', '/keys/rotate', { alg: 'RS256', purpose: 'seal' })
   assert.deepEqual([none.status, none.body.type], [422, '/problems/unsupported_value'])
+  const unknown = await house.admin('GET', '/keys?alg=RS256')
+  assert.deepEqual([unknown.status, unknown.body.errors?.[0].pointer], [422, '/alg'])
   for (const body of [{ alg: 'HS256' }, { alg: 'none' }, { purpose: 'x' }, { kid: 'x' }, []]) {
     const refused = await house.admin('POST', '/keys/rotate', body)
     assert.deepEqual([refused.status, refused.body.type], [422, '/problems/validation_failed'])
