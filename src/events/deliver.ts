@@ -4,7 +4,7 @@ import type { EventAnswer, Tables } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { OutboundError } from '../http/outbound-error.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
-import { type Answer, answerToKeep, judgeAnswer, plainError, type Verdict } from './answer.ts'
+import { type Answer, answerToKeep, judgeAnswer, type Verdict } from './answer.ts'
 import { nextAttemptAt, readRetryAfter } from './back-off.ts'
 import {
   type Claimed,
@@ -14,6 +14,7 @@ import {
   type Outcome,
   writeOutcome,
 } from './delivery-queries.ts'
+import { lineOfEnd } from './end-line.ts'
 import { replaceSignatures } from './queries.ts'
 import { typOf } from './revocation-set.ts'
 import { signEvents } from './sign.ts'
@@ -209,22 +210,5 @@ const record = (
   event: Held,
   status: Exclude<Outcome['status'], 'queued'>,
   at: Date,
-  { status: code, err, failure }: EventAnswer = {},
-) =>
-  recordEvent(tx, {
-    type: `event.${status}`,
-    at,
-    actor: { kind: 'system' },
-    tenant_id: event.tenant_id,
-    user_id: event.user_id,
-    audience_id: event.audience_id,
-    ...(event.agent_id !== null && { agent_id: event.agent_id }),
-    detail: {
-      event_delivery_id: event.id,
-      ...(event.revocation_id !== null && { revocation_id: event.revocation_id }),
-      attempts: event.attempts,
-      ...(code !== undefined && { status: code }),
-      ...(failure && { failure }),
-      ...(plainError(err) && { err }),
-    },
-  })
+  answer?: EventAnswer,
+) => recordEvent(tx, lineOfEnd(event, status, at, answer))

@@ -2,6 +2,7 @@ import { addSeconds } from '../oauth/numeric-date.ts'
 import { createAttempts } from './attempts.ts'
 import { type Attempt, deliver, type Surroundings } from './deliver.ts'
 import { type Claimed, claimDue, listWaiting, makeDue } from './delivery-queries.ts'
+import { giveUpOverdue } from './give-up.ts'
 import { type Count, logAttempt } from './log-attempt.ts'
 
 /** Attempts under way at a time at one audience. */
@@ -38,6 +39,7 @@ export function createRounds(deps: Surroundings, { reread, count, most }: Option
       failure = undefined
       if (attempt !== undefined) logAttempt(log, count, attempt)
       if (attempt?.reread) rereadFor(claimed)
+      if (isTrouble(attempt) && !isOurs(attempt)) await giveUpOverdue(deps, claimed.audience_id)
       return !isTrouble(attempt)
     } catch (err) {
       brokenOff(err, claimed)
@@ -97,6 +99,9 @@ export function createRounds(deps: Surroundings, { reread, count, most }: Option
     },
   }
 }
+
+/** Nothing was sent, for want of a key. */
+const isOurs = (attempt: Attempt | undefined): boolean => attempt?.answer?.failure === 'not_signed'
 
 /** It did not answer, or not as one that can. */
 const isTrouble = (attempt: Attempt | undefined): boolean => {

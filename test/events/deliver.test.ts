@@ -467,3 +467,57 @@ test('an app that stays away is given up after 72 hours, after a last attempt (E
   assert.deepEqual(await auditTypes(), ['event.failed'])
   assert.ok(house.logs.some((line) => JSON.parse(line).msg === 'event.failed'))
 })
+
+test('with many that wait, what is past its time is given up with the first that its app does not answer (EV-11, EV-14)', async (t) => {
+  const { app, tell, row, deps, wait, house, auditTypes, db } = await openDelivery(t)
+  const { audience_id, bodies } = await app([503])
+  const other = await app([503])
+  await tell(audience_id, 30)
+  const elsewhere = await tell(other.audience_id)
+  await deliverDue(deps)
+  assert.equal(bodies().length, 30)
+  // Nobody could try this one in all its time.
+  const untried = await tell(audience_id)
+  wait(72 * HOUR)
+  const fresh = await tell(audience_id)
+  await db
+    .updateTable('event_deliveries')
+    .set({ next_attempt_at: new Date(8e15) })
+    .where('id', '=', elsewhere)
+    .execute()
+  await deliverDue(deps)
+  const statuses = await db
+    .selectFrom('event_deliveries')
+    .select(['id', 'status', 'failed_at', 'next_attempt_at', 'last_answer'])
+    .where('audience_id', '=', audience_id)
+    .where('id', '<>', fresh)
+    .execute()
+  const failed = { status: 'failed', failed_at: deps.now(), next_attempt_at: null }
+  for (const { id: _, ...one } of statuses) {
+    assert.deepEqual(one, { ...failed, last_answer: { status: 503 } })
+  }
+  assert.equal(statuses.length, 31)
+  assert.equal((await row(untried)).attempts, 1)
+  assert.equal((await row(fresh)).status, 'queued')
+  assert.equal((await row(elsewhere)).status, 'queued')
+  assert.ok(bodies().length <= 30 + 4, `${bodies().length} attempts`)
+  const types = await auditTypes()
+  assert.deepEqual([types.length, new Set(types)], [31, new Set(['event.failed'])])
+  const lines = house.logs.filter((line) => JSON.parse(line).msg === 'event.failed')
+  assert.equal(lines.length, 31)
+})
+
+test('what is past its time has its attempt while its app answers (EV-11)', async (t) => {
+  const { app, tell, deps, wait, db } = await openDelivery(t)
+  const { audience_id, says } = await app([503])
+  await tell(audience_id, 8)
+  await deliverDue(deps)
+  wait(80 * HOUR)
+  says(202)
+  await deliverDue(deps)
+  const rows = await db.selectFrom('event_deliveries').select('status').execute()
+  assert.deepEqual(
+    rows.map(({ status }) => status),
+    Array(8).fill('delivered'),
+  )
+})
