@@ -23,6 +23,8 @@ export type Deps = {
   /** The one guarded way out. */
   outbound: Outbound
   now: () => Date
+  /** Milliseconds by which the database's clock is ahead of `now`; 0 when they agree. */
+  clockSkew: () => Promise<number>
   log: Logger
   metrics: Metrics
   /** Requests of a minute, by client, user and address. */

@@ -4,6 +4,7 @@ import { createApp } from './app.ts'
 import { startRereading } from './audiences/reread.ts'
 import { startSealer } from './audit/sealer.ts'
 import { type Config, ConfigError } from './config.ts'
+import { clockSkew } from './db/clock.ts'
 import { type EmbeddedPostgres, startEmbedded } from './db/embedded.ts'
 import { migrateToLatest } from './db/migrate.ts'
 import { type Connection, openAside, openHotPool, openPool } from './db/pool.ts'
@@ -77,7 +78,9 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     const now = () => new Date()
     const custody = await openCustody(config)
     undo.push(() => custody.close())
-    const keys = await openKeyRing({ db, aside: aside.db, config, now, log, custody })
+    const readSkew = () => clockSkew({ db, now })
+    const ground = { db, config, now, clockSkew: readSkew, log, custody }
+    const keys = await openKeyRing({ ...ground, aside: aside.db })
     undo.push(() => keys.close())
     const outbound = createOutbound({
       allow,
@@ -87,7 +90,7 @@ export async function startServer(settings: Config, log: Logger): Promise<Server
     const metrics = createMetrics({ pool, hot })
     const tally = createTally({ pool, config, now })
     watchKeys(metrics.registry, { keys, now })
-    const deps: Deps = { config, db, pool, hot, keys, custody, outbound, now, log, metrics, tally }
+    const deps: Deps = { ...ground, pool, hot, keys, outbound, metrics, tally }
 
     const app = await createApp(deps)
     const workers: Worker[] = []

@@ -49,6 +49,7 @@ function absentDeps(): Deps {
     metrics: absent('metrics'),
     tally: absent('tally'),
     now: () => new Date(0),
+    clockSkew: async () => 0,
     log: pino({ level: 'silent' }),
   }
 }

@@ -12,6 +12,16 @@ const MOST_SKEW = 2_000
 export const agree = (there: number, { asked, answered }: { asked: number; answered: number }) =>
   there >= asked - MOST_SKEW && there <= answered + MOST_SKEW
 
+/** Milliseconds by which the database's clock is ahead of this machine's; 0 when they agree. */
+export async function clockSkew({ db, now }: { db: Db; now: () => Date }): Promise<number> {
+  const asked = now().getTime()
+  const { rows } = await sql<{ at: Date }>`select clock_timestamp() as at`.execute(db)
+  const there = rows[0]?.at.getTime() ?? 0
+  return agree(there, { asked, answered: now().getTime() }) ? 0 : there - asked
+}
+
+export const WRONG_CLOCK = 'the clock of this machine is not that of the database'
+
 /**
  * For whoever ends or gives up something by the time: by a wrong clock that would come too early.
  * @param holds milliseconds for which a clock is believed that was right
@@ -24,11 +34,7 @@ export function createClockGate(
   let believedUntil = Number.NEGATIVE_INFINITY
   return async () => {
     if (performance.now() < believedUntil) return
-    const asked = now().getTime()
-    const { rows } = await sql<{ at: Date }>`select clock_timestamp() as at`.execute(db)
-    if (!agree(rows[0]?.at.getTime() ?? 0, { asked, answered: now().getTime() })) {
-      throw new Error('the clock of this machine is not that of the database')
-    }
+    if ((await clockSkew({ db, now })) !== 0) throw new Error(WRONG_CLOCK)
     believedUntil = performance.now() + holds
   }
 }

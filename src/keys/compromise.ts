@@ -35,11 +35,12 @@ export const stillAcceptedUntil = (
  * @throws {ProblemError} `not_found`; `invalid_transition` for a key that nobody accepts any more.
  */
 export async function compromise(
-  deps: Pick<Deps, 'db' | 'config' | 'now' | 'custody' | 'keys' | 'log'>,
+  deps: Pick<Deps, 'db' | 'config' | 'now' | 'clockSkew' | 'custody' | 'keys' | 'log'>,
   kid: string,
   { reason, ...by }: By & { reason?: string | undefined },
 ): Promise<CompromisedKey> {
   const { db, config, now, keys, log } = deps
+  const skew = await deps.clockSkew()
   const dropped = await db.transaction().execute(async (tx): Promise<CompromisedKey> => {
     await lockKeys(tx)
     const key = await findKey(tx, kid)
@@ -55,7 +56,8 @@ export async function compromise(
       )
     }
 
-    const at = now()
+    // By the database's clock: an emergency does not wait until this one is set.
+    const at = addSeconds(now(), skew / 1_000)
     const next = planCompromise(await listSigningKeys(tx), key)
     await compromiseKey(tx, kid, { at, reason })
     if (next && provenBy(config.keyEncryptionKeys ?? [], next)) {

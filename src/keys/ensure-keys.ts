@@ -1,3 +1,4 @@
+import { WRONG_CLOCK } from '../db/clock.ts'
 import type { Deps } from '../deps.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { bearKeys, confirmBirth, withNewKeys } from './new-key.ts'
@@ -6,7 +7,7 @@ import { provenBy } from './proof.ts'
 import { lengthenTokens, listSigningKeys, lockKeys, lockMaking } from './queries.ts'
 import { isOf, type KeySlot, slotsOf, tokenLifetime } from './schedule.ts'
 
-type Surroundings = Pick<Deps, 'db' | 'now' | 'config' | 'custody' | 'log'>
+type Surroundings = Pick<Deps, 'db' | 'now' | 'clockSkew' | 'config' | 'custody' | 'log'>
 type Key = Awaited<ReturnType<typeof listSigningKeys>>[number]
 
 /**
@@ -32,12 +33,16 @@ export async function ensureKeys(deps: Surroundings): Promise<void> {
   await fillSlots(deps, true)
 }
 
-/** Makes what a slot lacks since a key was dropped. */
+/**
+ * Makes what a slot lacks since a key was dropped.
+ * @throws also by a wrong clock, for the time from which a key may sign is reckoned from its birth
+ */
 export const makeMissingKeys = (deps: Surroundings): Promise<void> => fillSlots(deps, false)
 
 async function fillSlots(deps: Surroundings, first: boolean): Promise<void> {
   const slots = slotsOf(deps.config.signingAlgs)
   if (lacksOf(await listSigningKeys(deps.db), slots).length === 0) return
+  if ((await deps.clockSkew()) !== 0) throw new Error(WRONG_CLOCK)
   const born = await deps.db.transaction().execute(async (tx) => {
     await lockMaking(tx, first ? '10min' : undefined)
     const wanted = lacksOf(await listSigningKeys(tx), slots)

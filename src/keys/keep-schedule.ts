@@ -1,5 +1,5 @@
 import { recordEvent } from '../audit/record.ts'
-import { createClockGate } from '../db/clock.ts'
+import { WRONG_CLOCK } from '../db/clock.ts'
 import type { Deps } from '../deps.ts'
 import { listEventEnds } from '../events/key-queries.ts'
 import { repeatedly, type Worker } from '../http/repeatedly.ts'
@@ -25,9 +25,8 @@ import {
 export function startKeepingSchedule(deps: Deps): Worker {
   const { config, log } = deps
   const told: Told = new Set()
-  const requireTime = createClockGate(deps)
   const round = async () => {
-    await requireTime()
+    if ((await deps.clockSkew()) !== 0) throw new Error(WRONG_CLOCK)
     await keepSchedule(deps, told)
   }
   return repeatedly(4 * refreshInterval(config) * 1000, round, {

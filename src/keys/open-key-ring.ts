@@ -12,7 +12,7 @@ import { countActive } from './queries.ts'
 import { isStrange, isVerifiable, nextStep, slotsOf } from './schedule.ts'
 import { createVerifiers } from './verify-own.ts'
 
-type Surroundings = Pick<Deps, 'db' | 'config' | 'now' | 'log' | 'custody'> & {
+type Surroundings = Pick<Deps, 'db' | 'config' | 'now' | 'clockSkew' | 'log' | 'custody'> & {
   /** Where keys are read: by a connection that no request holds, and that does not wait for long. */
   aside?: Deps['db']
 }

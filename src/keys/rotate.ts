@@ -27,13 +27,14 @@ import {
 
 export type RotationRequest = { alg?: SigningAlg; purpose?: KeySlot['purpose'] }
 export type By = { actor: Actor; request_id?: string }
-type Surroundings = Pick<Deps, 'db' | 'config' | 'now' | 'custody' | 'keys' | 'log'>
+type Surroundings = Pick<Deps, 'db' | 'config' | 'now' | 'clockSkew' | 'custody' | 'keys' | 'log'>
 type Key = Awaited<ReturnType<typeof listSigningKeys>>[number]
 
 /**
  * In each slot asked for the next key becomes active, the active one is retired, and a new next one is
  * made: in all of them or in none.
- * @throws {ProblemError} `too_early` with `ready_at`; `unsupported_value` when no key is meant.
+ * @throws {ProblemError} `too_early` with `ready_at`; `unsupported_value` when no key is meant; `unavailable` by
+ *   a wrong clock, by which a key might sign before it is known, and another be gone while it is needed.
  */
 export async function rotateKeys(
   deps: Surroundings,
@@ -44,6 +45,12 @@ export async function rotateKeys(
     ({ alg, purpose }) => alg === (which.alg ?? alg) && purpose === (which.purpose ?? purpose),
   )
   if (slots.length === 0) throw unsupported('/alg', 'is not used for keys of this purpose')
+  if ((await deps.clockSkew()) !== 0) {
+    throw new ProblemError(
+      'unavailable',
+      'The clock of this server is not that of the database, and keys are moved by no other. Set it, or ask another server',
+    )
+  }
   const plan = (keys: readonly Key[]) => {
     const planned = planRotation(keys, slots, deps.now(), deps.config)
     if ('steps' in planned) return planned.steps

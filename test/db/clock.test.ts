@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { createClockGate } from '../../src/db/clock.ts'
+import { clockSkew, createClockGate } from '../../src/db/clock.ts'
 import { openPool } from '../../src/db/pool.ts'
 import { createTestDatabase } from '../support/postgres.ts'
 
@@ -23,6 +23,15 @@ test('nothing is done by a clock that is not that of the database, before it or 
   await requireTime()
   ahead = HOUR
   await assert.rejects(requireTime(), /clock of this machine/)
+})
+
+test('a clock is told how far that of the database is ahead of it', async () => {
+  for (ahead of [HOUR, -HOUR]) {
+    const skew = await clockSkew({ db, now })
+    assert.ok(Math.abs(skew + ahead) < HOUR / 2, `${skew}`)
+  }
+  ahead = 0
+  assert.equal(await clockSkew({ db, now }), 0)
 })
 
 test('a clock that was right is believed for a while, one that was wrong is looked at again', async () => {

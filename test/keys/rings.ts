@@ -26,6 +26,8 @@ export async function openRings(t: TestContext, environment: NodeJS.ProcessEnv =
     ...environment,
   })
   const logs: string[] = []
+  /** The clock of the test is right, whatever that of the database says. */
+  const clockSkew = async () => 0
   const log = pino({}, { write: (line: string) => void logs.push(line) })
   const clock = { now: new Date('2026-11-21T12:00:00Z') }
   // Enough for all that a test does at once: nobody is told that there was none in time.
@@ -50,7 +52,7 @@ export async function openRings(t: TestContext, environment: NodeJS.ProcessEnv =
     const now = () => new Date(clock.now)
     const settings = { ...config, ...changes }
     const custody = kept(await openCustody(settings, keyPairsFor(database.url)))
-    const surroundings = { db, now, log, config: settings, custody }
+    const surroundings = { db, now, clockSkew, log, config: settings, custody }
     const keys = await openKeyRing(surroundings, asks)
     undo.push(() => keys.close())
     const deps = { ...surroundings, keys } as Deps

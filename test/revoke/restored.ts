@@ -34,7 +34,8 @@ export async function openRestored(t: TestContext) {
     await db.destroy()
     await database.drop()
   })
-  const surroundings = { db, config, now, log, custody }
+  const clockSkew = async () => 0
+  const surroundings = { db, config, now, clockSkew, log, custody }
   /** The keys as a server would find them. */
   const open = (changes: Partial<Config> = {}) =>
     openKeyRing({ ...surroundings, config: { ...config, ...changes } }, false)

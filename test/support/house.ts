@@ -100,7 +100,9 @@ async function openHouseOn(
   const { pool, db } = openPool(database.connection, () => undefined, 8)
   const hot = openHotPool(database.connection, () => undefined)
   const custody = await openCustody(config, keyPairsFor(database.url))
-  const keys = await openKeyRing({ db, config, now, log, custody })
+  // The clock of the test is right, whatever that of the database says.
+  const clockSkew = async () => 0
+  const keys = await openKeyRing({ db, config, now, clockSkew, log, custody })
   const outbound = createOutbound({
     allow: parseAllowList(config.outboundAllow),
     allowLoopbackHttp: config.allowLoopbackHttp,
@@ -114,6 +116,7 @@ async function openHouseOn(
     custody,
     outbound,
     now,
+    clockSkew,
     log,
     metrics: createMetrics({ pool, hot }),
     tally: createTally({ pool, config, now }),
