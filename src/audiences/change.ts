@@ -7,6 +7,7 @@ import { invalid, notFound, ProblemError, requireSigned } from '../http/problem.
 import { readInstant } from '../http/shapes.ts'
 import { listAliases } from './alias-queries.ts'
 import { describeAudience } from './audience.ts'
+import { endpointJudge } from './event-settings.ts'
 import { keepAliases } from './keep-aliases.ts'
 import { readAliases } from './names.ts'
 import { canOwn, findAudience, lockAudience, updateAudience } from './queries.ts'
@@ -46,7 +47,7 @@ export async function changeAudience(
   requireSigned('/id_jag_signing_alg', patch.id_jag_signing_alg, deps.config.signingAlgs)
   const { issuer: self, idJagLifetime } = deps.config
   const next = {
-    ...patchSettings(before, patch, before.profile, idJagLifetime, deps.outbound.judge),
+    ...patchSettings(before, patch, before.profile, idJagLifetime, endpointJudge(deps)),
     name: patch.name ?? before.name,
     aliases:
       patch.aliases === undefined

@@ -1,7 +1,8 @@
 /** How an audience hears of revocations, judged by values alone. */
 import type { EventDialect } from '../db/tables.ts'
+import type { Deps } from '../deps.ts'
 import { invalid } from '../http/problem.ts'
-import { normaliseResource } from '../oauth/uri.ts'
+import { isOurs, normaliseResource } from '../oauth/uri.ts'
 import type { AudiencePatch } from './schema.ts'
 
 export type EventSettings = {
@@ -24,6 +25,12 @@ export const NO_EVENTS: EventSettings = {
 
 /** What is wrong with an address that this server is to call, in words; undefined for one that will do. */
 export type JudgeUrl = (url: string) => string | undefined
+
+/** An events endpoint may be wherever we may call, but for here. */
+export const endpointJudge =
+  ({ config, outbound }: Pick<Deps, 'config' | 'outbound'>): JudgeUrl =>
+  (url) =>
+    isOurs(url, config.issuer) ? 'it is an address of this server' : outbound.judge(url)
 
 /**
  * The settings after a merge patch. An endpoint alone is one for security event tokens, and without one

@@ -8,6 +8,7 @@ import type { Admin } from '../http/admin-door.ts'
 import { invalid, ProblemError, requireSigned } from '../http/problem.ts'
 import { readInstant } from '../http/shapes.ts'
 import { describeAudience } from './audience.ts'
+import { endpointJudge } from './event-settings.ts'
 import { keepAliases, takeIssuer } from './keep-aliases.ts'
 import { checkIssuer, readAliases } from './names.ts'
 import { canOwn, insertAudience } from './queries.ts'
@@ -31,7 +32,7 @@ export async function registerAudience(
   const aliases = readAliases(given.aliases ?? [], issuer, self)
   const { subject_type = 'public' } = given
   const sector = sectorOf({ subject_type, sector: given.sector, issuer })
-  const settings = patchSettings(NO_SETTINGS, given, profile, idJagLifetime, deps.outbound.judge)
+  const settings = patchSettings(NO_SETTINGS, given, profile, idJagLifetime, endpointJudge(deps))
   if (!(await holdTenant(tx, tenant_id))) throw invalid('/tenant_id', 'names no tenant')
   if (typeof owner_id === 'string' && !(await canOwn(tx, { tenant_id, owner_id }))) {
     throw invalid('/owner_id', 'names no user of this tenant')

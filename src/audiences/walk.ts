@@ -16,6 +16,7 @@ import { readMetadataUrl, serverLocations } from '../oauth/metadata-location.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import { isIdentifier, type ResourceMetadata } from '../oauth/resource-metadata.ts'
 import { normaliseUri, parseWebUrl } from '../oauth/uri.ts'
+import { endpointJudge } from './event-settings.ts'
 import { findResource } from './find-resource.ts'
 import { findServer, type Server } from './find-server.ts'
 import { type Found, foundIn } from './found.ts'
@@ -109,8 +110,8 @@ function refuseSelf({ config }: Way, serverId: string): void {
 }
 
 /** An events endpoint that we may not call is none; what is wrong with it is said. */
-function withoutUncallable({ outbound }: Way, found: Found): Found {
-  const fault = found.events === null ? undefined : outbound.judge(found.events.endpoint)
+function withoutUncallable(way: Way, found: Found): Found {
+  const fault = found.events === null ? undefined : endpointJudge(way)(found.events.endpoint)
   if (fault === undefined) return found
   const ignored = [...found.ignored, `authorization_server: the events endpoint (${fault})`]
   return { ...found, events: null, ignored }

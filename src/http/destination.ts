@@ -45,7 +45,11 @@ export function readDestination(text: string): Destination | DestinationRefusal 
 export function refuseUrl(url: string, rules: DestinationRules): DestinationRefusal | undefined {
   const to = readDestination(url)
   if (typeof to === 'string') return to
-  return refuseBeforeLookup(to, rules) ?? refuseAddresses(to, knownAddresses(to.host) ?? [], rules)
+  const addresses = knownAddresses(to.host)
+  // A name of some other kind may lead to loopback too, but nobody registers what only development would call.
+  const isLocal = addresses?.every(isLoopback) ?? false
+  const before = { ...rules, allowLoopbackHttp: rules.allowLoopbackHttp && isLocal }
+  return refuseBeforeLookup(to, before) ?? refuseAddresses(to, addresses ?? [], rules)
 }
 
 /** What can be said before any look-up: such a host is not even asked for. */

@@ -52,5 +52,8 @@ export function parseWebUrl(value: string, allowLoopbackHttp: boolean): URL | un
   return url
 }
 
+/** Whether it is an address of this server; an issuer is an origin. */
+export const isOurs = (url: string, issuer: string): boolean => URL.parse(url)?.origin === issuer
+
 /** What a person recognises of an address: its host, or all of it where there is none, as in a custom scheme. */
 export const hostOf = (uri: string): string => URL.parse(uri)?.host || uri

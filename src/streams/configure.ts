@@ -5,6 +5,7 @@ import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import { SsfError, wrongRequest } from '../http/ssf-door.ts'
 import { DELIVERY_METHOD } from '../oauth/names.ts'
+import { isOurs } from '../oauth/uri.ts'
 import type { Caller } from './admit.ts'
 import { endpointsOf } from './endpoints.ts'
 import { dropEvents } from './event-queries.ts'
@@ -116,8 +117,8 @@ function deliveryColumns(
     )
   }
   if (endpoint_url === undefined) throw wrongRequest('delivery: push needs an endpoint_url')
-  const refusal = outbound.judge(endpoint_url)
-  if (refusal !== undefined) throw wrongRequest(`delivery: endpoint_url: ${refusal}`)
+  const fault = faultOf(endpoint_url, { config, outbound })
+  if (fault !== undefined) throw wrongRequest(`delivery: endpoint_url: ${fault}`)
   const keeps = authorization_header === undefined && before?.endpoint_url === endpoint_url
   return {
     method: 'push',
@@ -127,6 +128,12 @@ function deliveryColumns(
       : sealed(config.keyEncryptionKeys ?? [], id, authorization_header),
     failing_since: null,
   }
+}
+
+/** What is wrong with an address that events are to be pushed to. */
+function faultOf(url: string, { config, outbound }: Pick<Deps, 'config' | 'outbound'>) {
+  if (url.includes('#')) return 'it has a fragment'
+  return isOurs(url, config.issuer) ? 'it is an address of this server' : outbound.judge(url)
 }
 
 function sealed(keks: Buffer[], id: string, header: string | undefined): string | null {

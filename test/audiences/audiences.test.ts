@@ -244,6 +244,9 @@ const EVENTS_REFUSED: [what: string, body: object, pointer: string][] = [
   ['userinfo', { events_endpoint: 'https://u@chat.example/events' }, '/events_endpoint'],
   ['a fragment', { events_endpoint: `${ENDPOINT}#x` }, '/events_endpoint'],
   ['a private address', { events_endpoint: 'https://10.0.0.1/events' }, '/events_endpoint'],
+  ['plain http', { events_endpoint: 'http://chat.example/events' }, '/events_endpoint'],
+  ['another port', { events_endpoint: 'https://chat.example:8443/events' }, '/events_endpoint'],
+  ['us', { events_endpoint: `${house.config.issuer}/events` }, '/events_endpoint'],
   ['a type that is no URI', { events_endpoint: ENDPOINT, event_type: 'x' }, '/event_type'],
   [
     'an agent named in a dialect that cannot',

@@ -64,11 +64,19 @@ test('names with a port that is listed for another host alone are not looked up 
   assert.deepEqual(asked, [])
 })
 
-test('in development http and any port may lead to loopback, and literals nowhere else (DR-35)', () => {
+test('in development http and any port are registered for loopback alone (DR-35)', () => {
   const rules = { allow: [], allowLoopbackHttp: true }
   for (const url of ['http://localhost:4001/', 'http://127.0.0.1/', 'http://[::1]:9/']) {
     assert.equal(refuseUrl(url, rules), undefined, url)
   }
+  assert.equal(refuseUrl('https://app.localhost:8443/', rules), undefined)
+  assert.equal(refuseUrl('https://app.example/', rules), undefined)
+  assert.equal(refuseUrl('http://app.example/', rules), 'scheme_not_allowed')
+  assert.equal(refuseUrl('https://app.example:8443/', rules), 'port_not_allowed')
+  assert.equal(refuseUrl('http://localhost.app.example/', rules), 'scheme_not_allowed')
+  const listed = { ...rules, allow: ['app.example:8443'].map(readAllowRule) }
+  assert.equal(refuseUrl('https://app.example:8443/', listed), undefined)
+  assert.equal(refuseUrl('http://app.example:8443/', listed), 'scheme_not_allowed')
   assert.equal(refuseUrl('http://8.8.8.8/', rules), 'scheme_not_allowed')
   assert.equal(refuseUrl('https://8.8.8.8:4001/', rules), 'port_not_allowed')
   assert.equal(refuseUrl('https://10.0.0.1/', rules), 'address_not_allowed')

@@ -166,6 +166,8 @@ test('where events are pushed is judged when it is given, and said why it will n
     { method: PUSH, endpoint_url: 'https://169.254.169.254/latest' },
     { method: PUSH, endpoint_url: 'https://[::1]/events' },
     { method: PUSH, endpoint_url: 'https://localhost/events' },
+    { method: PUSH, endpoint_url: `${issuer}/events` },
+    { method: PUSH, endpoint_url: `${AT}#x` },
     { method: PUSH, endpoint_url: AT, authorization_header: 'Bearer a\r\nHost: b' },
     { method: PUSH, endpoint_url: AT, authorization_header: '' },
     { method: POLL, authorization_header: HEADER },
