@@ -15,12 +15,13 @@ export type Cause =
   | 'delegation_ended'
   | 'entitlement_ended'
   | 'refresh_token_reused'
+  | 'code_reused'
   | 'expired'
   | 'restored'
   | 'audience_moved'
 
 /** What a thief may have been given does not wait for the last ending, and a server that is left hears of none. */
-const AT_ONCE: readonly Cause[] = ['refresh_token_reused', 'audience_moved']
+const AT_ONCE: readonly Cause[] = ['refresh_token_reused', 'code_reused', 'audience_moved']
 
 /** A member of an answer, where there is something to say. */
 export const showInterrupts = (interrupted: readonly Interrupt[]): { interrupts?: Interrupt[] } =>

@@ -55,6 +55,16 @@ export function lockFamily(db: Db, id: string) {
     .executeTakeFirst()
 }
 
+export async function isFamilyLive(db: Db, id: string): Promise<boolean> {
+  const row = await db
+    .selectFrom('refresh_token_families')
+    .select('id')
+    .where('id', '=', id)
+    .where('ended_at', 'is', null)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
 /** The state of one token; read it after `lockFamily`, so that it cannot change any more. */
 export function findTokenState(db: Db, hash: Buffer) {
   return db

@@ -2,20 +2,34 @@ import { recordEvent } from '../audit/record.ts'
 import type { Db } from '../db/tables.ts'
 import { endFamilies } from './family-queries.ts'
 
-export type Reused = { family_id: string; at: Date; request_id?: string | undefined }
+/** What works once, and came back: one of its two holders is a thief. */
+export type Secret = 'refresh_token' | 'authorization_code'
+
+export type Reused = {
+  what: Secret
+  family_id: string
+  at: Date
+  request_id?: string | undefined
+}
+
+const REASONS: Record<Secret, string> = {
+  refresh_token: 'token_reused',
+  authorization_code: 'code_reused',
+}
 
 /**
- * A spent refresh token came back: one of its two holders is a thief, so its family ends (OP-22, TX-27).
- * @returns whose it was; undefined when it had ended already, and nothing happened
+ * Nobody can say which of the two was first, so what it gave ends (OP-09, OP-22, TX-27).
+ * @returns whether it did; not when that had ended already, and nothing happened
  */
 export async function endReusedFamily(
   db: Db,
-  { family_id, at, request_id }: Reused,
-): Promise<{ user_id: string; agent_id: string } | undefined> {
-  const [ended] = await endFamilies(db, { of: { ids: [family_id] }, at, reason: 'token_reused' })
-  if (ended === undefined) return undefined
+  { what, family_id, at, request_id }: Reused,
+): Promise<boolean> {
+  const of = { ids: [family_id] }
+  const [ended] = await endFamilies(db, { of, at, reason: REASONS[what] })
+  if (ended === undefined) return false
   await recordEvent(db, {
-    type: 'refresh_token.reused',
+    type: `${what}.reused`,
     at,
     actor: { kind: 'agent', id: ended.agent_id },
     tenant_id: ended.tenant_id,
@@ -24,5 +38,5 @@ export async function endReusedFamily(
     detail: { family_id },
     request_id,
   })
-  return ended
+  return true
 }

@@ -166,7 +166,9 @@ async function actorsOf(
 async function endFamily(deps: Deps, facts: Facts, progress: Progress): Promise<void> {
   await spendPresented(deps, progress)
   if (facts.family === undefined) return
-  const reused = { family_id: facts.family.id, request_id: progress.request_id }
+  const { id: family_id, user_id, agent_id } = facts.family
+  const { request_id } = progress
+  const reused = { what: 'refresh_token', family_id, user_id, agent_id, request_id } as const
   await deps.db.transaction().execute((tx) => endReusedFamily(tx, deps, reused))
 }
 

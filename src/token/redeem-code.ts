@@ -1,12 +1,13 @@
+import type { Transaction } from 'kysely'
 import { recordEvent } from '../audit/record.ts'
-import type { Db } from '../db/tables.ts'
+import type { Tables } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
 import type { FormFields } from '../http/form.ts'
 import { GRANT } from '../oauth/names.ts'
 import { matchesChallenge } from '../oauth/pkce.ts'
 import { hashSecret } from '../oauth/secret.ts'
+import { endReusedFamily } from '../revoke/reused-family.ts'
 import { type Code, consumeCode, findCode, lockCode } from '../sessions/code-queries.ts'
-import { endFamilies } from '../sessions/family-queries.ts'
 import { beginFamily } from '../sessions/rotate.ts'
 import type { GrantRefusal } from './grant-error.ts'
 import { issueTokens, type TokenAnswer } from './issue-tokens.ts'
@@ -36,14 +37,14 @@ export function redeemCode(
     const found = await findCode(tx, hash)
     if (!found || found.agent_id !== client.agent.id) return { refused: 'unknown_code' }
     const { user_id } = found
-    if (found.consumed_at) return { ...(await endFirstUse(deps, tx, found, context)), user_id }
+    if (found.consumed_at) return endFirstUse(deps, tx, found, context, 'none')
 
     const now = deps.now()
     const { credential_id } = client
     const parties = await shareClientParties(tx, client.agent, { ...found, credential_id }, now)
     const held = await lockCode(tx, hash)
     if (!held) return { refused: 'unknown_code', user_id }
-    if (held.consumed_at) return { ...(await endFirstUse(deps, tx, held, context)), user_id }
+    if (held.consumed_at) return endFirstUse(deps, tx, held, context, 'some')
     if ('refused' in parties) return { ...parties, user_id }
     if (!parties.live) return { refused: 'session_ended', user_id }
     if (!parties.grant_types.includes(GRANT.authorizationCode)) {
@@ -106,26 +107,15 @@ const BOUND_CODE =
 /** Somebody else had the code too, and nobody can say who was first: what it gave ends. */
 async function endFirstUse(
   deps: Deps,
-  tx: Db,
-  code: Code,
+  tx: Transaction<Tables>,
+  { family_id, user_id, agent_id }: Code,
   context: Context,
+  locks: 'none' | 'some',
 ): Promise<GrantRefusal> {
-  const at = deps.now()
-  const { tenant_id, agent_id, user_id, family_id } = code
-  const ended = family_id
-    ? await endFamilies(tx, { of: { ids: [family_id] }, at, reason: 'code_reused' })
-    : []
-  if (ended.length > 0) {
-    await recordEvent(tx, {
-      type: 'authorization_code.reused',
-      at,
-      actor: { kind: 'agent', id: agent_id },
-      tenant_id,
-      agent_id,
-      user_id,
-      detail: { family_id },
-      ...context,
-    })
+  // What a revocation voided gave nothing.
+  if (family_id !== null) {
+    const what = 'authorization_code'
+    await endReusedFamily(tx, deps, { what, family_id, user_id, agent_id, ...context }, locks)
   }
-  return { refused: 'spent_code' }
+  return { refused: 'spent_code', user_id }
 }

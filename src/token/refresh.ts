@@ -43,6 +43,12 @@ export function refreshTokens(
     if (!found || found.agent_id !== client.agent.id) return { refused: 'unknown_refresh_token' }
     const { tenant_id, agent_id, user_id, session_id } = found
 
+    const reused = { what: 'refresh_token', family_id: found.family_id, user_id, agent_id } as const
+    if (found.spent_at && found.family_ended_at === null) {
+      const ended = await endReusedFamily(tx, deps, { ...reused, ...context })
+      return { refused: ended ? 'spent_refresh_token' : 'refresh_token_revoked', user_id }
+    }
+
     const now = deps.now()
     const { credential_id } = client
     const parties = await shareClientParties(tx, client.agent, { ...found, credential_id }, now)
@@ -51,7 +57,7 @@ export function refreshTokens(
     if (!family || !token) return { refused: 'unknown_refresh_token', user_id }
     if (family.ended_at) return { refused: 'refresh_token_revoked', user_id }
     if (token.spent_at) {
-      await endReusedFamily(tx, deps, { family_id: family.id, ...context })
+      await endReusedFamily(tx, deps, { ...reused, ...context }, 'some')
       return { refused: 'spent_refresh_token', user_id }
     }
     if ('refused' in parties) return { ...parties, user_id }

@@ -4,6 +4,7 @@ import { after, test } from 'node:test'
 import { decodeJwt } from 'jose'
 import { GRANT } from '../../src/oauth/names.ts'
 import { tellExpired } from '../../src/revoke/tell-expired.ts'
+import { authorize } from '../support/browser.ts'
 import { openHouse } from '../support/house.ts'
 import {
   clientAuthentication,
@@ -63,6 +64,7 @@ const TRIGGERS: [what: string, end: (of: Minted) => Promise<unknown>, cause?: st
     'entitlement_ended',
   ],
   ['a refresh token of its agent comes back', reuse, 'refresh_token_reused'],
+  ['an authorization code of its agent comes back', redeemTwice, 'code_reused'],
   [
     'a spent refresh token is exchanged',
     async (of) => {
@@ -81,6 +83,18 @@ const TRIGGERS: [what: string, end: (of: Minted) => Promise<unknown>, cause?: st
     'refresh_token_reused',
   ],
 ]
+
+async function redeemTwice({ browser, agent }: Minted): Promise<void> {
+  const code = await authorize(browser, agent)
+  const redeem = async () =>
+    house.form('/oauth2/token', {
+      grant_type: GRANT.authorizationCode,
+      ...code,
+      ...(await clientAuthentication(house, agent)),
+    })
+  assert.equal((await redeem()).status, 200)
+  assert.equal((await redeem()).body.error, 'invalid_grant')
+}
 
 async function stopByUser({ browser, delegation }: Minted): Promise<void> {
   const path = `/account/delegations/${delegation}/stop`
@@ -339,6 +353,12 @@ test('an audience that waits for the last agent is told then, of all of them (GR
 test('a refresh token that comes back is told of at once, whoever waits for the last ending', async () => {
   const story = await minted({ audience: { notify_when: 'last' } })
   await reuse(story)
+  assert.equal((await eventsAt(story)).length, 1)
+})
+
+test('so is a code that comes back', async () => {
+  const story = await minted({ audience: { notify_when: 'last' } })
+  await redeemTwice(story)
   assert.equal((await eventsAt(story)).length, 1)
 })
 
