@@ -689,6 +689,8 @@ type StreamEventsTable = {
   next_attempt_at: Date
   first_attempt_at: Date | null
   last_answer: JSONColumnType<EventAnswer> | null
+  /** What was tried against a refusal; each helps once. */
+  remedies: Generated<('new_jti' | 'cache_window' | 'metadata')[]>
   created_at: Date
   ended_at: Date | null
 }

@@ -65,7 +65,7 @@ export async function listStreamsWithEvents(db: Db, ids: readonly string[]): Pro
 
 /** An event to be pushed now, and where. */
 export type Push = QueuedEvent &
-  Pick<Row<'stream_events'>, 'attempts' | 'first_attempt_at'> & {
+  Pick<Row<'stream_events'>, 'attempts' | 'first_attempt_at' | 'remedies'> & {
     aud: string
     endpoint_url: string
     authorization_header: string | null
@@ -118,7 +118,7 @@ export async function takeDue(
     .where('event.jti', 'in', (eb) => eb.selectFrom('due').select('jti'))
     .whereRef('streams.id', '=', 'event.stream_id')
     .whereRef('receiver.id', '=', 'streams.receiver_id')
-    .returning([...CONTENT, 'event.attempts', 'event.first_attempt_at'])
+    .returning([...CONTENT, 'event.attempts', 'event.first_attempt_at', 'event.remedies'])
     .returning((eb) => [
       eb.ref('receiver.audience').as('aud'),
       eb.ref('streams.endpoint_url').$notNull().as('endpoint_url'),
@@ -166,11 +166,11 @@ export async function endEvents(
 export async function putOff(
   db: Db,
   { jti, attempts }: Pick<Push, 'jti' | 'attempts'>,
-  { until, answer }: { until: Date; answer: EventAnswer },
+  { until, answer, remedies }: { until: Date; answer: EventAnswer } & Pick<Push, 'remedies'>,
 ): Promise<void> {
   await db
     .updateTable('stream_events')
-    .set({ next_attempt_at: until, last_answer: JSON.stringify(answer) })
+    .set({ next_attempt_at: until, last_answer: JSON.stringify(answer), remedies })
     .where('jti', '=', jti)
     .where('attempts', '=', attempts)
     .where('status', '=', 'queued')

@@ -19,12 +19,12 @@ const LONGEST_ANSWER = 16 * 1024
  * after a crash, when nobody knows whether the one before arrived. Returns whether there was an answer.
  */
 export async function pushEvent(deps: Deps, event: Push): Promise<boolean> {
-  const { jti, stream_id, attempts } = event
+  const { jti, stream_id } = event
   const answer = await send(deps, event)
   const now = deps.now()
   const since = event.first_attempt_at ?? now
   const kept: EventAnswer = answerToKeep(answer, 'set')
-  const next = nextAttempt(answer, { attempts, since, now })
+  const next = nextAttempt(answer, event, { since, now })
   const of = { stream_id, jtis: [jti] }
   if (next === 'delivered') {
     await endEvents(deps.db, of, { status: 'delivered', at: now, answer: kept })
@@ -32,7 +32,7 @@ export async function pushEvent(deps: Deps, event: Push): Promise<boolean> {
     return true
   }
   await noteFailure(deps.db, stream_id, now)
-  if (next !== undefined) await putOff(deps.db, event, { until: next, answer: kept })
+  if (next !== undefined) await putOff(deps.db, event, { ...next, answer: kept })
   else {
     await endEvents(deps.db, of, { status: 'failed', at: now, answer: kept })
     deps.log.warn({ stream_id, jti, answer: kept }, 'an event could not be delivered to a receiver')
@@ -40,26 +40,24 @@ export async function pushEvent(deps: Deps, event: Push): Promise<boolean> {
   return answer.failure === undefined
 }
 
-const TRIED = ['new_jti', 'cache_window', 'metadata'] as const
-
-/** When it is tried again; undefined: not at all. */
+/** When it is tried again, and what was tried against a refusal by then; undefined: not at all. */
 function nextAttempt(
   answer: Answer,
-  { attempts, since, now }: { attempts: number; since: Date; now: Date },
-): Date | 'delivered' | undefined {
-  // A remedy helps once, and what helps at all has helped by the second attempt.
-  const remedies = attempts > 1 ? TRIED : []
+  { attempts, remedies }: Pick<Push, 'attempts' | 'remedies'>,
+  { since, now }: { since: Date; now: Date },
+): ({ until: Date } & Pick<Push, 'remedies'>) | 'delivered' | undefined {
   const verdict = judgeAnswer(answer, { dialect: 'set', unknown: false, remedies, since }, now)
   if (verdict.is === 'delivered') return 'delivered'
   if (verdict.is === 'failed') return undefined
   const asked = readRetryAfter(answer.retryAfter, now)
-  return nextAttemptAt({
+  const until = nextAttemptAt({
     attempts,
     chance: Math.random(),
     atLeast: Math.max(verdict.atLeast, verdict.after ?? 0, asked),
     now,
     until: verdict.until ?? addSeconds(since, GIVE_UP_AFTER),
   })
+  return until && { until, remedies: verdict.remedy ? [...remedies, verdict.remedy] : remedies }
 }
 
 /** Never throws: what goes wrong on our side is no answer, and tried again. */

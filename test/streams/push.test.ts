@@ -146,6 +146,32 @@ test('a key that a receiver does not know yet is tried again after its cache has
   assert.equal((await events())[0]?.status, 'delivered')
 })
 
+for (const [err, seconds] of [
+  ['authentication_failed', 630],
+  ['invalid_audience', 63],
+] as const) {
+  test(`a refusal that may pass is tried once more, whatever came before it, and not twice (§6.3): ${err}`, async () => {
+    const { endpoint, verify, events } = await pushed()
+    const refused = { status: 400, body: { err } }
+    endpoint.answers.push({ status: 503 }, refused, { status: 500 }, refused)
+    await verify()
+    await pushDue(house.deps)
+    house.wait(5)
+    await pushDue(house.deps)
+    assert.equal((await events())[0]?.status, 'queued')
+    house.wait(seconds - 60)
+    assert.equal(await pushDue(house.deps), 0, 'not before it is time')
+    house.wait(60)
+    await pushDue(house.deps)
+    assert.equal((await events())[0]?.status, 'queued')
+    house.wait(HOUR)
+    await pushDue(house.deps)
+    const [row] = await events()
+    assert.deepEqual([row?.status, row?.attempts], ['failed', 4])
+    assert.deepEqual(row?.last_answer, { status: 400, err })
+  })
+}
+
 test('an event is given up after three days of trying (EV-11)', async () => {
   const { endpoint, verify, events } = await pushed()
   endpoint.otherwise = { status: 503 }
