@@ -1,6 +1,6 @@
 import Type, { type Static } from 'typebox'
 import { ListQuery } from '../http/list.ts'
-import { GivenInstant, Instant, Line, Nullable, OneOf } from '../http/shapes.ts'
+import { GivenInstant, Instant, Line, Lines, Nullable, OneOf } from '../http/shapes.ts'
 import { GRANT } from '../oauth/names.ts'
 import { SIGNING_ALGS } from '../oauth/signing-alg.ts'
 
@@ -70,10 +70,7 @@ const Jwk = Type.Object(
 )
 
 const name = Line(200, { description: 'What people call it', examples: ['Travel planner'] })
-const purpose = Type.String({
-  minLength: 1,
-  maxLength: 2000,
-  pattern: '\\S',
+const purpose = Lines(2000, {
   description: 'What it is for, as its users will read it',
   examples: ['Books business trips'],
 })

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import Type, { type Static, type TSchema } from 'typebox'
+import { LINE_PATTERN, LINES_PATTERN } from '../oauth/plain-text.ts'
 import { invalid, notFound } from './problem.ts'
 
 /** Shapes that several rooms' schemas share, and the two checks that a schema cannot make. */
@@ -43,7 +44,11 @@ export const GivenInstant = (options: object = {}) =>
 
 /** One line of text for people to read, with something in it. */
 export const Line = (maxLength: number, options: object = {}) =>
-  Type.String({ minLength: 1, maxLength, pattern: '^(?=.*\\S)[^\\p{Cc}]+$', ...options })
+  Type.String({ minLength: 1, maxLength, pattern: LINE_PATTERN, ...options })
+
+/** The same in as many lines as it takes. */
+export const Lines = (maxLength: number, options: object = {}) =>
+  Type.String({ minLength: 1, maxLength, pattern: LINES_PATTERN, ...options })
 
 /** A path parameter. Whatever it holds, an id that nobody has is simply not found; the router bounds its length. */
 export const IdParam = (what: string) => Type.String({ description: `Id of the ${what}` })

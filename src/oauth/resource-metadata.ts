@@ -1,5 +1,6 @@
 /** What the metadata of a protected resource says (RFC 9728 §2), as far as we go by it. */
 import { readMembers } from './document-members.ts'
+import { LINE_PATTERN } from './plain-text.ts'
 import { SCOPE_TOKEN_PATTERN } from './scope.ts'
 import { normaliseUri, parseWebUrl } from './uri.ts'
 
@@ -59,8 +60,10 @@ export const isIdentifier = (url: string, allowLoopbackHttp: boolean): boolean =
 export const isScope = (text: string): boolean => text.length <= 128 && SCOPE.test(text)
 const SCOPE = new RegExp(SCOPE_TOKEN_PATTERN)
 
+const LINE = new RegExp(LINE_PATTERN, 'u')
+
 /** One line of text with something in it. */
 const isLine =
   (longest: number) =>
   (text: string): boolean =>
-    [...text].length <= longest && /\S/.test(text) && !/\p{Cc}/u.test(text)
+    [...text].length <= longest && LINE.test(text)

@@ -1,7 +1,7 @@
 import Type, { type Static, type TObject, type TProperties } from 'typebox'
 import { Interrupts } from '../events/schema.ts'
 import { ListOf } from '../http/list.ts'
-import { Instant, Nullable, OneOf } from '../http/shapes.ts'
+import { Instant, Line, Nullable, OneOf } from '../http/shapes.ts'
 
 const Id = (example: string) => Type.String({ minLength: 1, maxLength: 64, examples: [example] })
 const named = {
@@ -12,9 +12,7 @@ const named = {
   tenant_id: Id('ten_AAAAAAAAAAAAAAAAAAAAAA'),
 }
 const Reason = () =>
-  Type.String({
-    minLength: 1,
-    maxLength: 1000,
+  Line(1000, {
     description: 'For those who read the record later; relying apps and users never see it',
     examples: ['Key found in a public repository'],
   })

@@ -1,5 +1,5 @@
 import Type, { type Static } from 'typebox'
-import { GivenInstant, Instant, Line, Nullable } from '../http/shapes.ts'
+import { GivenInstant, Instant, Line, Lines, Nullable } from '../http/shapes.ts'
 import { AgentId, GivenRule, Id, RuleQuery, ruleMembers, UserId } from './schema.ts'
 
 const url = {
@@ -49,7 +49,7 @@ export const NewClientMetadataRule = Type.Object(
   {
     ...given,
     owner_id: UserId(owner),
-    purpose: Type.String({ minLength: 1, maxLength: 2000, pattern: '\\S', ...purpose }),
+    purpose: Lines(2000, purpose),
     environment: Type.Optional(Line(64, environment)),
     agent_expires_at: GivenInstant(agentEnd),
     ...GivenRule.properties,

@@ -12,6 +12,7 @@ import { invalid, unsupported } from '../../src/http/problem.ts'
 import { Line, Nullable, OneOf } from '../../src/http/shapes.ts'
 import { ssfErrorHandler } from '../../src/http/ssf-door.ts'
 import { useValidation } from '../../src/http/validation.ts'
+import { LINE_PATTERN } from '../../src/oauth/plain-text.ts'
 
 const Words = Type.Object(
   {
@@ -42,7 +43,7 @@ async function openDoor(body: TSchema = Words) {
   return app
 }
 
-const BLANK = 'must be one line of text that is not blank, without control characters'
+const BLANK = PATTERN_WORDS[LINE_PATTERN] ?? ''
 
 const FAULTS: [fault: string, body: object, pointer: string, detail: string][] = [
   ['a member left out', {}, '/reason', 'is missing'],

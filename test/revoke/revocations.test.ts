@@ -346,7 +346,9 @@ describe('a revocation', () => {
     const { agent_id } = await makeParties(house)
     const send = (body: object) => house.admin('POST', '/revocations', body)
     assertRefused(await send({ agent_id }), 422, 'validation_failed', '/reason')
-    assertRefused(await send({ agent_id, reason: '' }), 422, 'validation_failed', '/reason')
+    for (const reason of ['', '   ', 'a\nb', '\u202eyek', '\u200b']) {
+      assertRefused(await send({ agent_id, reason }), 422, 'validation_failed', '/reason')
+    }
   })
 
   test('that nobody asked for is not found', async () => {
