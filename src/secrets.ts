@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { access, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, link, open, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import type { Logger } from 'pino'
 import { type Config, ConfigError } from './config.ts'
 import { inPlainWords } from './db/embedded.ts'
@@ -40,11 +40,19 @@ async function findKeys(
   const path = join(dataDir, 'key-encryption-key')
   const made = (await readIfThere(path))?.trim()
   // What the made one has encrypted stays readable when a key is set later.
-  if (made !== undefined) return [...(given ?? []), Buffer.from(made, 'base64')]
+  if (made !== undefined) return [...(given ?? []), readKey(made, path)]
   if (given !== undefined) return given
   if (!newKey && (await hasDatabase(dataDir))) throw new ConfigError(missing(path))
   const key = await readOrMake(path, () => randomBytes(32).toString('base64'))
   return [Buffer.from(key, 'base64')]
+}
+
+function readKey(text: string, path: string): Buffer {
+  const key = Buffer.from(text, 'base64')
+  if (key.length === 32) return key
+  throw new ConfigError(
+    `${path} does not hold a key (32 bytes in base64): put back the file that belongs to this database`,
+  )
 }
 
 const missing = (path: string): string =>
@@ -59,13 +67,29 @@ async function hasDatabase(dataDir: string): Promise<boolean> {
   )
 }
 
+/** Whole and on the disk before it is named: what is encrypted under it must not outlive it. */
 async function readOrMake(path: string, make: () => string): Promise<string> {
+  const there = await readIfThere(path)
+  if (there !== undefined) return there.trim()
+  const draft = `${path}.${randomBytes(8).toString('hex')}`
   try {
-    const value = make()
-    await writeFile(path, `${value}\n`, { flag: 'wx', mode: 0o600 })
-    return value
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    return (await readFile(path, 'utf8')).trim()
+    await writeFile(draft, `${make()}\n`, { flag: 'wx', mode: 0o600, flush: true })
+    await link(draft, path).catch((error: NodeJS.ErrnoException) => {
+      // Another start was faster: its value counts.
+      if (error.code !== 'EEXIST') throw error
+    })
+  } finally {
+    await rm(draft, { force: true })
+  }
+  await flushFolder(dirname(path))
+  return (await readFile(path, 'utf8')).trim()
+}
+
+async function flushFolder(path: string): Promise<void> {
+  const folder = await open(path)
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
   }
 }

@@ -34,6 +34,32 @@ test('secrets are made once, for their owner alone', async (t) => {
   assert.deepEqual([adminApiKey, keyEncryptionKeys], [made.adminApiKey, made.keyEncryptionKeys])
 })
 
+test('starts at the same time make one secret of each', async (t) => {
+  const { dataDir, complete } = await openFolder(t)
+  const made = await Promise.all(Array.from({ length: 8 }, () => complete()))
+  const [first] = made
+  for (const { adminApiKey, keyEncryptionKeys } of made) {
+    assert.deepEqual(
+      [adminApiKey, keyEncryptionKeys],
+      [first?.adminApiKey, first?.keyEncryptionKeys],
+    )
+  }
+  assert.deepEqual((await readdir(dataDir)).sort(), ['admin-api-key', 'key-encryption-key'])
+})
+
+for (const text of ['', 'c2hvcnQ=', 'not base64 at all']) {
+  test(`a key file that holds ${text || 'nothing'} is named, and left as it is`, async (t) => {
+    const { complete, keyFile } = await openFolder(t)
+    await writeFile(keyFile, text)
+    await assert.rejects(complete(), (error: Error) => {
+      assert.equal(error.name, 'ConfigError')
+      assert.ok(error.message.startsWith(`${keyFile} does not hold a key`), error.message)
+      return true
+    })
+    assert.equal(await readFile(keyFile, 'utf8'), text)
+  })
+}
+
 for (const [where, lay] of [
   ['here', (folder: string) => mkdir(join(folder, 'postgres/cluster'), { recursive: true })],
   ['elsewhere', (folder: string) => writeFile(join(folder, 'postgres-home'), '/var/lib/x\n')],
