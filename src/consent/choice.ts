@@ -1,5 +1,5 @@
 import type { FormFields } from '../http/form.ts'
-import { offlineEnd, readEnd } from './end-date.ts'
+import { type EndFault, offlineEnd, readEnd } from './end-date.ts'
 import type { Refusal } from './text.ts'
 
 /** What the user chose on the page. */
@@ -15,7 +15,13 @@ export type Choice =
       /** Digest of the question that the page showed. */
       shown: string | undefined
     }
-export type ReadChoice = { choice: Choice } | { refusal: Refusal }
+export type ReadChoice = { choice: Choice } | { refusal: FormFault }
+
+/** What the user can put right on the page itself. */
+export type FormFault = Extract<
+  Refusal,
+  'no_decision' | 'no_mode' | 'no_scope' | 'unknown_scope' | 'unknown_offline' | EndFault
+>
 
 /** What a box that is ticked may say: ours, and what others would write by hand. */
 const TICKED: readonly unknown[] = ['on', 'true', 'yes', '1']

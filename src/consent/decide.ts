@@ -101,8 +101,10 @@ async function allow(
   if (!question) throw refusal('ended')
   if (shown !== questionDigest(question)) throw changed(interaction)
   const offered = question.scopes.map(({ name }) => name)
-  if (scopes.some((scope) => !offered.includes(scope))) throw refusal('unknown_scope')
-  if (offline && !question.offline) throw refusal('offline_of_no_use')
+  if (scopes.some((scope) => !offered.includes(scope))) {
+    throw refusal('unknown_scope', again(interaction))
+  }
+  if (offline && !question.offline) throw refusal('offline_of_no_use', again(interaction))
 
   const made = await grantDelegation(
     tx,
@@ -146,8 +148,12 @@ const recordDecision = (
     detail: { interaction_id: id },
   })
 
-const changed = ({ id }: Interaction): PageError =>
-  refusal('changed', { href: `/consent/${id}`, text: 'Read the question again' })
+const changed = (interaction: Interaction): PageError => refusal('changed', again(interaction))
+
+const again = ({ id }: Interaction) => ({
+  href: `/consent/${id}`,
+  text: 'Read the question again',
+})
 
 export function refusal(of: Refusal, link?: PageError['link']): PageError {
   const [status, title, text] = REFUSALS[of]

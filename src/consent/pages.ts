@@ -1,24 +1,30 @@
 import { detailsList } from '../http/details-list.ts'
 import { type Html, html } from '../http/html.ts'
 import { instant } from '../http/instant.ts'
-import { hidden, type Page } from '../http/page.ts'
+import { alert, hidden, type Page } from '../http/page.ts'
 import type { Choice } from './choice.ts'
 import { latestEnd } from './end-date.ts'
 import { type ConsentQuestion, type Leaving, questionDigest } from './question.ts'
+import { type Answered, type Place, type Standing, standingOf } from './standing.ts'
 import { ASK, DECIDED } from './text.ts'
 
-/** The question, with everything that GR-03 wants named. */
+/** The question, with everything that GR-03 wants named; again after an answer that cannot be taken. */
 export function consentPage(
   question: ConsentQuestion,
   form: { action: string; csrf: Html; now: Date },
+  answered?: Answered,
 ): Page {
   const { agent, audience, resources, scopes, details } = question
   const names = { agent: agent.name, audience: audience.name }
+  const standing = standingOf(question, answered)
+  const { fault } = standing
   return {
-    title: ASK.title(names),
+    title: fault?.title ?? ASK.title(names),
+    status: fault?.status ?? 200,
     body: html`<form class="card" method="post" action="${form.action}">
 ${form.csrf}${hidden('shown', questionDigest(question))}
 <h1>${ASK.title(names)}</h1>
+${alertAt('top', standing)}
 <p>${ASK.lead(names)}</p>
 <dl>
 <dt>${ASK.account}</dt><dd>${question.account}</dd>
@@ -29,21 +35,14 @@ ${agent.purpose !== null && html`<dt>${ASK.purpose}</dt><dd>${agent.purpose}</dd
 <dt>${ASK.resources}</dt>
 ${resources ? resources.map((resource) => html`<dd>${resource}</dd>`) : html`<dd>${ASK.everything(names)}</dd>`}
 </dl>
-${scopes.length > 0 && scopeBoxes(scopes)}
+${scopes.length > 0 && scopeBoxes(scopes, standing)}
 ${details.length > 0 && html`<h2>${ASK.details}</h2><p>${ASK.together}</p>${detailsList(details, ASK.undescribed)}`}
 ${scopes.length === 0 && details.length === 0 && html`<p>${ASK.noScopes}</p>`}
 <h2>${ASK.claims(names)}</h2>
 <ul>${question.leaving.map((one) => html`<li>${leavingText(one)}</li>`)}</ul>
-<fieldset>
-<legend>${ASK.mode}</legend>
-<label class="choice"><input type="radio" name="mode" value="always" checked> ${ASK.always}</label>
-<label class="choice"><input type="radio" name="mode" value="once"> ${ASK.once}</label>
-</fieldset>
-<label for="expires_at">${ASK.end}</label>
-<input type="date" id="expires_at" name="expires_at" aria-describedby="end-means"
- min="${day(form.now)}" max="${day(latestEnd(form.now))}">
-<p class="soft" id="end-means">${ASK.endMeans}</p>
-${question.offline && offlineBox(names, question.offline)}
+${modeButtons(standing)}
+${endField(standing, form.now)}
+${question.offline && offlineBox(names, question.offline, standing)}
 <p class="soft">${ASK.replaces} ${ASK.stopAt} <a href="/account">/account</a>.</p>
 <div class="actions">
 <button name="decision" value="allow">${ASK.allow}</button>
@@ -68,28 +67,62 @@ ${allowed && choice.expires_at !== null && html`<p>${choice.offline ? DECIDED.of
   }
 }
 
-const scopeBoxes = (scopes: ConsentQuestion['scopes']): Html => html`<fieldset>
+const scopeBoxes = (scopes: ConsentQuestion['scopes'], standing: Standing): Html => html`<fieldset>
 <legend>${ASK.scopes}</legend>
+${alertAt('scope', standing)}
 ${scopes.map(
-  ({ name, description }) => html`<label class="choice">
-<input type="checkbox" name="scope" value="${name}" checked>
+  ({ name, description }, index) => html`<label class="choice">
+<input type="checkbox" name="scope" value="${name}"${(standing.scopes?.includes(name) ?? true) && html` checked`}${index === 0 && faulty('scope', standing)}>
 <span>${name}<br><span class="soft">${description ?? ASK.undescribed}</span></span>
 </label>
 `,
 )}</fieldset>`
 
+const modeButtons = (standing: Standing): Html => html`<fieldset>
+<legend>${ASK.mode}</legend>
+${alertAt('mode', standing)}
+${(['always', 'once'] as const).map(
+  (mode, index) => html`<label class="choice">
+<input type="radio" name="mode" value="${mode}"${standing.mode === mode && html` checked`}${index === 0 && faulty('mode', standing)}>
+${ASK[mode]}</label>
+`,
+)}</fieldset>`
+
+const endField = (
+  standing: Standing,
+  now: Date,
+): Html => html`<label for="expires_at">${ASK.end}</label>
+${alertAt('end', standing)}
+<input type="date" id="expires_at" name="expires_at" value="${standing.end}"
+ min="${day(now)}" max="${day(latestEnd(now))}"${faulty('end', standing, 'end-means')}>
+<p class="soft" id="end-means">${ASK.endMeans}</p>`
+
 /** Unticked: to go on while nobody watches is asked for, not assumed. */
 const offlineBox = (
   names: { agent: string; audience: string },
   { max_auth_age }: NonNullable<ConsentQuestion['offline']>,
+  standing: Standing,
 ): Html => html`<fieldset>
 <legend>${ASK.offline}</legend>
+${alertAt('offline', standing)}
 <label class="choice">
-<input type="checkbox" name="offline" value="on">
+<input type="checkbox" name="offline" value="on"${standing.offline && html` checked`}${faulty('offline', standing)}>
 <span>${ASK.goOn(names)}<br><span class="soft">${ASK.goOnMeans}
 ${max_auth_age !== null && ASK.freshness(names, max_auth_age)}</span></span>
 </label>
 </fieldset>`
+
+const alertAt = (place: Place, { fault }: Standing): Html | undefined =>
+  fault?.at === place ? alert(fault.text, { focus: place === 'top' }) : undefined
+
+/** Attributes of the field at fault: the focus goes there, and the fault is read out with it. */
+function faulty(place: Place, { fault }: Standing, described?: string): Html | undefined {
+  if (fault?.at === place) {
+    const by = ['alert', described].filter(Boolean).join(' ')
+    return html` autofocus aria-describedby="${by}"`
+  }
+  return described === undefined ? undefined : html` aria-describedby="${described}"`
+}
 
 const day = (at: Date): string => at.toISOString().slice(0, 10)
 

@@ -50,8 +50,15 @@ export const consentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
       const interaction = await requireOwnInteraction(deps, interaction_id, session.user_id)
       const now = deps.now()
       requireOpen(interaction, now)
-      const read = readChoice((request.body ?? {}) as FormFields, interaction.scopes, now)
-      if ('refusal' in read) throw refusal(read.refusal)
+      const fields = (request.body ?? {}) as FormFields
+      const read = readChoice(fields, interaction.scopes, now)
+      if ('refusal' in read) {
+        const question = await questionNow(deps.db, interaction, now)
+        if (!question) throw refusal('ended')
+        const csrf = csrfField(deps, request, reply)
+        const form = { action: `/consent/${interaction.id}`, csrf, now }
+        return sendPage(reply, consentPage(question, form, { fields, fault: read.refusal }))
+      }
       await decideInteractionOf(deps, interaction, read.choice, request.id)
       return sendPage(reply, decidedPage(read.choice, await findNames(deps.db, interaction)))
     },

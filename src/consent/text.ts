@@ -103,42 +103,39 @@ export const REFUSALS = {
     'What can be allowed has changed',
     'Nothing was allowed: something has become different since the page was shown.',
   ],
-  no_decision: [400, 'No decision was made', 'Go back and choose “Allow” or “Do not allow”.'],
-  no_mode: [400, 'No duration was chosen', 'Go back and choose for how long.'],
-  no_scope: [
-    400,
-    'No right was chosen',
-    'Go back and choose at least one, or choose “Do not allow”.',
-  ],
-  unknown_scope: [
-    400,
-    'This right was not asked for',
-    'Go back, reload the page and choose among the rights it shows.',
-  ],
+  no_decision: [400, 'No decision was made', 'Choose “Allow” or “Do not allow”.'],
+  no_mode: [400, 'No duration was chosen', 'Choose for how long.'],
+  no_scope: [400, 'No right was chosen', 'Choose at least one, or choose “Do not allow”.'],
+  unknown_scope: [400, 'This right was not asked for', 'Choose among the rights shown here.'],
   unknown_offline: [
     400,
     'This choice cannot be read',
-    'Go back, reload the page, and tick the box for when you are signed out or leave it unticked.',
+    'Tick the box for when you are signed out, or leave it unticked.',
   ],
   offline_of_no_use: [
     400,
     'This cannot be chosen here',
-    'This agent has no way to act while you are signed out. Go back, reload the page and choose again.',
+    'This agent has no way to act while you are signed out. Choose again.',
   ],
   end_malformed: [
     400,
     'The end date cannot be read',
-    'Go back and give a date like 2027-01-31, or leave the field empty.',
+    'Give a date like 2027-01-31, or leave the field empty.',
   ],
   end_past: [
     400,
     'The end date has passed',
-    'Go back and give a date in the future, or leave the field empty.',
+    'Give a date in the future, or leave the field empty.',
   ],
   end_too_far: [
     400,
     'The end date is too far away',
-    `Go back and give a date within the next ${MOST_YEARS} years, or leave the field empty.`,
+    `Give a date within the next ${MOST_YEARS} years, or leave the field empty.`,
   ],
 } as const satisfies Record<string, readonly [number, string, string]>
 export type Refusal = keyof typeof REFUSALS
+
+/** The page is shown again, with what is to be put right. */
+export const TRY_AGAIN = {
+  changed: 'Nothing was allowed, and the question is another than before: read it again.',
+} as const

@@ -65,9 +65,9 @@ ${body}
 </html>
 `
 
-/** What went wrong, at the top of a form and read out at once. */
-export const alert = (text: string): Html =>
-  html`<p class="alert" role="alert" id="alert">${text}</p>`
+/** What went wrong, read out at once. With the focus where no field of the form takes it. */
+export const alert = (text: string, { focus = false } = {}): Html =>
+  html`<p class="alert" role="alert" id="alert"${focus && html` tabindex="-1" autofocus`}>${text}</p>`
 
 export const hidden = (name: string, value: string): Html =>
   html`<input type="hidden" name="${name}" value="${value}">`

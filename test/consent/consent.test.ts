@@ -726,6 +726,94 @@ describe('a decision to allow', () => {
   })
 })
 
+describe('an answer that cannot be taken', () => {
+  const FIRST_BOX = /<input type="checkbox" name="scope" value="chat.read"[^>]*>/
+  const DATE = /<input type="date"[^>]*>/
+  const radio = (mode: string) =>
+    new RegExp(`<input type="radio" name="mode" value="${mode}"[^>]*>`)
+  const tagOf = (text: string, tag: RegExp) => tag.exec(text)?.[0] ?? assert.fail(`no ${tag}`)
+
+  for (const [what, fields, tag] of [
+    ['no right', { decision: 'allow', mode: 'once' }, FIRST_BOX],
+    ['a right that was not asked for', { ...ALLOW, scope: 'files.read' }, FIRST_BOX],
+    ['no duration', { decision: 'allow', scope: 'chat.read' }, radio('always')],
+    ['a day that has passed', { ...ALLOW, expires_at: '2020-01-01' }, DATE],
+    ['a day that is none', { ...ALLOW, expires_at: '"><script>' }, DATE],
+    ['a box that says something else', { ...ALLOW, offline: 'no' }, /<input [^>]*"offline"[^>]*>/],
+    ['no decision', { mode: 'once' }, /<p class="alert"[^>]*>/],
+  ] as [string, Record<string, string>, RegExp][]) {
+    test(`shows the page again, with what to put right: ${what}`, async () => {
+      const { id, of, decide, user, path } = await asked()
+      const answer = await decide(fields)
+      assert.equal(answer.status, 400)
+      assert.match(tagOf(answer.text, tag), / autofocus/)
+      assert.equal(answer.text.match(/ autofocus/g)?.length, 1)
+      assert.equal(answer.text.match(/role="alert" id="alert"/g)?.length, 1)
+      assert.ok(!answer.text.includes('Go back') && !answer.text.includes('<script'))
+      const isField = tag.source.startsWith('<input')
+      if (isField) assert.match(tagOf(answer.text, tag), /aria-describedby="alert[ "]/)
+
+      const right = { ...hiddenFields(answer), ...ALLOW, scope: 'chat.read' }
+      assert.equal((await user.postBare(path, right)).status, 200, 'by the form that it came with')
+      assert.deepEqual((await delegationsOf(of))[0]?.scopes, ['chat.read'])
+      assert.equal(await statusOf(id), 'granted')
+    })
+  }
+
+  test('leaves the form as its user left it', async () => {
+    const { decide } = await asked()
+    const { text } = await decide({
+      decision: 'allow',
+      mode: 'once',
+      scope: 'chat.write',
+      offline: 'on',
+      expires_at: '2020-01-01',
+    })
+    assert.doesNotMatch(tagOf(text, FIRST_BOX), / checked/)
+    assert.match(text, /value="chat.write" checked/)
+    assert.match(tagOf(text, radio('once')), / checked/)
+    assert.doesNotMatch(tagOf(text, radio('always')), / checked/)
+    assert.match(tagOf(text, /<input [^>]*"offline"[^>]*>/), / checked/)
+    assert.match(tagOf(text, DATE), /value="2020-01-01"/)
+  })
+
+  test('to a question that has become another is not carried over to it', async () => {
+    const { of, decide, user, path } = await asked()
+    await set('agents', of.agent_id, { purpose: 'Sells your chats' })
+    const answer = await decide({ decision: 'allow', mode: 'once', offline: 'on' })
+    const { text } = answer
+    assert.equal(answer.status, 400)
+    assert.ok(text.includes('Sells your chats') && text.includes('another than before'))
+    assert.match(tagOf(text, /<p class="alert"[^>]*>/), / autofocus/)
+    assert.match(tagOf(text, FIRST_BOX), / checked/)
+    assert.match(tagOf(text, radio('always')), / checked/)
+    assert.doesNotMatch(tagOf(text, /<input [^>]*"offline"[^>]*>/), / checked/)
+    const again = { ...hiddenFields(answer), ...ALLOW }
+    assert.equal((await user.postBare(path, again)).status, 200)
+  })
+
+  test('says so where there is nothing left to allow', async () => {
+    const { of, decide } = await asked()
+    await set('agents', of.agent_id, { status: 'suspended' })
+    const answer = await decide({ decision: 'allow', mode: 'once' })
+    assert.equal(answer.status, 410)
+    assert.match(answer.text, /can no longer be allowed/)
+  })
+
+  test('leads back to the question where the fault was found only under the locks', async () => {
+    const { path, decide } = await asked({ agent: { grant_types: ['authorization_code'] } })
+    const { text } = await decide({ ...ALLOW, offline: 'on' })
+    assert.ok(text.includes(`<a href="${path}">Read the question again</a>`))
+  })
+
+  test('is shown again to nobody else', async () => {
+    const { path } = await asked()
+    const other = await makeUser(house)
+    const stranger = await signedIn(house, { user_id: other.id, tenant_id: other.tenant_id })
+    assert.equal((await stranger.post(path, { decision: 'allow' })).status, 404)
+  })
+})
+
 describe('a decision not to allow', () => {
   test('grants nothing, and is in the log', async () => {
     const { of, id, decide } = await asked()

@@ -78,7 +78,10 @@ for (const [name, options, mode] of settings) {
     await assertAsked(page, story)
     await assertGoodLooks(page, 'consent')
     const write = page.getByRole('checkbox', { name: 'docs.write' })
+    await leaveNothing(page)
     await tabTo(page, write)
+    await page.keyboard.press('Space')
+    assert.ok(await write.isChecked())
     await page.keyboard.press('Space')
     assert.equal(await write.isChecked(), false)
     if (mode === 'once') {
@@ -340,6 +343,25 @@ async function assertAsked(page: Page, story: Story & { host: string }): Promise
   }
   assert.ok(await page.getByRole('radio', { name: 'Until I stop it' }).isChecked())
   assert.equal(await page.getByRole('radio', { name: 'Only once' }).isChecked(), false)
+}
+
+/** All boxes unticked: the page comes again, the focus is where to go on, and what is wrong is in sight. */
+async function leaveNothing(page: Page): Promise<void> {
+  const read = page.getByRole('checkbox', { name: 'docs.read' })
+  for (const box of [read, page.getByRole('checkbox', { name: 'docs.write' })]) {
+    await tabTo(page, box)
+    await page.keyboard.press('Space')
+  }
+  await follow(page, page.getByRole('button', { name: 'Allow', exact: true }))
+  assert.equal(await page.title(), 'No right was chosen')
+  assert.equal(await read.isChecked(), false)
+  assert.ok(await hasFocus(read))
+  const top = await page.getByRole('alert').evaluate((one) => one.getBoundingClientRect().top)
+  assert.ok(top >= 0 && top < (page.viewportSize()?.height ?? 0), `the alert is ${top} pixels down`)
+  const described = page.getByRole('checkbox', { description: /Choose at least one/ })
+  assert.equal(await described.getAttribute('value'), 'docs.read')
+  await assertGoodLooks(page, 'consent-again')
+  await page.keyboard.press('Space')
 }
 
 const exchangeFor = async (
