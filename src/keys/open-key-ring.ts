@@ -3,6 +3,7 @@ import type { Deps } from '../deps.ts'
 import { within } from '../http/within.ts'
 import { signingInputOf } from '../oauth/jws.ts'
 import { REQUIRED_ALGS, type SigningAlg } from '../oauth/signing-alg.ts'
+import { CustodyError } from './custody.ts'
 import { ensureKeys } from './ensure-keys.ts'
 import { keepReading, type Reading } from './keep-reading.ts'
 import type { KeyRing } from './key-ring.ts'
@@ -61,7 +62,8 @@ export async function openKeyRing(deps: Surroundings, asks = true): Promise<KeyR
   const findSigner = async (purpose: KeyPurpose, alg: SigningAlg) => {
     for (let ended: string | undefined; ; ) {
       const kid = view().active.get(`${purpose} ${alg}`)
-      if (kid === undefined) throw new Error(`There is no active ${alg} key for ${purpose}`)
+      // Both were dropped a moment ago, and a new one is being made.
+      if (kid === undefined) throw new CustodyError(`There is no active ${alg} key for ${purpose}`)
       try {
         return { kid, signer: await signers.get(kid) }
       } catch (error) {
