@@ -64,5 +64,11 @@ function judge(
   const { issuer = resource ? serverId : (value.authorization_servers[0] ?? serverId) } = value
   return sameServer(issuer, serverId)
     ? { ...value, issuer }
-    : { fault: 'it speaks of another issuer', to: issuer }
+    : { fault: otherThan(serverId, issuer), to: issuer }
+}
+
+/** Whoever has no document there is not told what it says of others. */
+function otherThan(serverId: string, issuer: string): string {
+  const isNear = new URL(issuer).origin === new URL(serverId).origin
+  return `it speaks of another issuer, ${isNear ? issuer : 'of another origin'}`
 }

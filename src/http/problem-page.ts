@@ -25,7 +25,7 @@ const REMEDIES: Record<ProblemCode, string> = {
   validation_failed:
     'errors lists what is wrong, each with a JSON pointer to the member. Members that are not known are refused too: look for a misspelt name.',
   unsupported_value:
-    'The value has a meaning, but this release cannot act on it yet. Leave the member out, or use another of its values.',
+    'The value has a meaning, but this server cannot act on it: its release or its settings do not go so far, or what the value leads to says too little. The detail says which. Leave the member out, or use another of its values.',
   owner_inactive:
     'Whoever owns an agent must be an active user of its tenant. Activate that user, or name another.',
   rate_limited: 'Wait as many seconds as Retry-After says before trying again.',

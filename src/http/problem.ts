@@ -14,7 +14,7 @@ export const PROBLEMS = {
   too_large: [413, 'The request is too large'],
   unsupported_media_type: [415, 'The body must be JSON'],
   validation_failed: [422, 'A member is missing or wrong'],
-  unsupported_value: [422, 'The value is not supported yet'],
+  unsupported_value: [422, 'The value is not supported here'],
   owner_inactive: [422, 'The owner is not an active user'],
   rate_limited: [429, 'Too many requests'],
   internal_error: [500, 'Something went wrong on our side'],
@@ -53,7 +53,7 @@ export class ProblemError extends Error {
 export const invalid = (pointer: string, detail: string): ProblemError =>
   aboutOne('validation_failed', { pointer, detail })
 
-/** 422 `unsupported_value`: specified, but not built yet. */
+/** 422 `unsupported_value`: it has a meaning, but nothing here can act on it. */
 export const unsupported = (pointer: string, detail: string): ProblemError =>
   aboutOne('unsupported_value', { pointer, detail })
 

@@ -18,10 +18,19 @@ export function jwksUriOf(
   expected: string,
   allowLoopbackHttp: boolean,
 ): { uri: string } | { fault: string } {
-  if (issuer !== expected) return { fault: 'its document speaks of another issuer' }
+  if (issuer !== expected) return { fault: `its document speaks of ${whom(issuer, expected)}` }
   return parseWebUrl(jwks_uri, allowLoopbackHttp) === undefined
     ? { fault: 'its document names no jwks_uri that is an absolute https URL' }
     : { uri: jwks_uri }
 }
+
+/** By its name where that is near: what it says of others is not told. */
+function whom(issuer: string | undefined, expected: string): string {
+  if (issuer === undefined) return 'no issuer'
+  const isNear = isOrdinary(issuer) && URL.parse(issuer)?.origin === new URL(expected).origin
+  return `another issuer, ${isNear ? issuer : 'of another origin'}`
+}
+
+const isOrdinary = (name: string) => name.length <= 512 && /^[\x21-\x7e]+$/.test(name)
 
 const text = (value: unknown) => (typeof value === 'string' ? value : undefined)

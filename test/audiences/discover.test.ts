@@ -327,7 +327,9 @@ test('an app that does not say that it takes ID-JAGs is not supported, unless an
   delete app.server.agent_auth
   app.publish()
   const before = await countAudiences()
-  assertRefused(await discover(app.url), 422, 'unsupported_value', '/discover')
+  const refused = await discover(app.url)
+  assertRefused(refused, 422, 'unsupported_value', '/discover')
+  assert.equal(refused.body.title, 'The value is not supported here')
   assert.equal(await countAudiences(), before)
   const audience = await found(app.url, { profile: 'idjag' })
   assert.deepEqual(

@@ -251,9 +251,16 @@ describe('without a jwks_uri', () => {
       ({ jwksUri }) => ({
         body: JSON.stringify({ issuer: 'https://a.example', jwks_uri: jwksUri }),
       }),
-      /another issuer/,
+      /another issuer, of another origin/,
     ],
-    ['names no issuer', ({ jwksUri }) => ({ body: `{"jwks_uri":"${jwksUri}"}` }), /another issuer/],
+    [
+      'speaks of an issuer beside it',
+      ({ issuer, jwksUri }) => ({
+        body: JSON.stringify({ issuer: `${issuer}/t`, jwks_uri: jwksUri }),
+      }),
+      /another issuer, https?:\/\/[^ ]+\/t;/,
+    ],
+    ['names no issuer', ({ jwksUri }) => ({ body: `{"jwks_uri":"${jwksUri}"}` }), /of no issuer/],
     ['names no keys', ({ issuer }) => ({ body: `{"issuer":"${issuer}"}` }), /no jwks_uri/],
     [
       'names keys by http',
