@@ -81,18 +81,29 @@ type Page = { limit: number; after?: { created_at: Date; id: string } | undefine
 
 export function listDeliveries(
   db: Db,
-  { status, revocation_id, ...about }: DeliveryFilter,
+  { status, agent_id, revocation_id, ...about }: DeliveryFilter,
   page: Page,
 ): Promise<Delivery[]> {
   let query = db.selectFrom('event_deliveries').select(COLUMNS)
-  for (const column of ['audience_id', 'user_id', 'agent_id'] as const) {
+  for (const column of ['audience_id', 'user_id'] as const) {
     const id = about[column]
     if (id !== undefined) query = query.where(column, '=', id)
   }
   if (status !== undefined) query = query.where('status', '=', status)
+  if (agent_id !== undefined) query = query.$call(aboutAgent(agent_id))
   if (revocation_id !== undefined) query = query.$call(askedForBy(revocation_id))
   return query.$call(newestFirst(page)).execute()
 }
+
+/** Those that name it, and those about every agent of a user where this one may have come before. */
+const aboutAgent =
+  (agent_id: string) =>
+  <Columns>(query: SelectQueryBuilder<Tables, 'event_deliveries', Columns>) =>
+    query.where(sql<boolean>`id in (
+      select id from event_deliveries where agent_id = ${agent_id}
+      union all select event.id from delegations d join event_deliveries event
+        on event.user_id = d.user_id and event.audience_id = d.audience_id
+      where d.agent_id = ${agent_id} and event.agent_id is null and d.created_at <= event.created_at)`)
 
 /** Those that it queued, and those that were on their way and prove it as well. */
 const askedForBy =

@@ -123,6 +123,11 @@ export const EventDeliveries = ListOf(EventDelivery)
 const asked = Type.Object({
   status: OneOf(STATUSES),
   ...named,
+  agent_id: {
+    ...named.agent_id,
+    description:
+      'Events that name the agent, and those about every agent of a user at a relying app where this one had a delegation before',
+  },
   revocation_id: {
     ...named.revocation_id,
     description: 'Also events that were on their way when it asked for the same',

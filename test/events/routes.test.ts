@@ -179,6 +179,46 @@ test('events are listed newest first, by state, audience, user, agent and revoca
   assert.equal((await admin('GET', '/event-deliveries?jws=x')).status, 422)
 })
 
+test('the events about an agent are also those about every agent of a user where it had a delegation (EV-13)', async (t) => {
+  const { app, queue, wait, admin, delegate, deps, parties } = await openDesk(t)
+  const names = { event_names_agent: true }
+  const here = await app([202], names)
+  const { user_id, agent_id, audience_id } = here
+  const there = await app([202], names)
+  const another = await parties()
+  const tell = async (of: { audience_id: string; user_id: string }, agent?: string) => {
+    const about = agent === undefined ? {} : { agent: { id: agent, client_id: agent } }
+    const [event] = await queue([{ ...of, sub: of.user_id, ...about }])
+    wait(1)
+    return event?.id ?? ''
+  }
+  const pair = { audience_id, user_id }
+  const before = await tell(pair)
+  const [ended, moment] = [{ status: 'revoked', end_reason: 'user' } as const, deps.now()]
+  await delegate(here, user_id, { ...ended, revoked_at: moment })
+  wait(1)
+  const unnamed = await tell(pair)
+  await tell({ audience_id, user_id: another.user_id })
+  await tell({ audience_id: there.audience_id, user_id })
+  const named = await tell({ audience_id: there.audience_id, user_id }, agent_id)
+  const other = await tell(pair, another.agent_id)
+  await delegate({ ...here, agent_id: another.agent_id }, user_id)
+  wait(1)
+  const last = await tell(pair)
+
+  const ids = async (query: string) => {
+    const { status, body } = await admin('GET', `/event-deliveries?${query}`)
+    assert.equal(status, 200)
+    return body.data.map(({ id }: { id: string }) => id)
+  }
+  assert.deepEqual(await ids(`agent_id=${agent_id}`), [last, named, unnamed])
+  assert.deepEqual(await ids(`agent_id=${another.agent_id}`), [last, other])
+  assert.deepEqual(await ids(`agent_id=${there.agent_id}`), [])
+  assert.deepEqual(await ids(`agent_id=${agent_id}&audience_id=${audience_id}`), [last, unnamed])
+  assert.deepEqual(await ids(`agent_id=${agent_id}&limit=1`), [last])
+  assert.ok(!(await ids(`agent_id=${agent_id}`)).includes(before))
+})
+
 test('an event that failed is sent again under another jti, where and how its audience is told now (EV-13)', async (t) => {
   const { app, fail, row, deps, keys, wait, db, retry, auditTypes } = await openDesk(t)
   const { audience_id, bodies } = await app(['invalid_issuer'])
@@ -271,6 +311,20 @@ test('an event that failed goes to whom it was for when its audience is another 
   assert.deepEqual([after.status, after.aud, after.endpoint], ['delivered', aud, endpoint])
   assert.deepEqual([after.dialect, after.event_type], [dialect, event_type])
   assert.deepEqual([bodies().length, moved.bodies()], [2, []])
+})
+
+test('an event that failed goes where its app is told that was registered anew (EV-13)', async (t) => {
+  const { app, fail, row, deps, db, retry } = await openDesk(t)
+  const old = await app(['access_denied'])
+  const id = await fail(old.audience_id)
+  const { aud, tenant_id } = await row(id)
+  const retired = db.updateTable('audiences').set({ status: 'retired' })
+  await retired.where('id', '=', old.audience_id).execute()
+  const anew = await app([202], { issuer: aud, tenant_id })
+  assert.equal((await retry(id)).status, 200)
+  await deliverDue(deps)
+  const { status, endpoint } = await row(id)
+  assert.deepEqual([status, endpoint, old.bodies().length], ['delivered', anew.url, 1])
 })
 
 test('what was tried the first time can be tried again', async (t) => {
