@@ -4,7 +4,7 @@ import { endAll } from '../delegations/queries.ts'
 import type { Deps } from '../deps.ts'
 import { repeatedly, type Worker } from '../http/repeatedly.ts'
 import { lockPairs } from './owed-queries.ts'
-import { isLive, listRunOut, type RunOut } from './run-out-queries.ts'
+import { findRunOut, listRunOut, type RunOut } from './run-out-queries.ts'
 import { tell } from './tell.ts'
 import { forgetWithheld, listEnded, listLeft, type Withheld } from './withheld-queries.ts'
 
@@ -47,21 +47,27 @@ export async function tellExpired(deps: Deps): Promise<number> {
   return ended
 }
 
-/** Several replicas may be at it: the delegation is held, and what one has ended the next leaves alone. */
-const endRunOut = (deps: Deps, { id, why, ...of }: RunOut): Promise<number> =>
+/**
+ * Several replicas may be at it, and administrators move ends: the delegation is held, and what one has ended, or
+ * what lives on, is left alone.
+ */
+const endRunOut = (
+  deps: Deps,
+  { id, user_id, agent_id, audience_id, tenant_id }: RunOut,
+): Promise<number> =>
   deps.db.transaction().execute(async (tx) => {
     const at = deps.now()
-    const { user_id, agent_id, audience_id } = of
     const reach = { user_id, agent_ids: [agent_id], audience_id }
     await lockPairs(tx, reach)
-    if (!(await isLive(tx, id))) return 0
+    const why = await findRunOut(tx, id, at)
+    if (why === undefined) return 0
     await endAll(tx, { of: { ids: [id] }, at, reason: why })
     await tell(tx, deps, reach, { cause: 'expired' })
     await recordEvent(tx, {
       type: 'delegation.expired',
       at,
       actor: { kind: 'system' },
-      ...of,
+      ...{ tenant_id, user_id, agent_id, audience_id },
       delegation_id: id,
       detail: { by: why },
     })

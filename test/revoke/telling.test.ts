@@ -388,6 +388,49 @@ test('an agent past its end is told of where time is, and what it held is over',
   assert.equal((await eventsAt(story)).length, 1)
 })
 
+test('what has run out and is given another end before it was ended lives on (GR-09)', async () => {
+  const end = (seconds: number) =>
+    new Date(house.clock.now.getTime() + seconds * 1000).toISOString()
+  const [agentEnds, entitlementEnds] = [
+    await minted({ agent: { expires_at: end(600) }, audience: { notify_expiry: true } }),
+    await minted({ audience: { notify_expiry: true } }),
+  ]
+  const { agent, audience } = entitlementEnds
+  await entitle(house, agent, audience, { expires_at: end(600) })
+  house.wait(601)
+  let telling: Promise<number> | undefined
+  await db.transaction().execute(async (tx) => {
+    const ids = [agentEnds.delegation, entitlementEnds.delegation]
+    await tx.selectFrom('delegations').select('id').where('id', 'in', ids).forUpdate().execute()
+    telling = tellExpired(house.deps)
+    await untilSomebodyWaits()
+    await act('PATCH', `/agents/${agentEnds.agent.id}`, { expires_at: end(600) })
+    // A `PUT` would make a new one, and end what is held here.
+    const later = { expires_at: new Date(end(600)) }
+    await db
+      .updateTable('entitlements')
+      .set(later)
+      .where('agent_id', '=', agent.id)
+      .where('audience_id', '=', audience.id)
+      .execute()
+  })
+  assert.equal(await telling, 0)
+  for (const story of [agentEnds, entitlementEnds]) {
+    assert.deepEqual(await eventsAt(story), [])
+    await story.signIn()
+    await mint(story)
+  }
+})
+
+async function untilSomebodyWaits(): Promise<void> {
+  for (;;) {
+    const { rows } = await house.deps.pool.query(
+      `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+    )
+    if (rows.length > 0) return
+  }
+}
+
 test('who was waiting for the last agent is told when that one ends by time', async () => {
   const expires_at = new Date(house.clock.now.getTime() + 600_000).toISOString()
   const story = await minted({ audience: { notify_when: 'last' } })
