@@ -1,8 +1,11 @@
 import { type Html, html } from '../http/html.ts'
 import { alert, hiddenFields, type Page } from '../http/page.ts'
+import { purposeOf } from './asking.ts'
 
 export type SignInForm = {
   csrf: Html
+  /** Of the issuer: where the password goes. */
+  host: string
   return_to: string | undefined
   email: string | undefined
   /** The name of the application that sent the user here. */
@@ -12,14 +15,14 @@ export type SignInForm = {
 }
 
 const signInBody = (
-  { csrf, return_to, email, asking, again }: SignInForm,
+  { csrf, host, return_to, email, asking, again }: SignInForm,
   fault?: string,
 ): Html => html`
 <div class="card">
 <h1>${again ? 'Sign in again' : 'Sign in'}</h1>
-${asking !== undefined && html`<p>to continue to <strong>${asking}</strong></p>`}
+<p>at <strong>${host}</strong>${leadsTo(return_to, asking)}</p>
 ${fault !== undefined && alert(fault)}
-${again && html`<p>The application asks you to confirm that it is you.</p>`}
+${again && html`<p>${isAuthorization(return_to) ? 'The application asks you to confirm that it is you.' : 'Confirm that it is you.'}</p>`}
 <form method="post" action="/sign-in">
 ${csrf}
 ${hiddenFields({ return_to, prompt: again ? 'login' : undefined })}
@@ -29,15 +32,25 @@ ${hiddenFields({ return_to, prompt: again ? 'login' : undefined })}
 <label for="password">Password</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required
   maxlength="1024"${email !== undefined && email !== '' && html` autofocus`}${fault !== undefined && html` aria-describedby="alert"`}>
-<button type="submit">Sign in</button>
+<p><button type="submit">Sign in</button></p>
 </form>
+<p class="soft">Ask your administrator if you cannot sign in.</p>
 </div>`
+
+function leadsTo(returnTo: string | undefined, asking: string | undefined): Html | undefined {
+  if (asking !== undefined) return html`, to continue to <strong>${asking}</strong>`
+  const purpose = purposeOf(returnTo)
+  return purpose === undefined ? undefined : html`, ${purpose}`
+}
+
+const isAuthorization = (returnTo: string | undefined) =>
+  returnTo?.startsWith('/oauth2/authorize') ?? false
 
 export const signInPage = (form: SignInForm, fault?: { text: string; status: number }): Page => ({
   title: fault ? 'Could not sign in' : 'Sign in',
   status: fault?.status ?? 200,
   body: signInBody(form, fault?.text),
-  leadsAway: form.return_to?.startsWith('/oauth2/authorize') ?? false,
+  leadsAway: isAuthorization(form.return_to),
 })
 
 export const signOutPage = (csrf: Html, { name, email }: Who): Page => ({

@@ -17,6 +17,7 @@ import {
   requireCsrf,
   setSessionToken,
 } from '../http/user-door.ts'
+import { hostOf } from '../oauth/uri.ts'
 import { recogniseSession } from '../sessions/recognise.ts'
 import { TooBusy } from '../users/password.ts'
 import { findAsking } from './asking.ts'
@@ -32,6 +33,7 @@ const FORM = ['application/x-www-form-urlencoded']
 
 export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   const limits = createSignInLimits(deps)
+  const host = hostOf(deps.config.issuer)
 
   app.get(
     '/sign-in',
@@ -45,7 +47,7 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       const asking = await findAsking(deps, return_to)
       const csrf = csrfField(deps, request, reply)
       const again = session !== undefined
-      return sendPage(reply, signInPage({ csrf, return_to, email, asking, again }))
+      return sendPage(reply, signInPage({ csrf, host, return_to, email, asking, again }))
     },
   )
 
@@ -61,7 +63,7 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       const refuse = async (words: string, status: number) => {
         const asking = await findAsking(deps, return_to)
         const csrf = csrfField(deps, request, reply)
-        const form = { csrf, return_to, email, asking, again: fields.prompt === 'login' }
+        const form = { csrf, host, return_to, email, asking, again: fields.prompt === 'login' }
         return sendPage(reply, signInPage(form, { text: words, status }))
       }
       if (!email || !password) return refuse('Enter your e-mail address and your password.', 400)

@@ -43,3 +43,40 @@ test('a plain sign-in names nobody', async () => {
   assert.doesNotMatch(page.text, NAMED)
   assert.equal((await signIn(browser(house), user)).url, '/account')
 })
+
+for (const [what, return_to, words] of [
+  [
+    'the question of an agent',
+    '/consent/int_AAAAAAAAAAAAAAAAAAAAAA',
+    'to answer what an agent asks',
+  ],
+  ['the page of agents', '/account', 'to see your agents'],
+  ['that page with a notice', '/account?notice=stopped', 'to see your agents'],
+  ['nothing', '', 'to see your agents'],
+  ['another place', '/accounting', undefined],
+] as const) {
+  test(`says at which host, and that it leads to ${what}`, async () => {
+    const there = browser(house)
+    const page = await there.get(`/sign-in?${new URLSearchParams({ return_to })}`)
+    const refused = await there.submit(page, { email: 'kim@orbit.example', password: 'x' })
+    assert.equal(refused.status, 403)
+    const { host } = new URL(house.config.issuer)
+    for (const { text } of [page, refused]) {
+      const line = `<p>at <strong>${host}</strong>${words === undefined ? '' : `, ${words}`}</p>`
+      assert.ok(text.includes(line), text)
+      assert.ok(text.includes('Ask your administrator if you cannot sign in.'))
+    }
+  })
+}
+
+test('who is asked again is told whom they confirm it to', async () => {
+  const agent = await enrolAgent(house)
+  const there = browser(house)
+  await signIn(there, await enrolUser(house))
+  const words = /The application asks you to confirm/
+  const prompted = await there.get(authorizeUrl(agent, { prompt: 'login' }))
+  assert.match(prompted.text, words)
+  const own = await there.get('/sign-in?prompt=login')
+  assert.match(own.text, /Confirm that it is you/)
+  assert.doesNotMatch(own.text, words)
+})
