@@ -13,7 +13,9 @@ export type AudienceRow = Row<'audiences'> & {
 export const describeAudience = ({ discovery, ...row }: AudienceRow): Audience => ({
   ...row,
   discovered: discovery && describeDiscovered(discovery),
-  pending_change: discovery?.pending ? describePending(discovery.pending) : null,
+  // Retired is final: nobody approves anything of it any more.
+  pending_change:
+    discovery?.pending && row.status !== 'retired' ? describePending(discovery.pending) : null,
   resources: row.resources.map(({ authorization_details_types: types, ...resource }) => ({
     ...resource,
     ...(types && { authorization_details_types: types.map(shownType) }),

@@ -82,8 +82,8 @@ export function lockAudience(db: Db, id: string): Promise<Row<'audiences'> | und
     .executeTakeFirst()
 }
 
-const AWAITS_APPROVAL = sql<boolean>`exists (
-  select from audience_discoveries d where d.audience_id = audiences.id and d.pending is not null)`
+const AWAITS_APPROVAL = sql<boolean>`(audiences.status <> 'retired' and exists (
+  select from audience_discoveries d where d.audience_id = audiences.id and d.pending is not null))`
 
 export function listAudiences(
   db: Db,

@@ -123,6 +123,18 @@ test('what awaits approval can be listed', async (t) => {
   assert.deepEqual([await listed(true), await listed(false)], [false, true])
 })
 
+test('what is retired awaits nothing', async (t) => {
+  const { id } = await found((await openApp(t)).url)
+  const { body: retired } = await house.admin('POST', `/audiences/${id}/retire`, {})
+  const { body: read } = await house.admin('GET', `/audiences/${id}`)
+  assert.deepEqual([retired.pending_change, read.pending_change], [null, null])
+  for (const awaits of [true, false]) {
+    const { body } = await house.admin('GET', `/audiences?limit=200&awaits_approval=${awaits}`)
+    const listed = body.data.find((one: { id: string }) => one.id === id)
+    assert.equal(listed?.status, awaits ? undefined : 'retired')
+  }
+})
+
 test('an issuer that is an alias is not found again', async (t) => {
   const app = await openApp(t)
   const { body } = await house.admin('POST', '/audiences', {
