@@ -9,15 +9,17 @@ export type Minted = Story & {
   tokens: Awaited<ReturnType<Story['signIn']>>
 }
 
+type Options = { audience?: object; delegation?: object; agent?: object; tenant_id?: string }
+
 /** What a house has told its audiences after somebody's ID-JAGs, and the hands that end things there. */
 export function scenes(house: House) {
   const { db } = house.deps
 
   /** Somebody who allowed an agent something at an audience that listens, with an ID-JAG on the way there. */
-  async function minted({ audience = {}, delegation = {}, agent = {}, user = {} } = {}) {
+  async function minted({ audience = {}, delegation = {}, agent = {}, tenant_id }: Options = {}) {
     const story = await tellStory(house, {
       agent,
-      user,
+      tenant_id,
       audience: { events_endpoint: ENDPOINT, ...audience },
     })
     const { id } = await story.delegate(delegation)

@@ -122,17 +122,27 @@ for (const [what, end, cause = 'revocation'] of TRIGGERS) {
   })
 }
 
-test('by tenant everything in it is told of (GR-07)', async () => {
-  const tenant = await act('POST', '/tenants', { name: 'Orbit' })
-  const tenant_id = tenant.id
-  const story = await tellStory(house, {
-    user: { tenant_id },
-    entitlement: null,
+const TENANT_STOPS: Record<string, (tenant_id: string) => Promise<string>> = {
+  'all of its tenant is revoked': async (tenant_id) => (await revoke({ tenant_id })).id,
+  'its tenant is suspended': async (tenant_id) =>
+    (await act('PATCH', `/tenants/${tenant_id}`, { status: 'suspended' })).revocation_id,
+}
+for (const [what, stop] of Object.entries(TENANT_STOPS)) {
+  test(`the audience is told once when ${what}, and nobody elsewhere (GR-07)`, async () => {
+    const { id: tenant_id } = await act('POST', '/tenants', { name: 'Orbit' })
+    const story = await minted({ tenant_id })
+    const elsewhere = await minted()
+    const revocation_id = await stop(tenant_id)
+    const { events } = await act('GET', `/revocations/${revocation_id}`)
+    assert.deepEqual(events, { delivered: 0, pending: 1, failed: 0 })
+    const [event, ...more] = await eventsAt(story)
+    assert.deepEqual([event?.revocation_id, event?.sub], [revocation_id, story.user.id])
+    assert.deepEqual(more, [])
+    assert.deepEqual(await eventsAt(elsewhere), [])
+    await stop(tenant_id)
+    assert.equal((await eventsAt(story)).length, 1, 'again, while it waits')
   })
-  const revoked = await revoke({ tenant_id })
-  assert.equal(revoked.events_queued, 0)
-  assert.deepEqual(await eventsAt(story), [])
-})
+}
 
 test('where nothing was ever minted nobody is told, nor who has no endpoint (GR-08)', async () => {
   const story = await tellStory(house, { audience: { events_endpoint: ENDPOINT } })

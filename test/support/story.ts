@@ -30,6 +30,8 @@ export type StoryAgent = {
   credential_id: string
 }
 type Options = {
+  /** Of all of it, where it is another than the one that is always there. */
+  tenant_id?: string | undefined
   agent?: object
   audience?: object
   entitlement?: object | null
@@ -122,10 +124,13 @@ export async function entitle(
 
 /** A user, an agent with its owner, an audience and the entitlement between them; no delegation yet. */
 export async function tellStory(house: Doors, options: Options = {}): Promise<Story> {
-  const user = await newUser(house, options.user)
-  const owner = await newUser(house, { password: undefined })
-  const agent = await newAgent(house, owner, options.agent)
+  const { tenant_id } = options
+  const of = tenant_id === undefined ? {} : { tenant_id }
+  const user = await newUser(house, { ...of, ...options.user })
+  const owner = await newUser(house, { ...of, password: undefined })
+  const agent = await newAgent(house, owner, { ...of, ...options.agent })
   const audience = await newAudience(house, {
+    ...of,
     issuer: `https://${randomUUID()}.paperclip.example`,
     ...options.audience,
   })
