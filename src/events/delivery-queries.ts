@@ -27,8 +27,9 @@ export type Claimed = { id: string; audience_id: string; attempts: number; unkno
 
 /**
  * Begins an attempt at events that are due, so many of each audience, and commits that: whoever comes upon one of
- * them after a crash knows that it may have been sent. Where the audience has another endpoint by now, and is
- * told in the same way, the event goes there; but not where it is another server by now, of another issuer.
+ * them after a crash knows that it may have been sent. Where the audience has another endpoint by now, or the one
+ * that is registered in its place, and is told in the same way, the event goes there; but not where it is another
+ * server by now, of another issuer.
  * @param until when somebody else may try if nothing is heard of this attempt
  */
 export async function claimDue(
@@ -38,20 +39,22 @@ export async function claimDue(
   const [ids, most] = [[...wanted.keys()], [...wanted.values()]]
   const { rows } = await sql<Claimed>`
     with due as materialized (
-      select event.id, event.outcome_unknown, audiences.issuer, audiences.events_endpoint, audiences.events_dialect
+      select event.id, event.outcome_unknown, case event.dialect
+        when live.events_dialect then live.events_endpoint
+        when own.events_dialect then own.events_endpoint else event.endpoint end as endpoint
       from unnest(${ids}::text[], ${most}::int[]) as wanted(audience_id, most)
       cross join lateral (
-        select id, outcome_unknown from event_deliveries
+        select id, outcome_unknown, tenant_id, audience_id, aud, dialect, endpoint from event_deliveries
         where status = 'queued' and audience_id = wanted.audience_id and next_attempt_at <= ${now}
         order by next_attempt_at limit wanted.most
         for update skip locked) as event
-      left join audiences on audiences.id = wanted.audience_id)
+      left join audiences live on live.tenant_id = event.tenant_id and live.issuer = event.aud
+        and live.status <> 'retired'
+      left join audiences own on own.id = event.audience_id and own.issuer = event.aud)
     update event_deliveries event
     set attempts = attempts + 1, last_attempt_at = ${now}, next_attempt_at = ${until},
       -- What is not signed yet is not sent as it is.
-      outcome_unknown = event.outcome_unknown or event.jws is not null,
-      endpoint = case when due.issuer = event.aud and due.events_dialect = event.dialect
-        then coalesce(due.events_endpoint, event.endpoint) else event.endpoint end
+      outcome_unknown = event.outcome_unknown or event.jws is not null, endpoint = due.endpoint
     from due where due.id = event.id
     returning event.id, event.audience_id, event.attempts, due.outcome_unknown as unknown`.execute(
     db,

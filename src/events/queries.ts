@@ -29,6 +29,26 @@ const listeners = (db: Db) =>
 export const listListeners = (db: Db, ids: readonly string[]): Promise<Listener[]> =>
   listeners(db).where(sql<boolean>`id = any(${ids}::text[])`).execute()
 
+/**
+ * How the server of this name is told by now: by the audience that has it, be it another one than that of the event,
+ * which was retired then. None where that one has another name by now, or is told nothing.
+ */
+export const findListenerNamed = (
+  db: Db,
+  {
+    tenant_id,
+    aud,
+    audience_id,
+  }: Pick<Row<'event_deliveries'>, 'tenant_id' | 'aud' | 'audience_id'>,
+): Promise<Listener | undefined> =>
+  listeners(db)
+    .where('tenant_id', '=', tenant_id)
+    .where('issuer', '=', aud)
+    .where((eb) => eb.or([eb('id', '=', audience_id), eb('status', '<>', 'retired')]))
+    .orderBy(sql`status = 'retired'`)
+    .limit(1)
+    .executeTakeFirst()
+
 /** In any order but always the same. Which algorithm an audience asks for says little of what it got. */
 export const listAllListeners = (db: Db): Promise<Listener[]> =>
   listeners(db).orderBy('id').execute()

@@ -6,15 +6,15 @@ import { notFound, ProblemError } from '../http/problem.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import { GIVE_UP_AFTER } from './delivery.ts'
 import { findDelivery } from './list-queries.ts'
-import { type Listener, listListeners } from './queries.ts'
+import { findListenerNamed, type Listener, listListeners } from './queries.ts'
 import { type Failed, lockDelivery, resendDelivery } from './resend-queries.ts'
 import { chooseEventType } from './revocation-set.ts'
 import { signEvents } from './sign.ts'
 
 /**
  * Sends an event that failed again, at somebody's word (EV-13): under a new `jti`, where and how its audience is
- * told by now, for another 72 hours. Whom it is for stays: where the audience has another issuer by now, which is
- * another server, it goes where it went.
+ * told by now, or the one that is registered in its place, for another 72 hours. Whom it is for stays: where the
+ * audience has another issuer by now, which is another server, it goes where it went.
  * @throws {ProblemError} `not_found`; `invalid_transition` unless it failed, after a newer consent, and where the
  *   audience is told nothing any more; `unavailable` while no key can sign
  */
@@ -30,7 +30,8 @@ export async function resendEvent(
     const event = await lockDelivery(tx, id, now)
     refuseUnlessFailed(event)
     if (event.overtaken) throw refusal('overtaken')
-    const [listener] = await listListeners(tx, [event.audience_id])
+    const [own] = await listListeners(tx, [event.audience_id])
+    const listener = (await findListenerNamed(tx, event)) ?? own
     if (listener === undefined) throw refusal('nowhere')
     const { jti, kid, jws, ...how } = await signFor(tx, deps, event, listener)
     const { aud, dialect, endpoint, event_type, agent_id, agent_client_id } = how

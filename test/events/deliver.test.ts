@@ -373,6 +373,22 @@ for (const code of [404, 410]) {
   })
 }
 
+test('an event for an app that was registered anew goes where that one is told now (EV-13)', async (t) => {
+  const { app, tell, row, deps, db, wait } = await openDelivery(t)
+  const old = await app([503])
+  const id = await tell(old.audience_id)
+  await deliverDue(deps)
+  const { aud, tenant_id, jws } = await row(id)
+  const retired = db.updateTable('audiences').set({ status: 'retired' })
+  await retired.where('id', '=', old.audience_id).execute()
+  const anew = await app([202], { issuer: aud, tenant_id })
+  wait(5)
+  await deliverDue(deps)
+  const { status, endpoint } = await row(id)
+  assert.deepEqual([status, endpoint], ['delivered', anew.url])
+  assert.deepEqual(anew.bodies(), [jws])
+})
+
 test('an endpoint that stays away is read about once and then tried by the back-off (§6.3)', async (t) => {
   const { app, tell, row, deps, wait } = await openDelivery(t)
   const { audience_id, bodies } = await app([404, 404, 404, 202])
