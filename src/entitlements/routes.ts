@@ -6,7 +6,7 @@ import { notFound } from '../http/problem.ts'
 import { Problem } from '../http/problem-schema.ts'
 import { IdParam } from '../http/shapes.ts'
 import { describeEntitlement } from './entitlement.ts'
-import { agentExists, findEntitlement, listEntitlements } from './queries.ts'
+import { agentExists, findEntitlement, findLastEntitlement, listEntitlements } from './queries.ts'
 import { Entitlement, EntitlementQuery } from './schema.ts'
 
 const tags = ['entitlements']
@@ -40,7 +40,8 @@ export const entitlementRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, de
     {
       config: { scope: 'entitlements:read' },
       schema: {
-        summary: 'Read the entitlement of an agent at an audience',
+        summary:
+          'Read the entitlement of an agent at an audience; where none is live, the last that was',
         tags,
         params: PairParams,
         response: { 200: Entitlement, '4xx': Problem },
@@ -48,7 +49,8 @@ export const entitlementRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, de
     },
     async ({ params }) => {
       const of = { agent_id: params.id, audience_id: params.audience_id }
-      const entitlement = await findEntitlement(deps.db, of)
+      const entitlement =
+        (await findEntitlement(deps.db, of)) ?? (await findLastEntitlement(deps.db, of))
       if (entitlement === undefined) throw notFound('entitlement')
       return describeEntitlement(entitlement, deps.now())
     },
