@@ -6,8 +6,9 @@
  *       └────────────────┴──────────┴─retire→ retired, which is final
  *
  * Each move takes the agent's row lock first, so that a mint of this agent waits for this commit or is waited
- * for, and does nothing where the agent is in that state already. Before it comes only the owner of one that
- * is to act: users stand before agents in the order of locks (revoke/end.ts).
+ * for, and does nothing where the agent is in that state already, but keep the reason of whoever stops it once
+ * more. Before it comes only the owner of one that is to act: users stand before agents in the order of locks
+ * (revoke/end.ts).
  */
 import { byAdmin, recordEvent } from '../audit/record.ts'
 import { ChangedMeanwhile } from '../db/changed-meanwhile.ts'
@@ -45,7 +46,11 @@ export async function setAgentState(
   const owner = to === 'active' ? await shareOwnerOf(tx, id) : undefined
   const agent = await lockAgent(tx, id)
   if (agent === undefined) throw notFound('agent')
-  if (agent.status === to) return agent
+  if (agent.status === to) {
+    if (to === 'active' || reason === undefined) return agent
+    // Whoever stops it once more, and says why, is the last who did; their revocation is in the log.
+    return updateAgent(tx, id, { status_reason: reason, updated_at: deps.now() })
+  }
   if (!from.includes(agent.status)) {
     throw new ProblemError(
       'invalid_transition',

@@ -38,7 +38,11 @@ export async function setAudienceState(
   if (audience === undefined) throw notFound('audience')
   // A suspension because of a change becomes the administrator's own, which no approval ends.
   const taken = to === 'suspended' && (await takeOverStop(tx, id))
-  if (audience.status === to && !taken) return audience
+  if (audience.status === to && !taken) {
+    if (to === 'active' || reason === undefined) return audience
+    // Whoever stops it once more, and says why, is the last who did; their revocation is in the log.
+    return updateAudience(tx, id, { status_reason: reason, updated_at: deps.now() })
+  }
   if (audience.status === 'retired') {
     throw new ProblemError('invalid_transition', 'This audience is retired, which is final')
   }

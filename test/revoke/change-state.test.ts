@@ -112,6 +112,25 @@ describe('an audience', () => {
   })
 })
 
+for (const kind of ['agent', 'audience'] as const) {
+  test(`the ${kind} that is stopped once more says why it was, if anybody says; twice is no harm`, async () => {
+    const of = await makeParties(house)
+    const path = `/${kind}s/${of[`${kind}_id`]}`
+    const move = (verb: string, body = {}) => house.admin('POST', `${path}/${verb}`, body)
+    for (const verb of ['suspend', 'retire']) {
+      const [first, again, silent] = [
+        await move(verb, {}),
+        await move(verb, { reason: 'Key leaked' }),
+        await move(verb),
+      ]
+      assert.equal(first.body.status_reason, null)
+      assert.equal(again.body.status_reason, 'Key leaked')
+      assert.notEqual(again.body.revocation_id, first.body.revocation_id)
+      assert.deepEqual([silent.status, silent.body.status_reason], [200, 'Key leaked'])
+    }
+  })
+}
+
 describe('a user', () => {
   for (const status of ['suspended', 'deleted']) {
     test(`loses everything when ${status}`, async () => {
