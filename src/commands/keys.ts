@@ -112,6 +112,7 @@ async function compromise(kid: string): Promise<void> {
     events_signed_anew: number
     events_queued: number
     audiences: { name: string; issuer: string; told: boolean }[]
+    receivers: { name: string; audience: string }[]
   }
   if (values.json) return printJson(done)
   console.log(`${kid} is dropped.\n\n${done.notice}\n`)
@@ -120,7 +121,10 @@ async function compromise(kid: string): Promise<void> {
   )
   if (!done.complete) console.log('Something was still in use: the server goes on by itself.')
   for (const { name, issuer, told } of done.audiences) {
-    console.log(`  ${told ? 'told' : 'tell'}  ${name}  ${issuer}`)
+    console.log(`  tell  ${name}  ${issuer}${told ? '  (an event is on its way)' : ''}`)
+  }
+  for (const { name, audience } of done.receivers) {
+    console.log(`  tell  ${name}  ${audience}  (receiver of Shared Signals)`)
   }
 }
 

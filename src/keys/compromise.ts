@@ -12,6 +12,7 @@ import type { By } from './rotate.ts'
 import { planCompromise, replicaMargin, tokenLifetime } from './schedule.ts'
 
 export { listUncleared, markCleared } from './queries.ts'
+export { replicaMargin } from './schedule.ts'
 
 export type CompromisedKey = {
   kid: string

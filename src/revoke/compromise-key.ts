@@ -1,8 +1,10 @@
 import { type Actor, byAdmin } from '../audit/record.ts'
 import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
-import { type CompromisedKey, compromise, stillAcceptedUntil } from '../keys/compromise.ts'
+import { compromise, replicaMargin, stillAcceptedUntil } from '../keys/compromise.ts'
+import { listHearing } from '../streams/receiver-queries.ts'
 import { clearKey } from './clear-key.ts'
+import { keyNotice } from './key-notice.ts'
 import { listRelyingApps } from './queries.ts'
 
 /**
@@ -18,28 +20,15 @@ export async function compromiseKey(
   const key = await compromise(deps, kid, { reason, actor })
   const { told, ...cleared } = await clearKey(deps, key)
   const until = key.purpose === 'seal' ? null : stillAcceptedUntil(key, deps.config)
+  const margin = replicaMargin(deps.config)
   const apps = key.purpose === 'id_jag' ? await listRelyingApps(deps.db, told) : []
   return {
     ...key,
     status: 'compromised' as const,
     ...cleared,
     still_accepted_until: until,
-    notice: noticeOf(key, until),
+    notice: keyNotice({ ...key, complete: cleared.complete, until, margin }),
     audiences: apps.map((app) => ({ ...app, told: told.includes(app.id) })),
+    receivers: key.purpose === 'id_jag' ? await listHearing(deps.db) : [],
   }
 }
-
-/** For a person who has to act on it, in plain words. */
-function noticeOf({ purpose, compromised_at }: CompromisedKey, until: Date | null): string {
-  if (until === null) {
-    return `This server seals with another key since ${instant(compromised_at)}. Seals of this key stay as they are: whoever held it could have forged some, and only a head that was kept elsewhere tells (GET /audit-events/verify?head=).`
-  }
-  const dropped = `Since ${instant(compromised_at)} this server signs nothing with the key, does not publish it and accepts nothing signed by it.`
-  const cached = `may go on accepting whatever is signed by it, with whatever expiry a thief writes, until it fetches the key set again: at ${instant(until)} at the latest, if it keeps a key set no longer than JWKS_CEILING.`
-  if (purpose === 'id_token') {
-    return `${dropped} The sessions that its ID tokens stand for have ended; their users sign in again. A client that verifies ID tokens with a copy of the key set ${cached} Tell those who run such clients to fetch it now.`
-  }
-  return `${dropped} A relying app that holds a copy of the key set ${cached} An app that was told by an event has ended what it gave for ID-JAGs of this key, but may keep the key. Tell the operators of the apps listed, by another way than the network, to fetch the key set now, and to end what they gave on ID-JAGs with this kid.`
-}
-
-const instant = (at: Date): string => at.toISOString()

@@ -109,7 +109,7 @@ export const revokeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
         tags: ['keys'],
         summary: 'Drop a signing key that somebody else may hold',
         description:
-          'At once: it is out of the key set and signs nothing, the published next key takes over, and nothing it signed is accepted here. Sessions with ID tokens of the key end; events that wait are signed anew; audiences with an events endpoint are told. What relying apps with a copy of the key set may still accept, and until when, is in the answer. May be called again.',
+          'At once: it is out of the key set and signs nothing, the published next key takes over, and nothing it signed is accepted here. Sessions with ID tokens of the key end; events that wait are signed anew; audiences with an events endpoint will be told. What relying apps with a copy of the key set may still accept, and until when, is in the answer. May be called again.',
         params: Type.Object({
           kid: Type.String({
             description: 'The key, as the list of keys names it',

@@ -172,8 +172,18 @@ export const CompromisedKey = Type.Object({
       name: Type.String(),
       issuer: Type.String(),
       owner_id: Nullable(Type.String()),
-      told: Type.Boolean({ description: 'An event was queued for it because of the key' }),
+      told: Type.Boolean({
+        description:
+          'An event was queued for it because of the key: GET /event-deliveries says when it has arrived',
+      }),
     }),
     { description: 'Relying apps that may hold a copy of the key set: tell their operators' },
+  ),
+  receivers: Type.Array(
+    Type.Object({ id: Type.String(), name: Type.String(), audience: Type.String() }),
+    {
+      description:
+        'Of a key for ID-JAGs, which signs events too: receivers of Shared Signals, who take events by a copy of the key set. Tell their operators',
+    },
   ),
 })

@@ -41,6 +41,15 @@ export async function findLiveReceiver(db: Db, id: string) {
   return { ...known, scopes }
 }
 
+/** Everybody who takes events of ours by a copy of the key set. */
+export const listHearing = (db: Db) =>
+  db
+    .selectFrom('ssf_receivers')
+    .select(['id', 'name', 'audience'])
+    .where('ended_at', 'is', null)
+    .orderBy('id')
+    .execute()
+
 export const insertReceiver = (
   db: Db,
   receiver: Insertable<Tables['ssf_receivers']>,
