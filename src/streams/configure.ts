@@ -38,8 +38,10 @@ export async function createStream(
   if (stream === undefined) {
     throw new SsfError(409, 'stream_exists', 'A receiver has one stream: change it, or delete it')
   }
+  const made = describeStream(deps.config.issuer, caller.audience, stream)
+  refuseForeign(given, made)
   await record(tx, 'stream.created', caller, stream, at)
-  return describeStream(deps.config.issuer, caller.audience, stream)
+  return made
 }
 
 /**
@@ -145,6 +147,7 @@ function sealed(keks: Buffer[], id: string, header: string | undefined): string 
 }
 
 const OURS = [
+  'stream_id',
   'iss',
   'aud',
   'events_supported',
@@ -154,7 +157,7 @@ const OURS = [
 ] as const
 
 /** What is ours may be sent back as it is, and not otherwise (SSF §8.1.1.3). */
-function refuseForeign(given: StreamChange, own: StreamConfiguration): void {
+function refuseForeign(given: NewStream | StreamChange, own: StreamConfiguration): void {
   for (const name of OURS) {
     if (given[name] !== undefined && !isDeepStrictEqual(given[name], own[name])) {
       throw wrongRequest(`${name} is the transmitter's to set: leave it out, or send it as it is`)

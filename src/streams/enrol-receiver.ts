@@ -7,7 +7,7 @@ import type { Admin } from '../http/admin-door.ts'
 import { invalid } from '../http/problem.ts'
 import { SSF_SCOPES } from '../oauth/names.ts'
 import { hashSecret, newSecret } from '../oauth/secret.ts'
-import { normaliseUri } from '../oauth/uri.ts'
+import { isOurs, normaliseUri } from '../oauth/uri.ts'
 import { describeReceiver } from './receiver.ts'
 import { insertReceiver } from './receiver-queries.ts'
 import type { NewReceiver, Receiver } from './receiver-schema.ts'
@@ -18,13 +18,11 @@ import type { NewReceiver, Receiver } from './receiver-schema.ts'
  */
 export async function enrolReceiver(
   tx: Db,
-  deps: Pick<Deps, 'now'>,
+  deps: Pick<Deps, 'config' | 'now'>,
   { name, audience, scopes = [...SSF_SCOPES], tenant_id = DEFAULT_TENANT }: NewReceiver,
   admin: Admin,
 ): Promise<Receiver> {
-  if (normaliseUri(audience) === undefined) {
-    throw invalid('/audience', 'must be an absolute URI without a fragment')
-  }
+  checkAudience(audience, deps.config.issuer)
   if (!(await holdTenant(tx, tenant_id))) throw invalid('/tenant_id', 'names no tenant')
   const client_secret = newSecret()
   const at = deps.now()
@@ -46,4 +44,13 @@ export async function enrolReceiver(
     detail: { receiver_id: row.id, scopes },
   })
   return { ...describeReceiver(row, []), client_secret }
+}
+
+/** It is in every event: what is signed for it has to be for nobody else, and holds no password. */
+function checkAudience(audience: string, issuer: string): void {
+  if (normaliseUri(audience) === undefined) {
+    throw invalid('/audience', 'must be an absolute URI without a fragment')
+  }
+  if (/^[^:/?]*:\/\/[^/?]*@/.test(audience)) throw invalid('/audience', 'must have no userinfo')
+  if (isOurs(audience, issuer)) throw invalid('/audience', 'is an address of this server')
 }

@@ -45,21 +45,24 @@ const given = {
   ),
 }
 
-export const NewStream = Type.Object(given)
+const Ours = () => Type.Optional(Type.Unknown({ description: 'Ours: as it is, or absent' }))
+const ours = {
+  iss: Ours(),
+  aud: Ours(),
+  events_supported: Ours(),
+  events_delivered: Ours(),
+  min_verification_interval: Ours(),
+  inactivity_timeout: Ours(),
+}
+
+export const NewStream = Type.Object({
+  ...given,
+  stream_id: Type.Optional(Type.Unknown({ description: 'Ours: absent' })),
+  ...ours,
+})
 export type NewStream = Static<typeof NewStream>
 
-export const StreamChange = Type.Object({
-  stream_id,
-  ...given,
-  iss: Type.Optional(Type.Unknown({ description: 'Ours: as it is, or absent' })),
-  aud: Type.Optional(Type.Unknown({ description: 'Ours: as it is, or absent' })),
-  events_supported: Type.Optional(Type.Unknown({ description: 'Ours: as it is, or absent' })),
-  events_delivered: Type.Optional(Type.Unknown({ description: 'Ours: as it is, or absent' })),
-  min_verification_interval: Type.Optional(
-    Type.Unknown({ description: 'Ours: as it is, or absent' }),
-  ),
-  inactivity_timeout: Type.Optional(Type.Unknown({ description: 'Ours: as it is, or absent' })),
-})
+export const StreamChange = Type.Object({ stream_id, ...given, ...ours })
 export type StreamChange = Static<typeof StreamChange>
 
 export const Configuration = Type.Object({

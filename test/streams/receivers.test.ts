@@ -45,6 +45,11 @@ test('a receiver is refused that lacks a name, an audience or a tenant', async (
   for (const [body, pointer] of [
     [{ name: 'x', audience: 'nowhere' }, '/audience'],
     [{ name: 'x', audience: 'https://a.example/#b' }, '/audience'],
+    [{ name: 'x', audience: 'https://u:p@a.example/' }, '/audience'],
+    [{ name: 'x', audience: 'https://@a.example/' }, '/audience'],
+    [{ name: 'x', audience: house.config.issuer }, '/audience'],
+    [{ name: 'x', audience: `${house.config.issuer}/` }, '/audience'],
+    [{ name: 'x', audience: `${house.config.issuer}/ssf` }, '/audience'],
     [{ name: 'x', audience: 'https://a.example', tenant_id: 'ten_unknown' }, '/tenant_id'],
     [{ name: 'x', audience: 'https://a.example', scopes: [] }, '/scopes'],
     [{ name: 'x', audience: 'https://a.example', scopes: ['openid'] }, '/scopes/0'],

@@ -154,6 +154,26 @@ test("the transmitter's members may come back as they are, and not otherwise", a
   }
 })
 
+test("what is the transmitter's to say is not said by who makes a stream either", async () => {
+  const receiver = await openReceiver(house)
+  for (const wrong of [
+    { stream_id: 'str_of_mine' },
+    { iss: 'https://other.example' },
+    { aud: [receiver.audience] },
+    { events_supported: [SESSION_REVOKED] },
+    { events_delivered: [] },
+    { min_verification_interval: 1 },
+    { inactivity_timeout: null },
+  ]) {
+    const refused = await receiver.create(undefined, wrong)
+    assert.deepEqual([refused.status, refused.body.err], [400, 'invalid_request'], refused.text)
+    assert.match(refused.body.description, new RegExp(Object.keys(wrong)[0] as string))
+  }
+  assert.deepEqual((await receiver.call('GET', config(receiver))).body, [])
+  const own = { iss: issuer, aud: receiver.audience, min_verification_interval: 60 }
+  assert.equal((await receiver.create(undefined, own)).status, 201)
+})
+
 test('where events are pushed is judged when it is given, and said why it will not do (DR-30, DR-31)', async () => {
   const receiver = await openReceiver(house)
   for (const delivery of [
