@@ -11,7 +11,8 @@ export type AccountView = {
   account: string
   acting: ActingAgent[]
   past: ActingAgent[]
-  otherSessions: number
+  /** Where else the user is signed in. */
+  otherPlaces: readonly { since: Date }[]
   stopped: boolean
   now: Date
   csrf: Html
@@ -19,7 +20,7 @@ export type AccountView = {
 
 /** Which agents act for the user: where, with which rights, since when; and a button that stops each. */
 export function accountPage(view: AccountView): Page {
-  const { acting, past, csrf, now, otherSessions } = view
+  const { acting, past, csrf, now } = view
   return {
     title: 'Your agents',
     wide: true,
@@ -31,12 +32,7 @@ ${acting.length === 0 && html`<p>No agent acts for you.</p>`}
 </div>
 ${acting.map((one) => actingCard(one, csrf))}
 ${past.length > 0 && pastAgents(past, now)}
-<div class="card">
-<h2>This browser</h2>
-<p>${sessionsText(otherSessions)}</p>
-${acting.length > 0 && html`<p>${signOutText(acting)}</p>`}
-<form method="post" action="/sign-out">${csrf}<button class="second">Sign out</button></form>
-</div>`,
+${signedInCard(view)}`,
   }
 }
 
@@ -59,6 +55,26 @@ ${particulars(one)}
 </form>
 </section>
 `
+
+/** Places shown by the time of their sign-in; nothing else is known of them. */
+const MOST_PLACES = 10
+
+const signedInCard = ({ acting, otherPlaces, csrf }: AccountView): Html => html`<div class="card">
+<h2>Where you are signed in</h2>
+<p>${placesText(otherPlaces.length)}</p>
+${otherPlaces.length > 0 && otherSignIns(otherPlaces)}
+${acting.length > 0 && html`<p>${signOutText(acting)}</p>`}
+<div class="actions">
+<form method="post" action="/sign-out">${csrf}<button class="second">Sign out</button></form>
+${otherPlaces.length > 0 && html`<form method="post" action="/sign-out/everywhere">${csrf}<button class="grave">Sign out everywhere</button></form>`}
+</div>
+</div>`
+
+const otherSignIns = (places: AccountView['otherPlaces']): Html => html`<ul>
+${places.slice(0, MOST_PLACES).map(({ since }) => html`<li>signed in ${instant(since)}</li>`)}
+${places.length > MOST_PLACES && html`<li>and ${places.length - MOST_PLACES} more</li>`}
+</ul>
+<p>If one of them is not yours, sign out everywhere, and ask your administrator for a new password.</p>`
 
 /** What was allowed entry by entry. An administrator's word for everyone names none, and means every type. */
 function particulars({ authorization_details: details, catalogue }: ActingAgent): Html | undefined {
@@ -135,7 +151,7 @@ const signOutText = (acting: ActingAgent[]) =>
     ? 'When you sign out, your agents stop, but for those that go on while you are signed out: each of them has its own button.'
     : 'When you sign out, your agents stop, until they have sent you here to sign in again.'
 
-const sessionsText = (others: number) =>
+const placesText = (others: number) =>
   others === 0
-    ? 'You are signed in nowhere else.'
-    : `You are also signed in at ${others === 1 ? 'one other place' : `${others} other places`}.`
+    ? 'You are signed in here and nowhere else.'
+    : `You are signed in here and at ${others === 1 ? 'one other place' : `${others} other places`}:`

@@ -73,19 +73,24 @@ const ofUser = (db: Db, userId: string) =>
     .orderBy('delegations.created_at', 'desc')
     .orderBy('delegations.id', 'desc')
 
-/** Other places where this user is signed in now. */
-export async function countOtherSessions(
+/**
+ * Where else this user is signed in now, the latest sign-in first. Whoever signs in again in the same browser
+ * stays in one place, however many sessions that makes.
+ */
+export async function listOtherPlaces(
   db: Db,
-  of: { id: string; user_id: string },
+  of: { id: string; continues: string | null; user_id: string },
   now: Date,
-): Promise<number> {
-  const { count } = await db
+): Promise<{ since: Date }[]> {
+  const first = sql<string>`coalesce(continues, id)`
+  return db
     .selectFrom('sessions')
-    .select((eb) => eb.fn.countAll<string>().as('count'))
+    .select((eb) => eb.fn.max('auth_time').as('since'))
     .where('user_id', '=', of.user_id)
-    .where('id', '<>', of.id)
+    .where(first, '<>', of.continues ?? of.id)
     .where('ended_at', 'is', null)
     .where('expires_at', '>', now)
-    .executeTakeFirstOrThrow()
-  return Number(count)
+    .groupBy(first)
+    .orderBy('since', 'desc')
+    .execute()
 }

@@ -7,7 +7,7 @@ import { csrfField, requireCsrf } from '../http/user-door.ts'
 import { endDelegation } from '../revoke/end-delegations.ts'
 import { recogniseSession, requireSession } from '../sessions/recognise.ts'
 import { accountPage } from './pages.ts'
-import { countOtherSessions, listActingAgents, listPastAgents } from './queries.ts'
+import { listActingAgents, listOtherPlaces, listPastAgents } from './queries.ts'
 
 /** Ended delegations that the page shows. */
 const MOST_PAST = 50
@@ -26,10 +26,10 @@ export const accountRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
     async (request, reply) => {
       const session = await requireSession(deps, request)
       const now = deps.now()
-      const [acting, past, otherSessions] = await Promise.all([
+      const [acting, past, otherPlaces] = await Promise.all([
         listActingAgents(deps.db, session.user_id, now),
         listPastAgents(deps.db, session.user_id, now, MOST_PAST),
-        countOtherSessions(deps.db, session, now),
+        listOtherPlaces(deps.db, session, now),
       ])
       return sendPage(
         reply,
@@ -37,7 +37,7 @@ export const accountRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
           account: [session.name, session.email].filter(Boolean).join(', ') || session.user_id,
           acting,
           past,
-          otherSessions,
+          otherPlaces,
           stopped: request.query.notice === 'stopped',
           now,
           csrf: csrfField(deps, request, reply),

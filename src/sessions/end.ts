@@ -2,7 +2,7 @@ import { recordEvent } from '../audit/record.ts'
 import type { Db } from '../db/tables.ts'
 import { queueSignals } from '../streams/queue.ts'
 import { endFamilies } from './family-queries.ts'
-import { endSessionLine } from './queries.ts'
+import { endSessionLine, endSessionsOfUsers } from './queries.ts'
 
 type Ending = {
   at: Date
@@ -54,4 +54,35 @@ export async function endSession(
     ended.map((session_id) => ({ ...signal, session_id })),
   )
   return ended.length
+}
+
+/**
+ * The same for every session of a user, by their own act: a browser left behind somewhere is out at once.
+ * Returns how many sessions it ended.
+ */
+export async function endAllSessions(
+  db: Db,
+  { tenant_id, user_id }: { tenant_id: string; user_id: string },
+  { at, request_id }: Omit<Ending, 'reason'>,
+): Promise<number> {
+  const reason = 'signed_out_everywhere'
+  const sessions = await endSessionsOfUsers(db, { user_ids: [user_id], at, reason })
+  if (sessions === 0) return 0
+  const families = await endFamilies(db, {
+    of: { user_ids: [user_id], holdingToken: false },
+    at,
+    reason,
+  })
+  await recordEvent(db, {
+    type: 'session.ended',
+    at,
+    actor: { kind: 'user', id: user_id },
+    tenant_id,
+    user_id,
+    detail: { why: reason, sessions, family_ids: families.map(({ id }) => id) },
+    request_id,
+  })
+  const signal = { event: 'session-revoked', of: { user_id }, by: 'user', reason } as const
+  await queueSignals(db, { now: () => at }, [signal])
+  return sessions
 }

@@ -24,7 +24,7 @@ import { findAsking } from './asking.ts'
 import { signInByPassword } from './by-password.ts'
 import { createSignInLimits } from './limits.ts'
 import { signedOutPage, signInPage, signOutPage } from './pages.ts'
-import { isHintOf, signOut } from './sign-out.ts'
+import { isHintOf, signOut, signOutEverywhere } from './sign-out.ts'
 
 const HOME = '/account'
 const WRONG = 'The e-mail address or the password is wrong.'
@@ -98,6 +98,18 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
     async (request, reply) => {
       requireCsrf(deps, request)
       return leave(request, reply)
+    },
+  )
+
+  app.post(
+    '/sign-out/everywhere',
+    { schema: { summary: 'End all sessions of the user', tags: TAGS, consumes: FORM } },
+    async (request, reply) => {
+      requireCsrf(deps, request)
+      const session = await recogniseSession(deps, request)
+      if (session) await signOutEverywhere(deps, session, request.id)
+      clearSessionToken(deps, reply)
+      return reply.redirect('/oauth2/logout', 303)
     },
   )
 

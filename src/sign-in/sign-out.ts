@@ -1,5 +1,5 @@
 import type { Deps } from '../deps.ts'
-import { endSession } from '../sessions/end.ts'
+import { endAllSessions, endSession } from '../sessions/end.ts'
 import { readIdTokenHint } from '../sessions/id-token-hint.ts'
 import type { LiveSession } from '../sessions/recognise.ts'
 
@@ -12,6 +12,17 @@ export async function signOut(
   await deps.db
     .transaction()
     .execute((tx) => endSession(tx, session, { at: deps.now(), reason: 'signed_out', request_id }))
+}
+
+/** The same wherever the user is signed in. */
+export async function signOutEverywhere(
+  deps: Deps,
+  session: LiveSession,
+  request_id?: string,
+): Promise<void> {
+  await deps.db
+    .transaction()
+    .execute((tx) => endAllSessions(tx, session, { at: deps.now(), request_id }))
 }
 
 /**

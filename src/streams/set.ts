@@ -44,6 +44,7 @@ export type InitiatingEntity = 'admin' | 'user' | 'policy' | 'system'
 /** Why, in words for the administrators of a receiver. A closed set: what somebody typed here goes nowhere. */
 const REASONS = {
   signed_out: 'The user signed out',
+  signed_out_everywhere: 'The user signed out everywhere',
   replaced: 'Another user signed in with the same browser',
   key_compromised: 'A signing key of the identity provider was compromised',
   password_changed: 'The password was changed',

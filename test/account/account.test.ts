@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { newTimeOrderedId } from '../../src/db/ids.ts'
+import { openSession } from '../../src/sessions/open.ts'
 import { openHouse } from '../support/house.ts'
 import {
   API,
@@ -156,10 +157,46 @@ describe('the account page', () => {
   test('counts the other places where I am signed in', async () => {
     const of = await makeParties(house)
     const user = await signedIn(house, of)
-    assert.match((await user.get('/account')).text, /signed in nowhere else/)
+    assert.match((await user.get('/account')).text, /signed in here and nowhere else/)
+    assert.ok(!(await user.get('/account')).text.includes('/sign-out/everywhere'))
+    const since = [house.clock.now.toISOString()]
     await signedIn(house, of)
+    house.wait(60)
+    since.unshift(house.clock.now.toISOString())
     await signedIn(house, of)
-    assert.match((await user.get('/account')).text, /2 other places/)
+    await signedIn(house, await makeParties(house))
+    const { text } = await user.get('/account')
+    assert.match(text, /2 other places/)
+    const places = [...text.matchAll(/<li>signed in <time datetime="([^"]+)"/g)]
+    assert.deepEqual(
+      places.map(([, at]) => at),
+      since,
+    )
+    assert.match(text, /action="\/sign-out\/everywhere"/)
+  })
+
+  test('takes one browser for one place, however often I sign in there', async () => {
+    const of = await makeParties(house)
+    const at = { user_id: of.user_id, tenant_id: of.tenant_id, amr: ['pwd'] }
+    const open = (cookie?: string) => openSession(house.deps, db, { ...at, cookie })
+    const { token } = await open()
+    const { token: later } = await open((await open(token)).token)
+    const page = (cookie: string) =>
+      house.inject({ method: 'GET', url: '/account', headers: { cookie: `session=${cookie}` } })
+    assert.match((await page(later)).text, /here and nowhere else/)
+    assert.match((await page(token)).text, /here and nowhere else/)
+    const { token: elsewhere } = await open()
+    assert.match((await page(elsewhere)).text, /one other place/)
+  })
+
+  test('does not list all of very many places', async () => {
+    const of = await makeParties(house)
+    const user = await signedIn(house, of)
+    for (let place = 1; place <= 12; place += 1) await signedIn(house, of)
+    const { text } = await user.get('/account')
+    assert.match(text, /12 other places/)
+    assert.equal(text.match(/<li>signed in/g)?.length, 10)
+    assert.match(text, /<li>and 2 more<\/li>/)
   })
 
   test('has a way to sign out', async () => {

@@ -141,6 +141,48 @@ for (const [what, end, reason] of [
   })
 }
 
+test('signing out everywhere ends all sessions of the user, and what agents hold of them', async () => {
+  const { user, there, tokens } = await signedIn()
+  const code = await authorize(there, agent)
+  const elsewhere = browser(house)
+  await signIn(elsewhere, user)
+  await redeem(house, agent, await authorize(elsewhere, agent, { scope: 'openid' }))
+  const other = await signedIn()
+
+  const page = await there.get('/account')
+  const csrf = /name="csrf" value="([^"]*)"/.exec(page.text)?.[1]
+  const done = await there.post('/sign-out/everywhere', { csrf })
+  assert.match(done.text, /You are signed out/)
+  assert.equal(there.cookies.has('session'), false)
+  assert.equal(await isSignedIn(elsewhere), false)
+  assert.equal((await redeem(house, agent, code)).body.error, 'invalid_grant')
+  assert.equal((await refresh(house, agent, tokens.refresh_token)).body.error, 'invalid_grant')
+  assert.ok(await isSignedIn(other.there), 'nobody else')
+
+  const [holding, ended] = await familiesOf(user)
+  assert.deepEqual([holding?.ended_at, ended?.end_reason], [null, 'signed_out_everywhere'])
+  const [event] = await events(house, 'session.ended')
+  assert.deepEqual([event?.actor_kind, event?.actor_id, event?.user_id], ['user', user.id, user.id])
+  assert.deepEqual(event?.detail, {
+    why: 'signed_out_everywhere',
+    sessions: 2,
+    family_ids: [ended?.id],
+  })
+})
+
+test('signing out everywhere works only from a page of this browser', async () => {
+  const { user, there } = await signedIn()
+  const elsewhere = browser(house)
+  await signIn(elsewhere, user)
+  const csrf = /name="csrf" value="([^"]*)"/.exec((await elsewhere.get('/account')).text)?.[1]
+  for (const fields of [{}, { csrf: 'x' }, { csrf }]) {
+    assert.equal((await there.post('/sign-out/everywhere', fields)).status, 403)
+  }
+  assert.equal((await there.get('/sign-out/everywhere')).status, 405)
+  assert.ok((await isSignedIn(there)) && (await isSignedIn(elsewhere)))
+  assert.equal((await browser(house).post('/sign-out/everywhere', {})).status, 403)
+})
+
 test('the old cookie is worth nothing after signing out', async () => {
   const { there } = await signedIn()
   const kept = there.cookies.get('session') ?? ''

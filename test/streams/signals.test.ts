@@ -123,6 +123,21 @@ test('who asked for one session hears of that one, and of what is about all of t
   assert.ok(kindsOfAll.includes(CREDENTIAL_CHANGE))
 })
 
+test('signing out everywhere is told once, as the end of every session by the user (EV-35, GR-07)', async () => {
+  const { user, there } = await signedIn()
+  await signIn(browser(house), user)
+  const listener = await listen()
+  await listener.add({ format: 'complex', user: issSub(user.id) })
+  const csrf = /name="csrf" value="([^"]*)"/.exec((await there.get('/account')).text)?.[1]
+  await there.post('/sign-out/everywhere', { csrf })
+  const [event, ...others] = await listener.take()
+  assert.equal(others.length, 0)
+  assert.equal(event?.sub_id.session, undefined, 'all of them')
+  assert.equal(event?.events[SESSION_REVOKED].initiating_entity, 'user')
+  const reason = { en: 'The user signed out everywhere' }
+  assert.deepEqual(event?.events[SESSION_REVOKED].reason_admin, reason)
+})
+
 test('an address that is verified may name a user, who is then called by it', async () => {
   const { user, there } = await signedIn({ email_verified: true })
   const listener = await listen()

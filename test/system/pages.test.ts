@@ -9,6 +9,7 @@ import { after, test } from 'node:test'
 import type { BrowserContextOptions, Page } from 'playwright-core'
 import { openInteraction } from '../../src/delegations/interaction.ts'
 import { GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
+import { openSession } from '../../src/sessions/open.ts'
 import { authorizeUrl, newVerifier, PASSWORD } from '../support/browser.ts'
 import {
   follow,
@@ -127,7 +128,18 @@ for (const [name, options, mode] of settings) {
     await interactionUri(exchange())
 
     // And out.
-    await follow(page, page.getByRole('button', { name: 'Sign out' }))
+    if (mode === 'once') {
+      await openElsewhere(story)
+      await page.reload()
+      await assertGoodLooks(page, 'account-elsewhere')
+    }
+    await follow(
+      page,
+      page.getByRole('button', {
+        name: mode === 'once' ? 'Sign out everywhere' : 'Sign out',
+        exact: true,
+      }),
+    )
     assert.equal(await heading(), 'You are signed out')
     await assertGoodLooks(page, 'signed-out')
     await page.goto(`${ISSUER}/account`)
@@ -303,6 +315,15 @@ async function signInByKeyboard(page: Page, { user, agent }: Story): Promise<str
   assert.equal(answer.status, 200, answer.text)
   return answer.body.id_token
 }
+
+/** The same user in another browser. */
+const openElsewhere = ({ user }: Story) =>
+  openSession(house.deps, house.deps.db, {
+    tenant_id: 'ten_AAAAAAAAAAAAAAAAAAAAAA',
+    user_id: user.id,
+    amr: ['pwd'],
+    cookie: undefined,
+  })
 
 /** On plain http, where browsers refuse `Secure` and the prefix (SE-06). */
 async function assertCookie(page: Page): Promise<void> {
