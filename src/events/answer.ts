@@ -164,6 +164,13 @@ export function answerToKeep(
 export const plainError = (err: string | undefined): string | undefined =>
   err !== undefined && /^[a-z_]{1,40}$/.test(err) ? err : undefined
 
+/** Without the description: strangers wrote it. Under `err` a log keeps errors of ours. */
+export const answerToLog = ({ status, err, failure }: EventAnswer = {}) => ({
+  ...(status !== undefined && { answer: status }),
+  ...(plainError(err) && { refusal: err }),
+  ...(failure !== undefined && { failure }),
+})
+
 /** One line without what it may have repeated of the token. */
 function shorten(value: unknown, longest: number): string | undefined {
   if (typeof value !== 'string') return undefined

@@ -1,5 +1,5 @@
 import type { Deps } from '../deps.ts'
-import { plainError } from './answer.ts'
+import { answerToLog } from './answer.ts'
 import type { Attempt } from './deliver.ts'
 
 /** Where attempts are counted. */
@@ -12,7 +12,7 @@ export type Count = (attempt: Attempt) => void
 export function logAttempt(log: Deps['log'], count: Count | undefined, attempt: Attempt): void {
   const { event, status, answer, alert, warn } = attempt
   const { id, audience_id, user_id, revocation_id, attempts } = event
-  const line = { id, audience_id, user_id, revocation_id, attempts, ...answerOf(answer) }
+  const line = { id, audience_id, user_id, revocation_id, attempts, ...answerToLog(answer) }
   count?.(attempt)
   if (alert) log.warn(line, 'event.refused')
   if (status === 'failed') log.error(line, 'event.failed')
@@ -21,10 +21,3 @@ export function logAttempt(log: Deps['log'], count: Count | undefined, attempt: 
   if (status === 'delivered' && !warn) log.info(line, 'event.delivered')
   if (status === 'queued') log.info(line, 'event.not_accepted')
 }
-
-/** Without the description: strangers wrote it. Under `err` a log keeps errors of ours. */
-const answerOf = ({ status, err, failure }: NonNullable<Attempt['answer']> = {}) => ({
-  ...(status !== undefined && { answer: status }),
-  ...(plainError(err) && { refusal: err }),
-  ...(failure !== undefined && { failure }),
-})

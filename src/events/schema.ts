@@ -15,7 +15,7 @@ const named = {
   revocation_id: id('rev_Vh2Lq8ZtN0sKx4CwY6mJ1e', 'The revocation that set it in motion'),
 }
 
-const LastAnswer = Type.Object(
+export const LastAnswer = Type.Object(
   {
     status: Type.Optional(Type.Integer({ description: 'HTTP status', examples: [400] })),
     err: Type.Optional(

@@ -1,5 +1,6 @@
 import type { EventAnswer } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
+import { answerToLog } from '../events/answer.ts'
 import { wrongRequest } from '../http/ssf-door.ts'
 import type { Caller } from './admit.ts'
 import { endEvents, listWaiting } from './event-queries.ts'
@@ -38,7 +39,7 @@ export async function pollStream(
       { ...of, jtis: [jti] },
       { status: 'failed', at, answer },
     )
-    if (ended) deps.log.warn({ ...of, jti, answer }, 'a receiver refused an event')
+    if (ended) deps.log.warn({ ...of, jti, ...answerToLog(answer) }, 'a receiver refused an event')
   }
   const limit = Math.min(maxEvents, MOST)
   const find = () => listWaiting(deps.db, stream.id, limit + 1)

@@ -1,6 +1,6 @@
 import type { EventAnswer } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
-import { type Answer, answerToKeep, judgeAnswer } from '../events/answer.ts'
+import { type Answer, answerToKeep, answerToLog, judgeAnswer } from '../events/answer.ts'
 import { nextAttemptAt, readRetryAfter } from '../events/back-off.ts'
 import { OutboundError } from '../http/outbound-error.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
@@ -35,7 +35,8 @@ export async function pushEvent(deps: Deps, event: Push): Promise<boolean> {
   if (next !== undefined) await putOff(deps.db, event, { ...next, answer: kept })
   else {
     await endEvents(deps.db, of, { status: 'failed', at: now, answer: kept })
-    deps.log.warn({ stream_id, jti, answer: kept }, 'an event could not be delivered to a receiver')
+    const line = { stream_id, jti, ...answerToLog(kept) }
+    deps.log.warn(line, 'an event could not be delivered to a receiver')
   }
   return answer.failure === undefined
 }

@@ -1,6 +1,6 @@
 import { type Insertable, sql } from 'kysely'
 import { newestFirst } from '../db/newest-first.ts'
-import type { Db, Row, Tables } from '../db/tables.ts'
+import type { Db, EventAnswer, Row, Tables } from '../db/tables.ts'
 import type { ListRequest } from '../http/list.ts'
 
 export type ReceiverRow = Omit<Row<'ssf_receivers'>, 'secret_hash'>
@@ -79,22 +79,28 @@ export const listStreamsOf = (db: Db, receiverIds: readonly string[]) =>
   db
     .selectFrom('streams')
     .select(['id', 'receiver_id', 'method', 'status', 'status_reason', 'created_at'])
-    .select((eb) => [
-      eb
-        .selectFrom('stream_events as event')
-        .select((count) => count.fn.countAll<number>().$castTo<number>().as('count'))
-        .whereRef('event.stream_id', '=', 'streams.id')
-        .where('event.status', '=', 'queued')
-        .$asScalar()
-        .$notNull()
-        .as('queued'),
-      eb
-        .selectFrom('stream_events as event')
-        .select((max) => max.fn.max('event.ended_at').as('at'))
-        .whereRef('event.stream_id', '=', 'streams.id')
-        .where('event.status', '=', 'delivered')
-        .as('last_delivered_at'),
-    ])
+    .select([countOf('queued'), countOf('failed'), lastOf('delivered'), lastOf('failed'), ANSWER])
     .where('ended_at', 'is', null)
     .where('receiver_id', '=', sql<string>`any(${receiverIds}::text[])`)
     .execute()
+
+const countOf = <Status extends 'queued' | 'failed'>(status: Status) =>
+  sql<number>`(
+    select count(*)::int from stream_events event
+    where event.stream_id = streams.id and event.status = ${status})`.as(status)
+
+const lastOf = <Status extends 'delivered' | 'failed'>(status: Status) =>
+  sql<Date | null>`(
+    select max(event.ended_at) from stream_events event
+    where event.stream_id = streams.id and event.status = ${status})`.as(
+    `last_${status}_at` as const,
+  )
+
+/** Of what waits, the one that was put off last. */
+const ANSWER = sql<EventAnswer | null>`coalesce(
+  (select event.last_answer from stream_events event
+    where event.stream_id = streams.id and event.status = 'queued' and event.last_answer is not null
+    order by event.next_attempt_at desc limit 1),
+  (select event.last_answer from stream_events event
+    where event.stream_id = streams.id and event.status = 'failed'
+    order by event.ended_at desc limit 1))`.as('last_answer')

@@ -1,4 +1,5 @@
 import Type, { type Static } from 'typebox'
+import { LastAnswer } from '../events/schema.ts'
 import { ListQuery } from '../http/list.ts'
 import { Instant, Line, Nullable, OneOf } from '../http/shapes.ts'
 import { SSF_SCOPES } from '../oauth/names.ts'
@@ -14,6 +15,15 @@ const StreamOfReceiver = Type.Object(
     status_reason: Nullable(Type.String()),
     queued: Type.Integer({ description: 'Events that wait' }),
     last_delivered_at: Nullable(Instant()),
+    failed: Type.Integer({
+      description: 'Events that were refused for good or given up, within a week',
+    }),
+    last_failed_at: Nullable(Instant()),
+    last_answer: Nullable({
+      ...LastAnswer,
+      description:
+        'What its receiver said to an event that waits, or else to the one that failed last',
+    }),
     created_at: Instant(),
   },
   { additionalProperties: false, description: 'The stream it has made, and how that fares' },

@@ -10,6 +10,6 @@ export function describeReceiver(row: ReceiverRow, streams: readonly StreamRow[]
     ...row,
     client_id: row.id,
     status: row.ended_at === null ? 'active' : 'ended',
-    stream: stream ? { ...stream, queued: Number(stream.queued) } : null,
+    stream: stream ?? null,
   }
 }

@@ -121,18 +121,50 @@ for (const [what, answer] of [
   ['401 without a reason', { status: 401 }],
 ] as const) {
   test(`an event that is refused for good is not sent again: ${what}`, async () => {
-    const { endpoint, verify, events } = await pushed()
+    const { endpoint, receiver, verify, events } = await pushed()
     endpoint.answers.push(answer)
     await verify()
     await pushDue(house.deps)
+    const at = house.clock.now.toISOString()
     house.wait(HOUR)
     assert.equal(await pushDue(house.deps), 0)
     const [row] = await events()
     assert.equal(row?.status, 'failed')
     assert.equal(statusOf(row), answer.status)
-    assert.ok(house.logs.some((line) => line.includes('could not be delivered')))
+    const { err, ...more } = { err: undefined, ...('body' in answer ? answer.body : {}) }
+    const line = house.logs.findLast((one) => one.includes('could not be delivered')) ?? '{}'
+    assert.deepEqual([JSON.parse(line).answer, JSON.parse(line).refusal], [answer.status, err])
+    assert.ok(!('description' in more && line.includes(`"${more.description}"`)))
+    const { body } = await house.admin('GET', `/ssf-receivers/${receiver.client_id}`)
+    const { queued, failed, last_failed_at, last_answer, last_delivered_at } = body.stream
+    assert.deepEqual([queued, failed, last_failed_at, last_delivered_at], [0, 1, at, null])
+    assert.deepEqual(last_answer, { status: answer.status, ...(err && { err }), ...more })
   })
 }
+
+test('of an event that waits it shows why, and of a stream without trouble nothing (EV-13)', async () => {
+  const { endpoint, receiver, verify } = await pushed()
+  const shown = async () =>
+    (await house.admin('GET', `/ssf-receivers/${receiver.client_id}`)).body.stream
+  const trouble = async () => {
+    const { failed, last_failed_at, last_answer } = await shown()
+    return [failed, last_failed_at, last_answer]
+  }
+  assert.deepEqual(await trouble(), [0, null, null])
+  endpoint.answers.push({ status: 401 })
+  await verify()
+  await pushDue(house.deps)
+  const at = house.clock.now.toISOString()
+  assert.deepEqual(await trouble(), [1, at, { status: 401 }])
+  house.wait(HOUR)
+  endpoint.answers.push({ status: 503 })
+  await verify()
+  await pushDue(house.deps)
+  assert.deepEqual(await trouble(), [1, at, { status: 503 }], 'what waits comes first')
+  house.wait(HOUR)
+  await pushDue(house.deps)
+  assert.deepEqual(await trouble(), [1, at, { status: 401 }])
+})
 
 test('a key that a receiver does not know yet is tried again after its cache has gone', async () => {
   const { endpoint, verify, events } = await pushed()
