@@ -27,7 +27,8 @@ export async function awaitSignature<Value>(
     if (now < until) throw noAnswer()
     silence.set(keys, now + PAUSE)
   }
-  const late = noAnswer()
+  // This one is an error in the log; those that are not even asked for until then are not.
+  const late = noAnswer(new Error('what was to be signed was not, in time'))
   try {
     const value = await within(PATIENCE, sign(), () => late)
     silence.delete(keys)
@@ -40,7 +41,8 @@ export async function awaitSignature<Value>(
   }
 }
 
-const noAnswer = () =>
+const noAnswer = (cause?: Error) =>
   new OAuthError('temporarily_unavailable', 'The signing keys do not answer; ask again', {
     retryAfter: PAUSE / 1_000,
+    cause,
   })

@@ -64,6 +64,7 @@ test('keys that gave no answer are not asked again for a while, then by one, and
     assert.deepEqual([answer.status, answer.body.error], [503, 'temporarily_unavailable'])
   }
   assert.equal(keys.asked(), 1)
+  assert.equal(house.logs.filter((line) => line.includes('request failed')).length, 1)
   wait(t, 5_000)
   const answers = await Promise.all([redeem(house, one), refresh(house, two), redeem(house, three)])
   for (const { status } of answers) assert.equal(status, 503)
