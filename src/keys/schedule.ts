@@ -187,7 +187,10 @@ export function planCompromise<Key extends KeyLife>(
 
 export type Step = { does: 'activate' | 'retire' | 'remove'; at: Date }
 
-/** What is to become of a key, and when; undefined if nothing is, or if that rests with an event. */
+/**
+ * What is to become of a key, and when; undefined if nothing is, or if that rests with an event. One that signs
+ * and has none to follow it is to be retired all the same, and shows as overdue when that is not mended.
+ */
 export function nextStep(
   key: KeyLife,
   keys: readonly KeyLife[],
@@ -198,11 +201,14 @@ export function nextStep(
     const at = removableAt(key, times, events)
     return at && { does: 'remove', at }
   }
-  const { active, next } = holdersOf(keys, { purpose: key.purpose, alg: key.alg as SigningAlg })
-  if (!active || !next) return undefined
-  const at = dueAt(active, next, times)
+  const slot = slotsOf(times.signingAlgs).find((one) => isOf(key, one))
+  if (!slot) return undefined
+  const { active, next } = holdersOf(keys, slot)
+  if (!active) return undefined
+  const since = active.activated_at ?? active.published_at
+  const at = next ? dueAt(active, next, times) : addSeconds(since, times.keyRotationInterval)
   if (key.kid === active.kid) return { does: 'retire', at }
-  return key.kid === next.kid ? { does: 'activate', at } : undefined
+  return key.kid === next?.kid ? { does: 'activate', at } : undefined
 }
 
 function holdersOf<Key extends KeyLife>(keys: readonly Key[], slot: KeySlot) {

@@ -142,10 +142,14 @@ export function openWorld(times: Times, tokenTimes: TokenTimes) {
     /** What the worker does, held against what was told of each key before. */
     keep(which: number) {
       const { times } = by(which)
+      // Of one that none can follow the step comes late.
+      const isAlone = (key: Key) =>
+        key.status === 'active' &&
+        !keys.some((other) => other.status === 'next' && isOf(other, slotOf(key)))
       const told = keys.map((key) => ({
         key,
         was: key.status,
-        step: nextStep(key, keys, times, eventsEnd(key)),
+        step: isAlone(key) ? undefined : nextStep(key, keys, times, eventsEnd(key)),
       }))
       world.fill(which)
       rotate(slotsDue(keys, now, times), by(which))

@@ -263,13 +263,26 @@ test('sealing keys are never in the JWKS, and verify old seals for ever unless c
   }
 })
 
-test('nothing is to become of keys that are gone, nor of one that nothing can follow', () => {
+test('nothing is to become of keys that are gone, nor of those whose algorithm is no longer wanted', () => {
   const keys = firstKeys()
   for (const status of ['removed', 'compromised'] as const) {
     assert.equal(nextStep(key({ status, retired_at: START }), keys, times, undefined), undefined)
   }
-  const alone = key({})
-  assert.equal(nextStep(alone, [alone], times, undefined), undefined)
+  const fewer = { ...times, signingAlgs: ['RS256' as const] }
+  for (const one of keys.filter(({ alg, purpose }) => alg === 'ES256' && purpose !== 'seal')) {
+    assert.ok(nextStep(one, keys, times, undefined))
+    assert.equal(nextStep(one, keys, fewer, undefined), undefined)
+  }
+  const retired = key({ status: 'retired', retired_at: START })
+  assert.equal(nextStep(retired, keys, fewer, undefined)?.does, 'remove')
+})
+
+test('a key that none can follow is to be retired when it has served its time, and is not', () => {
+  const alone = key({ activated_at: addSeconds(START, 60) })
+  assert.deepEqual(nextStep(alone, [alone], times, undefined), {
+    does: 'retire',
+    at: addSeconds(START, 60 + times.keyRotationInterval),
+  })
   assert.deepEqual(slotsDue([alone], addSeconds(START, 90 * DAY), times), [])
 })
 
