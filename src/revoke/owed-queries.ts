@@ -1,4 +1,4 @@
-import { sql, type Transaction } from 'kysely'
+import { type RawBuilder, sql, type Transaction } from 'kysely'
 import type { Tables } from '../db/tables.ts'
 import { type DelegationsOf, inReach } from '../delegations/queries.ts'
 
@@ -71,12 +71,12 @@ export async function listOwed(
       from (select distinct user_id, told_id as audience_id, tenant_id, aud, sub, about, last from reach) pair
       left join lateral (${clientIdOf('pair')}) entitled on true),
     minted as (
-      select judged.*, reach.id, reach.agent_id, reach.actor from judged
+      select judged.*, reach.id, reach.agent_id, reach.actor, reach.audience_id as at_id from judged
       join reach on reach.user_id = judged.user_id and reach.told_id = judged.audience_id
         and reach.sub = judged.sub and reach.about is not distinct from judged.about
       where not judged.last
       union all
-      select judged.*, d.id, d.agent_id, null from judged
+      select judged.*, d.id, d.agent_id, null, d.audience_id from judged
       join delegations d on d.user_id = judged.user_id and d.sub_asserted = judged.sub
       join audiences au on au.id = d.audience_id
         and au.tenant_id = judged.tenant_id and au.issuer = judged.aud
@@ -85,13 +85,12 @@ export async function listOwed(
       select minted.*, event.id as event_id, event.status, event.cluster, event.covers, event.created_at
       from minted
       left join lateral (
-        select id, status, cluster, covers, coalesce(resent_at, e.created_at) as created_at
-        from event_deliveries e
-        where e.aud = minted.aud and e.sub = minted.sub and e.tenant_id = minted.tenant_id
-          -- One that is being sent again holds no mint up, and a newer consent drops it: nothing rests on it.
-          and (e.status = 'delivered' or e.status = 'queued' and e.resent_at is null)
-          and (e.agent_id is null or e.agent_id = minted.agent_id)
-        order by coalesce(resent_at, e.created_at) desc, e.id desc limit 1) event on true),
+        select * from (
+          ${eventFor(sql`e.aud = minted.aud`)}
+          union all
+          -- What an audience was minted for by another issuer, it was told of by that one.
+          ${eventFor(sql`e.audience_id = minted.at_id and e.aud <> minted.aud and e.resent_at is null`)}
+        ) either order by created_at desc, id desc limit 1) event on true),
     open as (
       select user_id, audience_id, sub, about, withheld, event_id, status, client_id,
         since is not null and exists (
@@ -118,6 +117,18 @@ export async function listOwed(
     order by audience_id, sub, about`.execute(tx)
   return rows
 }
+
+/**
+ * The newest event about what was minted, of those that its app has accepted or is still to get. One that is being
+ * sent again holds no mint up, and a newer consent drops it: nothing rests on it.
+ */
+const eventFor = (app: RawBuilder<unknown>) => sql`(
+  select id, status, cluster, covers, coalesce(resent_at, e.created_at) as created_at
+  from event_deliveries e
+  where ${app} and e.sub = minted.sub and e.tenant_id = minted.tenant_id
+    and (e.status = 'delivered' or e.status = 'queued' and e.resent_at is null)
+    and (e.agent_id is null or e.agent_id = minted.agent_id)
+  order by coalesce(resent_at, e.created_at) desc, e.id desc limit 1)`
 
 /** By which name an audience knows the agent of a pair, and since when where it knew it by another before. */
 const clientIdOf = (pair: string) => sql`

@@ -142,6 +142,26 @@ test('a server that has refused what it was to hear of counts in the proof of a 
   assert.deepEqual(before.auds(), [before.issuer, before.issuer])
 })
 
+test('the new server hears of nobody that it was sent no ID-JAG for (GR-08)', async (t) => {
+  const { story, before, next, mintAt, move } = await openMove(t)
+  before.answer(503)
+  await move()
+  const waiting = await revoke({ agent_id: story.agent.id })
+  assert.equal(waiting.events_queued, 0)
+  const proof = async () => (await act('GET', `/revocations/${waiting.id}`)).events
+  assert.deepEqual(await proof(), { delivered: 0, pending: 1, failed: 0 })
+  before.answer(202)
+  house.wait(10)
+  await deliverDue(deps)
+  assert.deepEqual(await proof(), { delivered: 1, pending: 0, failed: 0 })
+  assert.equal((await revoke({ agent_id: story.agent.id })).events_queued, 0)
+  assert.deepEqual(next.heard, [])
+  await story.delegate()
+  const { id_token } = await story.signIn()
+  assert.equal(await mintAt(next, story.agent, id_token), 200)
+  assert.equal((await revoke({ agent_id: story.agent.id })).events_queued, 1)
+})
+
 test('an event that waits over the approval goes where it was to go, and is not told twice (EV-02)', async (t) => {
   const { story, before, next, mintAt, move, other_agent } = await openMove(t)
   const { agent, id_token } = await other_agent()
