@@ -15,7 +15,6 @@ import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { endFamilies } from '../sessions/family-queries.ts'
 import { endSessionsOfUsers } from '../sessions/queries.ts'
-import { queueSignals } from '../streams/queue.ts'
 import { changeTenant } from '../tenants/change.ts'
 import type { TenantPatch } from '../tenants/schema.ts'
 import { changeUser } from '../users/change.ts'
@@ -102,16 +101,15 @@ async function stop(
   return revoked ? { revocation_id: revoked.id } : {}
 }
 
-/** Who knew the old password may sit in a session: all of them end, and what agents got through them. */
+/**
+ * Who knew the old password may sit in a session: all of them end, and what agents got through them. Receivers
+ * have heard of it with the password.
+ */
 async function signOutEverywhere(tx: Tx, deps: Deps, user: Row<'users'>, admin: Admin) {
   const at = deps.now()
   const reason = 'password_changed'
   const sessions = await endSessionsOfUsers(tx, { user_ids: [user.id], at, reason })
   const families = await endFamilies(tx, { of: { user_ids: [user.id] }, at, reason })
-  // What a receiver gave on the word of a session may have outlived it.
-  await queueSignals(tx, deps, [
-    { event: 'session-revoked', of: { user_id: user.id }, by: 'admin', reason },
-  ])
   if (sessions === 0 && families.length === 0) return
   await recordEvent(tx, {
     type: 'session.ended',

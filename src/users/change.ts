@@ -21,7 +21,8 @@ export type ChangedUser = {
 
 /**
  * Applies a merge patch to a user, under the row lock that mints and consents wait for. What has to end with
- * a suspension, a deletion or a new password is the caller's part.
+ * a suspension, a deletion or a new password is the caller's part; receivers are told of the password and the
+ * sessions here, for it is one cause.
  *
  *   active ⇄ suspended → deleted ← active
  *
@@ -51,7 +52,9 @@ export async function changeUser(
   const passwordChanged = change !== undefined
   if (change) {
     changed.push('password')
-    await queueSignals(tx, deps, [credentialSignal(id, change)])
+    // Who is suspended as well is signed out by that.
+    const ends = patch.status !== 'suspended'
+    await queueSignals(tx, deps, [credentialSignal(id, change), ...(ends ? [signedOut(id)] : [])])
   }
   const status = patch.status ?? before.status
   if (changed.length === 0 && status === before.status) {
@@ -146,6 +149,10 @@ const credentialSignal = (user_id: string, change: keyof typeof WHY) =>
     by: 'admin',
     reason: WHY[change],
   }) as const
+
+/** A new password ends every session, and what a receiver gave on the word of one may have outlived it. */
+const signedOut = (user_id: string) =>
+  ({ event: 'session-revoked', of: { user_id }, by: 'admin', reason: 'password_changed' }) as const
 
 const namesOf = (user: Row<'users'>) => ({ tenant_id: user.tenant_id, user_id: user.id })
 

@@ -303,6 +303,27 @@ for (const [what, body, change, reason] of [
   })
 }
 
+test('a new password and the end of the sessions have one cause, and so one txn (EV-30)', async () => {
+  const { user } = await signedIn()
+  const listener = await listen()
+  await listener.add(issSub(user.id))
+  await house.admin('PATCH', `/users/${user.id}`, { password: 'a wholly new passphrase' })
+  const told = await listener.take()
+  const kinds = told.flatMap(({ events }) => Object.keys(events))
+  assert.deepEqual(kinds.sort(), [CREDENTIAL_CHANGE, SESSION_REVOKED].sort())
+  assert.equal(told[0]?.txn, told[1]?.txn)
+})
+
+test('who is suspended with a new password is told of once in each way', async () => {
+  const { user } = await signedIn()
+  const listener = await listen()
+  await listener.add(issSub(user.id))
+  const body = { password: 'a wholly new passphrase', status: 'suspended' }
+  await house.admin('PATCH', `/users/${user.id}`, body)
+  const kinds = (await listener.take()).flatMap(({ events }) => Object.keys(events))
+  assert.deepEqual(kinds.sort(), [CREDENTIAL_CHANGE, SESSION_REVOKED].sort())
+})
+
 test('taking away a password that is not there is nothing to tell', async () => {
   const user = await enrolUser(house, { password: undefined })
   const listener = await listen()
