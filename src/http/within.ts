@@ -9,7 +9,8 @@ export async function within<Value>(
 ): Promise<Value> {
   let timer: NodeJS.Timeout | undefined
   const over = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(late()), milliseconds)
+    // Where this process stood still, what came meanwhile is in time: it is read before an immediate runs.
+    timer = setTimeout(() => setImmediate(() => reject(late())), milliseconds)
   })
   try {
     return await Promise.race([work, over])

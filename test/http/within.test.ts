@@ -42,3 +42,13 @@ test('a fault that comes after that is the concern of nobody', async (t) => {
   await new Promise((resolve) => setImmediate(resolve))
   assert.deepEqual(unhandled, [])
 })
+
+test('what came while the process stood still is in time', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const work = Promise.withResolvers<string>()
+  const waited = within(PATIENCE, work.promise, late)
+  // It is there, and nobody has looked.
+  setImmediate(() => work.resolve('here'))
+  t.mock.timers.tick(10 * PATIENCE)
+  assert.equal(await waited, 'here')
+})
