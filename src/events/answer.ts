@@ -55,10 +55,10 @@ export type Verdict =
     }
 
 /** Seconds in which a relying app may read our key set again. */
-const CACHE_WINDOW = 600
+export const CACHE_WINDOW = 600
 
 /** Seconds that it is tried while the audience does not know the key. */
-const KEY_PATIENCE = 24 * 3600
+export const KEY_PATIENCE = 24 * 3600
 
 /** Seconds until a remedy is tried: no trouble is left to back off from. */
 const SOON = 5

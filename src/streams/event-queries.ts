@@ -43,9 +43,22 @@ const sendable = (db: Db) =>
       ]),
     )
 
+/** Not one that its receiver had no key for a while ago: it comes again when that key may be known. */
+const fetchable = (db: Db, now: Date) =>
+  sendable(db).where((eb) =>
+    eb.or([
+      eb('event.next_attempt_at', '<=', now),
+      sql<boolean>`event.last_answer ->> 'err' is distinct from 'invalid_key'`,
+    ]),
+  )
+
 /** What waits to be fetched, the oldest first. */
-export const listWaiting = (db: Db, streamId: string, limit: number): Promise<QueuedEvent[]> =>
-  sendable(db)
+export const listWaiting = (
+  db: Db,
+  streamId: string,
+  { now, limit }: { now: Date; limit: number },
+): Promise<QueuedEvent[]> =>
+  fetchable(db, now)
     .select(CONTENT)
     .where('event.stream_id', '=', streamId)
     .orderBy('event.created_at')
@@ -54,8 +67,12 @@ export const listWaiting = (db: Db, streamId: string, limit: number): Promise<Qu
     .execute()
 
 /** Those of these streams on which something waits. */
-export async function listStreamsWithEvents(db: Db, ids: readonly string[]): Promise<string[]> {
-  const rows = await sendable(db)
+export async function listStreamsWithEvents(
+  db: Db,
+  ids: readonly string[],
+  now: Date,
+): Promise<string[]> {
+  const rows = await fetchable(db, now)
     .select('event.stream_id')
     .distinct()
     .where('event.stream_id', '=', sql<string>`any(${ids}::text[])`)
@@ -175,6 +192,33 @@ export async function putOff(
     .where('attempts', '=', attempts)
     .where('status', '=', 'queued')
     .execute()
+}
+
+type HeldBack = { stream_id: string; jti: string; at: Date; until: Date; answer: EventAnswer }
+
+/**
+ * Keeps a queued event back until then, unless it was first refused before `firstAfter`. Returns false if it was,
+ * or has ended.
+ */
+export async function holdBack(
+  db: Db,
+  { stream_id, jti, at, until, firstAfter, answer }: HeldBack & { firstAfter: Date },
+): Promise<boolean> {
+  const { numUpdatedRows } = await db
+    .updateTable('stream_events')
+    .set({
+      first_attempt_at: sql<Date>`coalesce(first_attempt_at, ${at})`,
+      next_attempt_at: until,
+      last_answer: JSON.stringify(answer),
+    })
+    .where('jti', '=', jti)
+    .where('stream_id', '=', stream_id)
+    .where('status', '=', 'queued')
+    .where((eb) =>
+      eb.or([eb('first_attempt_at', 'is', null), eb('first_attempt_at', '>', firstAfter)]),
+    )
+    .executeTakeFirst()
+  return numUpdatedRows > 0n
 }
 
 /** What a stream holds that sends no more. */

@@ -1,12 +1,13 @@
-import type { EventAnswer } from '../db/tables.ts'
+import type { Db, EventAnswer } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
-import { answerToLog } from '../events/answer.ts'
+import { answerToLog, CACHE_WINDOW, KEY_PATIENCE } from '../events/answer.ts'
 import { wrongRequest } from '../http/ssf-door.ts'
+import { addSeconds } from '../oauth/numeric-date.ts'
 import type { Caller } from './admit.ts'
-import { endEvents, listWaiting } from './event-queries.ts'
+import { endEvents, holdBack, listWaiting } from './event-queries.ts'
 import { requireStream } from './find-stream.ts'
 import type { PollAnswer, PollRequest } from './schema.ts'
-import { signSet } from './sign-set.ts'
+import { signSets } from './sign-set.ts'
 import { noteActivity } from './stream-queries.ts'
 import type { Waiting } from './waiting.ts'
 
@@ -15,7 +16,8 @@ const MOST = 100
 
 /**
  * RFC 8936 §2: takes what the receiver acknowledges or refuses, and answers what waits, the oldest first. What
- * it does not acknowledge comes again, to several that poll at a time as well.
+ * it does not acknowledge comes again, to several that poll at a time as well; and what it refuses for want of the
+ * key, when it may have read our key set again.
  * @throws {SsfError} 404; 400 for a stream that is pushed
  */
 export async function pollStream(
@@ -34,6 +36,9 @@ export async function pollStream(
   await endEvents(deps.db, { ...of, jtis: ack }, { status: 'delivered', at })
   for (const [jti, error] of Object.entries(setErrs)) {
     const answer = refusalToKeep(error)
+    if (answer.err === 'invalid_key' && (await waitForKey(deps.db, { ...of, jti, at, answer }))) {
+      continue
+    }
     const [ended] = await endEvents(
       deps.db,
       { ...of, jtis: [jti] },
@@ -42,7 +47,7 @@ export async function pollStream(
     if (ended) deps.log.warn({ ...of, jti, ...answerToLog(answer) }, 'a receiver refused an event')
   }
   const limit = Math.min(maxEvents, MOST)
-  const find = () => listWaiting(deps.db, stream.id, limit + 1)
+  const find = () => listWaiting(deps.db, stream.id, { now: deps.now(), limit: limit + 1 })
   let found = await find()
   if (found.length === 0 && limit > 0 && !returnImmediately) {
     await waiting.forEvent(stream.id, gone)
@@ -51,13 +56,23 @@ export async function pollStream(
     await requireStream(deps.db, caller, stream.id)
     found = await find()
   }
-  const signed = await Promise.all(
-    found
-      .slice(0, limit)
-      .map(async (event) => [event.jti, await signSet(deps, caller.audience, event)]),
-  )
-  return { sets: Object.fromEntries(signed), moreAvailable: found.length > limit }
+  const events = found.slice(0, limit)
+  const signed = await signSets(deps, caller.audience, events)
+  const sets = Object.fromEntries(events.map(({ jti }, index) => [jti, signed[index] ?? '']))
+  return { sets, moreAvailable: found.length > limit }
 }
+
+/** Its copy of our key set may be older than the key, which took over early if another was lost. */
+const waitForKey = (
+  db: Db,
+  { at, ...of }: { stream_id: string; jti: string; at: Date; answer: EventAnswer },
+): Promise<boolean> =>
+  holdBack(db, {
+    ...of,
+    at,
+    until: addSeconds(at, CACHE_WINDOW),
+    firstAfter: addSeconds(at, -KEY_PATIENCE),
+  })
 
 /** Of a stranger, and shortened. */
 const refusalToKeep = ({

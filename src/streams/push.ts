@@ -6,7 +6,7 @@ import { OutboundError } from '../http/outbound-error.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import { endEvents, type Push, putOff } from './event-queries.ts'
 import { openHeader } from './sealed-header.ts'
-import { signSet } from './sign-set.ts'
+import { signSets } from './sign-set.ts'
 import { noteActivity, noteFailure } from './stream-queries.ts'
 
 /** Seconds from the first attempt, after which an event is given up (EV-11). */
@@ -65,7 +65,7 @@ function nextAttempt(
 async function send(deps: Deps, event: Push): Promise<Answer> {
   try {
     const headers = ownHeaders(deps, event)
-    const body = await signSet(deps, event.aud, event)
+    const [body = ''] = await signSets(deps, event.aud, [event])
     const answer = await deps.outbound.request({
       url: event.endpoint_url,
       method: 'POST',

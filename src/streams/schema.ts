@@ -148,7 +148,8 @@ export const PollRequest = Type.Object({
       }),
       {
         maxProperties: 100,
-        description: 'By `jti`: events that were refused, and why',
+        description:
+          'By `jti`: events that were refused, and why. With `invalid_key` it comes again after ten minutes, for a day, for a copy of the key set may be old',
         examples: [{ '0199…': { err: 'invalid_audience', description: 'Not for us' } }],
       },
     ),

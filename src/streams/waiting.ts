@@ -13,7 +13,7 @@ export type Waiting = {
   close(): void
 }
 
-type Surroundings = { db: Kysely<Tables>; log: Logger }
+type Surroundings = { db: Kysely<Tables>; now: () => Date; log: Logger }
 type Waiter = { streamId: string; wake: () => void }
 
 /** Milliseconds that one waits at the most, and between two looks. */
@@ -24,7 +24,7 @@ const MOST = 1_000
 const MOST_OF_ONE = 4
 
 export function createWaiting(
-  { db, log }: Surroundings,
+  { db, now, log }: Surroundings,
   { longest = LONGEST, every = EVERY } = {},
 ): Waiting {
   const waiters = new Set<Waiter>()
@@ -44,7 +44,7 @@ export function createWaiting(
 
   async function look(): Promise<void> {
     const ids = [...new Set([...waiters].map(({ streamId }) => streamId))]
-    const found = await listStreamsWithEvents(db, ids).catch((error) => {
+    const found = await listStreamsWithEvents(db, ids, now()).catch((error) => {
       log.warn({ err: error }, 'events could not be looked for')
       return [] as string[]
     })

@@ -452,7 +452,7 @@ test('streams hold that every session has ended, and send it when their receiver
       { ...updated, status: 'queued' },
     ])
     const sent = async () => {
-      const waiting = await listWaiting(db, stream_id, 10)
+      const waiting = await listWaiting(db, stream_id, { now: new Date(), limit: 10 })
       return waiting.map(({ event_type }) => event_type).sort()
     }
     assert.deepEqual(await sent(), [EVENT.streamUpdated])

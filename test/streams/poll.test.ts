@@ -1,7 +1,10 @@
 // Delivery by poll (RFC 8936).
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { decodeProtectedHeader } from 'jose'
 import { createMetrics } from '../../src/http/metrics.ts'
+import { openKeyRing } from '../../src/keys/open-key-ring.ts'
+import { listStreamsWithEvents } from '../../src/streams/event-queries.ts'
 import { queueSignals } from '../../src/streams/queue.ts'
 import { keepUp } from '../../src/streams/upkeep.ts'
 import { createWaiting } from '../../src/streams/waiting.ts'
@@ -90,6 +93,65 @@ test('an event that its receiver refuses is written down and does not come again
   assert.equal(row?.status, 'failed')
   assert.deepEqual(row?.last_answer, { err: 'invalid_audience', description: 'Not for us' })
   assert.ok(house.logs.some((line) => line.includes('refused an event')))
+})
+
+test('an event whose key its receiver does not know comes again after ten minutes, for a day (EV-34, DS-26)', async () => {
+  const { poll, happen, rows, stream_id } = await polled()
+  await happen()
+  const [jti = ''] = jtis(await poll())
+  const setErrs = { [jti]: { err: 'invalid_key', description: 'no such kid' } }
+  assert.deepEqual(jtis(await poll({ returnImmediately: true, setErrs })), [])
+  const [held] = await rows()
+  assert.deepEqual(
+    [held?.status, held?.last_answer],
+    ['queued', { err: 'invalid_key', description: 'no such kid' }],
+  )
+  // Nor is whoever waits woken by it, again and again.
+  const waits = (now: Date) => listStreamsWithEvents(db, [stream_id], now)
+  assert.deepEqual(await waits(house.clock.now), [])
+  house.wait(599)
+  assert.deepEqual(jtis(await poll()), [])
+  house.wait(1)
+  assert.deepEqual(await waits(house.clock.now), [stream_id])
+  assert.deepEqual(jtis(await poll()), [jti])
+
+  house.wait(DAY - 601)
+  assert.deepEqual(jtis(await poll({ returnImmediately: true, setErrs })), [])
+  assert.equal((await rows())[0]?.status, 'queued')
+  house.wait(601)
+  assert.deepEqual(jtis(await poll()), [jti])
+  await poll({ maxEvents: 0, setErrs })
+  assert.equal((await rows())[0]?.status, 'failed')
+})
+
+test('an event is not by a key that was dropped while this replica did not look (DS-26)', async () => {
+  const { poll, happen, receiver } = await polled()
+  await happen(2)
+  const { keys } = house.deps
+  const stale = await openKeyRing(house.deps, false)
+  const [dropped] = (
+    await db
+      .selectFrom('signing_keys')
+      .select('kid')
+      .where('purpose', '=', 'id_jag')
+      .where('alg', '=', 'RS256')
+      .where('status', '=', 'active')
+      .execute()
+  ).map(({ kid }) => kid)
+  const gone = await house.admin('POST', `/keys/${dropped}/compromise`, {})
+  assert.equal(gone.status, 200, gone.text)
+  house.deps.keys = stale
+  try {
+    const { sets } = await poll()
+    for (const set of Object.values(sets)) {
+      assert.notEqual(decodeProtectedHeader(set).kid, dropped)
+      await receiver.read(set)
+    }
+    assert.equal(Object.keys(sets).length, 2)
+  } finally {
+    house.deps.keys = keys
+    stale.close()
+  }
 })
 
 test('words of a refusal that are too long are cut to what can be kept', async () => {
