@@ -1,10 +1,12 @@
-import { describeDetails } from '../audiences/described.ts'
+import { describeDetails, describeScope } from '../audiences/described.ts'
 import { effectiveStatus } from '../delegations/delegation.ts'
 import { detailsList } from '../http/details-list.ts'
 import { type Html, html } from '../http/html.ts'
 import { instant } from '../http/instant.ts'
 import type { Page } from '../http/page.ts'
 import { hostOf } from '../oauth/uri.ts'
+import { reachedResources } from '../policy/ceiling.ts'
+import { leavingOf, leavingText } from '../policy/leaving.ts'
 import type { ActingAgent } from './queries.ts'
 
 export type AccountView = {
@@ -43,8 +45,9 @@ ${standing(one)}
 ${one.purpose !== null && html`<dt>Purpose</dt><dd>${one.purpose}</dd>`}
 <dt>Where</dt><dd>${one.audience} (${hostOf(one.issuer)})</dd>
 <dt>Resources</dt><dd>${one.resources === null ? 'everything there that the agent is admitted to' : one.resources.join(', ')}</dd>
-<dt>Rights</dt><dd>${one.scopes.length === 0 ? 'none in particular' : one.scopes.join(', ')}</dd>
+<dt>Rights</dt>${rights(one)}
 ${particulars(one)}
+<dt>What ${one.audience} is told about you</dt>${told(one).map((words) => html`<dd>${words}</dd>`)}
 <dt>How long</dt><dd>${duration(one)}</dd>
 <dt>When you are signed out</dt><dd>${one.offline ? 'it goes on, also while you are signed out' : 'it stops'}</dd>
 <dt>Since</dt><dd>${instant(one.created_at)}${SOURCES[one.source]}</dd>
@@ -55,6 +58,24 @@ ${particulars(one)}
 </form>
 </section>
 `
+
+/** In the words of the service, as on the page that asked. */
+function rights({ scopes, resources, entitled, catalogue }: ActingAgent): Html | Html[] {
+  if (scopes.length === 0) return html`<dd>none in particular</dd>`
+  const reached = reachedResources({ resources: catalogue }, resources ?? entitled ?? [])
+  return scopes.map((name) => {
+    const words = describeScope(name, reached)
+    return html`<dd>${name}${words !== undefined && html`: ${words}`}</dd>`
+  })
+}
+
+/** What it wants to know and may be told. What it came to want since is asked for first, or not told. */
+function told({ profile, wanted, claims, aud_sub, aud_tenant, ...user }: ActingAgent): string[] {
+  const account = aud_sub === null ? undefined : { aud_sub, aud_tenant }
+  return leavingOf({ user, audience: { profile, claims: wanted }, account })
+    .filter(({ claim }) => claim === 'identifier' || claims.includes(claim))
+    .map(leavingText)
+}
 
 /** Places shown by the time of their sign-in; nothing else is known of them. */
 const MOST_PLACES = 10

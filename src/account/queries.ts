@@ -9,6 +9,7 @@ const COLUMNS = [
   'delegations.scopes',
   'delegations.resources',
   'delegations.authorization_details',
+  'delegations.claims',
   'delegations.mode',
   'delegations.offline',
   'delegations.source',
@@ -25,6 +26,16 @@ const COLUMNS = [
   'audiences.issuer',
   'audiences.resources as catalogue',
   'audiences.status as audience_status',
+  'audiences.profile',
+  'audiences.claims as wanted',
+  'entitlements.resources as entitled',
+  'users.name',
+  'users.email',
+  'users.email_verified_at',
+  'users.phone_number',
+  'users.phone_verified_at',
+  'account.aud_sub',
+  'account.aud_tenant',
 ] as const
 
 /**
@@ -66,6 +77,18 @@ const ofUser = (db: Db, userId: string) =>
     .selectFrom('delegations')
     .innerJoin('agents', 'agents.id', 'delegations.agent_id')
     .innerJoin('audiences', 'audiences.id', 'delegations.audience_id')
+    .innerJoin('users', 'users.id', 'delegations.user_id')
+    .leftJoin('entitlements', (join) =>
+      join
+        .onRef('entitlements.agent_id', '=', 'delegations.agent_id')
+        .onRef('entitlements.audience_id', '=', 'delegations.audience_id')
+        .on('entitlements.ended_at', 'is', null),
+    )
+    .leftJoin('audience_accounts as account', (join) =>
+      join
+        .onRef('account.user_id', '=', 'delegations.user_id')
+        .onRef('account.audience_id', '=', 'delegations.audience_id'),
+    )
     .select(COLUMNS)
     .select(lastMintedAt)
     .select(TOLD)

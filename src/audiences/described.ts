@@ -23,3 +23,12 @@ const wordsFor = (type: string, resources: readonly AudienceResource[]): string 
   resources
     .flatMap(({ authorization_details_types: types }) => types ?? [])
     .find((known) => known.type === type && known.description)?.description
+
+/** The words for a scope, of whichever of these resources has some. */
+export const describeScope = (
+  name: string,
+  resources: readonly AudienceResource[],
+): string | undefined =>
+  resources
+    .flatMap(({ scopes }) => scopes)
+    .find((scope) => scope.name === name && scope.description)?.description

@@ -2,9 +2,10 @@ import { detailsList } from '../http/details-list.ts'
 import { type Html, html } from '../http/html.ts'
 import { instant } from '../http/instant.ts'
 import { alert, hidden, type Page } from '../http/page.ts'
+import { leavingText } from '../policy/leaving.ts'
 import type { Choice } from './choice.ts'
 import { latestEnd } from './end-date.ts'
-import { type ConsentQuestion, type Leaving, questionDigest } from './question.ts'
+import { type ConsentQuestion, questionDigest } from './question.ts'
 import { type Answered, type Place, type Standing, standingOf } from './standing.ts'
 import { ASK, DECIDED } from './text.ts'
 
@@ -125,10 +126,3 @@ function faulty(place: Place, { fault }: Standing, described?: string): Html | u
 }
 
 const day = (at: Date): string => at.toISOString().slice(0, 10)
-
-function leavingText(leaving: Leaving): Html {
-  if (!('value' in leaving)) return html`${ASK[leaving.claim]}`
-  return leaving.value === undefined
-    ? html`${ASK.later[leaving.claim]}`
-    : html`${ASK[leaving.claim]}: ${leaving.value}`
-}

@@ -1,21 +1,14 @@
 import { createHash } from 'node:crypto'
-import { type DescribedDetail, describeDetails } from '../audiences/described.ts'
-import type { AudienceResource } from '../db/tables.ts'
+import { type DescribedDetail, describeDetails, describeScope } from '../audiences/described.ts'
 import type { Interaction } from '../delegations/interaction-queries.ts'
 import { GRANT } from '../oauth/names.ts'
 import { type ClaimName, wantedClaims } from '../oauth/profile.ts'
 import { hostOf } from '../oauth/uri.ts'
 import { reachedResources, withinCeiling } from '../policy/ceiling.ts'
-import { tellableClaims } from '../policy/decide.ts'
 import { entitledDetails, withinCatalogue } from '../policy/details.ts'
+import { type Leaving, leavingOf } from '../policy/leaving.ts'
 import type { ConsentFacts } from './queries.ts'
 import { TEXT_VERSION } from './text.ts'
-
-/** Something about the user that the audience wants to be told. */
-export type Leaving =
-  | { claim: 'identifier' | 'tenant' | 'act' }
-  /** Without a value it does not leave now, but will once there is one: the consent covers it. */
-  | { claim: 'email' | 'phone' | 'name' | 'aud_sub' | 'aud_tenant'; value: string | undefined }
 
 /** What the page asks: the question as it was put, within what entitlement and catalogue allow now. */
 export type ConsentQuestion = {
@@ -69,7 +62,7 @@ export function consentQuestion(
     offline: agent.grant_types.includes(GRANT.refreshToken)
       ? { max_auth_age: audience.max_auth_age }
       : undefined,
-    leaving: leaving(facts),
+    leaving: leavingOf(facts),
     claims: wantedClaims(audience),
   }
 }
@@ -79,36 +72,3 @@ export const questionDigest = (question: ConsentQuestion): string =>
   createHash('sha256')
     .update(JSON.stringify([TEXT_VERSION, question]))
     .digest('base64url')
-
-/** In the words of the resources that the agent would reach, if one of them has words for it. */
-const describeScope = (name: string, reached: readonly AudienceResource[]): string | undefined =>
-  reached.flatMap(({ scopes }) => scopes).find((scope) => scope.name === name && scope.description)
-    ?.description
-
-/** All that the audience wants, each with the value that an ID-JAG made now would tell it. */
-function leaving({ user, audience, account }: ConsentFacts): Leaving[] {
-  const now = tellableClaims(
-    {
-      ...user,
-      email_verified: user.email_verified_at !== null,
-      phone_verified: user.phone_verified_at !== null,
-    },
-    audience,
-    account,
-  )
-  const values = {
-    email: user.email,
-    phone: user.phone_number,
-    name: user.name,
-    aud_sub: account?.aud_sub,
-    aud_tenant: account?.aud_tenant,
-  }
-  return [
-    { claim: 'identifier' },
-    ...wantedClaims(audience).map((claim) =>
-      claim === 'tenant' || claim === 'act'
-        ? { claim }
-        : { claim, value: (now.includes(claim) && values[claim]) || undefined },
-    ),
-  ]
-}

@@ -1,7 +1,7 @@
 import { MOST_YEARS, OFFLINE_DAYS } from './end-date.ts'
 
 /**
- * Every word of the consent page that a user agrees to. A delegation keeps the version it was given under:
+ * Every word of the consent page that a user agrees to, but for those of what leaves (policy/leaving.ts). A delegation keeps the version it was given under:
  * whoever changes what a sentence means gives the text a new version.
  */
 export const TEXT_VERSION = '2026-11-23'
@@ -27,21 +27,6 @@ export const ASK = {
   together: 'With “Allow” you allow all of this.',
   undescribed: 'The service gives no description.',
   claims: ({ audience }: Names) => `What ${audience} is told about you`,
-  identifier: 'An identifier of your account here, and when and how you signed in',
-  email: 'Your e-mail address',
-  phone: 'Your phone number',
-  name: 'Your name',
-  tenant: 'The organisation that your account belongs to',
-  act: 'That it is this agent who acts for you',
-  aud_sub: 'Your account there',
-  aud_tenant: 'The organisation that your account there belongs to',
-  later: {
-    email: 'Your e-mail address, as soon as one is verified',
-    phone: 'Your phone number, as soon as one is verified',
-    name: 'Your name, as soon as it is known here',
-    aud_sub: 'Your account there, as soon as it is known here',
-    aud_tenant: 'The organisation that your account there belongs to, as soon as it is known here',
-  },
   mode: 'For how long',
   always: 'Until I stop it',
   once: 'Only once',

@@ -68,7 +68,8 @@ describe('the account page', () => {
       'Sums up your chats',
       'chat.example',
       API,
-      'chat.read, chat.write',
+      '<dd>chat.read: Read your messages</dd>',
+      '<dd>chat.write: Write messages in your name</dd>',
       'until you stop it',
       'set up by an administrator',
       `datetime="${since}"`,
@@ -76,6 +77,45 @@ describe('the account page', () => {
     ]) {
       assert.ok(text.includes(words), `the page does not say ${words}`)
     }
+  })
+
+  test('says what the app is told about me, as the question did, and no more than was allowed', async () => {
+    const of = await makeParties(house, {
+      user: { email: 'kim.told@orbit.example', phone_number: '+4915123456781' },
+      audience: { claims: ['email', 'phone', 'name', 'aud_sub'] },
+    })
+    const id = await delegate(of)
+    const there = `/users/${of.user_id}/audience-accounts/${of.audience_id}`
+    await house.admin('PUT', there, { aud_sub: '<kim>' })
+    const user = await signedIn(house, of)
+    const told = async () => {
+      const { text } = await user.get('/account')
+      const list = /<dt>What Chat is told about you<\/dt>(.*?)<dt>/s.exec(text)?.[1] ?? ''
+      return [...list.matchAll(/<dd>(.*?)<\/dd>/g)].map(([, words]) => words)
+    }
+    const identifier = 'An identifier of your account here, and when and how you signed in'
+    assert.deepEqual(await told(), [
+      identifier,
+      'Your e-mail address, as soon as one is verified',
+      'Your phone number, as soon as one is verified',
+      'Your name: Kim Reyes',
+      'Your account there: &lt;kim&gt;',
+    ])
+    const verified = { email_verified_at: house.clock.now, email_verified_by: 'environment' }
+    await db.updateTable('users').set(verified).where('id', '=', of.user_id).execute()
+    await db
+      .updateTable('delegations')
+      .set({ claims: ['email'] })
+      .where('id', '=', id)
+      .execute()
+    assert.deepEqual(await told(), [identifier, 'Your e-mail address: kim.told@orbit.example'])
+  })
+
+  test('has no words for a right that the service has none for', async () => {
+    const of = await makeParties(house)
+    await delegate(of, { scopes: ['files.read'], resources: undefined })
+    const { text } = await (await signedIn(house, of)).get('/account')
+    assert.ok(text.includes('<dd>files.read</dd>'), text)
   })
 
   test('says which agents go on while I am signed out, and until when', async () => {
