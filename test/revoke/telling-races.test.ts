@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { sql } from 'kysely'
-import { GRANT } from '../../src/oauth/names.ts'
+import { GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
 import { authorize } from '../support/browser.ts'
-import { type Answer, type House, openHouses } from '../support/house.ts'
+import { type Answer, type Form, type House, openHouses } from '../support/house.ts'
 import {
+  clientAssertion,
   clientAuthentication,
   entitle,
   newAgent,
@@ -19,28 +20,76 @@ import {
 const [one, two] = await openHouses({ after })
 const { db } = one.deps
 
-type Racer = { story: Story; agent: StoryAgent; sibling: StoryAgent }
-type Ending = (
-  house: House,
-  of: Racer & { delegation: string; audience_id: string },
-) => Promise<unknown>
-
-const ENDINGS: Record<string, Ending> = {
-  'a delegation ends': (house, { delegation }) =>
-    house.admin('DELETE', `/delegations/${delegation}`),
-  'an agent is revoked': (house, { agent }) =>
-    house.admin('POST', '/revocations', { agent_id: agent.id, reason: 'left' }),
-  'an entitlement ends': (house, { agent, audience_id }) =>
-    house.admin('DELETE', `/agents/${agent.id}/entitlements/${audience_id}`),
-  'all of an audience is revoked': (house, { audience_id }) =>
-    house.admin('POST', '/revocations', { audience_id, reason: 'left' }),
+type Racer = {
+  story: Story
+  agent: StoryAgent
+  sibling: StoryAgent
+  actor: StoryAgent
+  tenant_id: string
+}
+type Field = Racer & { delegation: string; audience_id: string; spent: Tokens; tokens: Tokens }
+type Ending = {
+  end: (house: House, of: Field) => Promise<unknown>
+  /** Whose mints are told of; otherwise the agent's alone. */
+  ofAll?: true
+  /** Another agent acts for it. */
+  acting?: true
+  consent?: 'admin'
 }
 
-/** Two agents of one user. */
+const revoke = (house: House, reach: object) =>
+  house.admin('POST', '/revocations', { ...reach, reason: 'left' })
+
+const ENDINGS: Record<string, Ending> = {
+  'a delegation ends': {
+    end: (house, { delegation }) => house.admin('DELETE', `/delegations/${delegation}`),
+  },
+  'an agent is revoked': { end: (house, { agent }) => revoke(house, { agent_id: agent.id }) },
+  'an entitlement ends': {
+    end: (house, { agent, audience_id }) =>
+      house.admin('DELETE', `/agents/${agent.id}/entitlements/${audience_id}`),
+  },
+  'users are asked from now on': {
+    end: (house, { agent, audience_id }) => entitle(house, agent, { id: audience_id }),
+    consent: 'admin',
+  },
+  'all of an audience is revoked': {
+    end: (house, { audience_id }) => revoke(house, { audience_id }),
+    ofAll: true,
+  },
+  'all of a user is revoked': {
+    end: (house, { story }) => revoke(house, { user_id: story.user.id }),
+    ofAll: true,
+  },
+  'all of an owner is revoked': {
+    end: (house, { story }) => revoke(house, { owner_id: story.owner.id }),
+    ofAll: true,
+  },
+  'all of a tenant is revoked': {
+    end: (house, { tenant_id }) => revoke(house, { tenant_id }),
+    ofAll: true,
+  },
+  'a refresh token comes back': {
+    end: async (house, { agent, spent }) =>
+      house.form('/oauth2/token', {
+        grant_type: GRANT.refreshToken,
+        refresh_token: spent.refresh_token,
+        ...(await clientAuthentication(house, agent)),
+      }),
+  },
+  'an agent that acts for it is revoked': {
+    end: (house, { actor }) => revoke(house, { agent_id: actor.id }),
+    acting: true,
+  },
+}
+
+/** Two agents of one user, in a tenant of their own. */
 async function racer(): Promise<Racer> {
-  const story = await tellStory(one, { entitlement: null })
-  const sibling = await newAgent(one, story.owner)
-  return { story, agent: story.agent, sibling }
+  const { id: tenant_id } = (await one.admin('POST', '/tenants', { name: 'Orbit' })).body
+  const story = await tellStory(one, { tenant_id, entitlement: null })
+  const sibling = await newAgent(one, story.owner, { tenant_id })
+  const actor = await newAgent(one, story.owner, { tenant_id })
+  return { story, agent: story.agent, sibling, actor, tenant_id }
 }
 
 /** What was minted for a user at an audience that its event does not cover. */
@@ -58,38 +107,79 @@ async function afterWhile(requests: number): Promise<void> {
   for (let n = 0; n < 2 * requests; n += 1) await one.inject({ method: 'GET', url: '/readyz' })
 }
 
-for (const [what, end] of Object.entries(ENDINGS)) {
+async function listen(of: Racer, name: string, { acting, consent }: Ending) {
+  const audience = await newAudience(one, {
+    issuer: `https://${name}.example`,
+    tenant_id: of.tenant_id,
+    events_endpoint: 'https://chat.example/events',
+  })
+  await entitle(one, of.agent, audience, consent && { consent })
+  await entitle(one, of.sibling, audience)
+  const delegate = (agent: StoryAgent) =>
+    of.story.delegate({ agent_id: agent.id, audience_id: audience.id })
+  const delegation = consent ? '' : (await delegate(of.agent)).id
+  await delegate(of.sibling)
+  if (acting) {
+    const pair = { agent_id: of.agent.id, actor_id: of.actor.id }
+    const { status, text } = await one.admin('POST', '/actor-permissions', pair)
+    assert.equal(status, 201, text)
+  }
+  return { ...of, delegation, audience, audience_id: audience.id }
+}
+
+const actingFor = async ({ agent, actor }: Racer): Promise<Form> => ({
+  actor_token: await clientAssertion(one, actor, {
+    client_id: agent.client_id,
+    header: { typ: 'actor-token+jwt' },
+  }),
+  actor_token_type: TOKEN_TYPE.jwt,
+})
+
+/** Both agents' tokens, and one of the first that is spent. */
+async function signIn({ story, agent, sibling }: Racer) {
+  // The last ending may have signed them out.
+  story.browser.cookies.clear()
+  const spent = await story.signIn(agent)
+  const rotated = await one.form('/oauth2/token', {
+    grant_type: GRANT.refreshToken,
+    refresh_token: spent.refresh_token,
+    ...(await clientAuthentication(one, agent)),
+  })
+  assert.equal(rotated.status, 200, rotated.text)
+  return { spent, tokens: rotated.body as Tokens, theirs: await story.signIn(sibling) }
+}
+
+const ROUNDS = 3
+
+for (const [what, ending] of Object.entries(ENDINGS)) {
   test(`whatever races when ${what}: each mint of the pair is covered by the event, or there was none`, async (t) => {
-    const racers = await Promise.all(Array.from({ length: 4 }, racer))
+    const { end, ofAll, acting } = ending
+    const racers = await Promise.all(Array.from({ length: 2 }, racer))
     let [granted, waiting, told] = [0, 0, 0]
-    for (let round = 0; round < 6; round += 1) {
-      const fields = racers.map(async (of, n) => {
-        const audience = await newAudience(one, {
-          issuer: `https://${round}.${n}.${what.replaceAll(' ', '')}.example`,
-          events_endpoint: 'https://chat.example/events',
-        })
-        await entitle(one, of.agent, audience)
-        await entitle(one, of.sibling, audience)
-        const delegate = (agent: StoryAgent) =>
-          of.story.delegate({ agent_id: agent.id, audience_id: audience.id })
-        const { id: delegation } = await delegate(of.agent)
-        await delegate(of.sibling)
-        return { ...of, delegation, audience }
-      })
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const fields = racers.map((of, n) =>
+        listen(of, `${round}.${n}.${what.replaceAll(' ', '')}`, ending),
+      )
       for (const field of await Promise.all(fields)) {
         const { story, agent, sibling, audience } = field
-        const tokens = [await story.signIn(agent), await story.signIn(sibling)] as const
-        const exchange = (as: StoryAgent, subject_token: string) =>
-          story.exchange({ subject_token, audience: audience.issuer }, as)
+        const signedIn = await signIn(field)
+        const exchange = async (as: StoryAgent, { id_token }: Tokens) =>
+          story.exchange(
+            {
+              subject_token: id_token,
+              audience: audience.issuer,
+              ...(as === agent && acting && (await actingFor(field))),
+            },
+            as,
+          )
+        const own = () => exchange(agent, signedIn.tokens)
+        const theirs = () => exchange(sibling, signedIn.theirs)
+        // Once there is something to be told of, whoever is first.
+        if (round === ROUNDS - 1) assert.equal((await own()).status, 200)
         const answers = await Promise.all([
-          exchange(agent, tokens[0].id_token),
-          exchange(sibling, tokens[1].id_token),
-          exchange(agent, tokens[0].id_token),
-          afterWhile(round).then(() =>
-            end(round % 2 ? two : one, { ...field, audience_id: audience.id }),
-          ),
-          exchange(sibling, tokens[1].id_token),
-          exchange(agent, tokens[0].id_token),
+          ...[own(), theirs(), own()],
+          afterWhile(round).then(() => end(round % 2 ? two : one, { ...field, ...signedIn })),
+          ...[theirs(), own()],
         ])
         const statuses = answers.flatMap((answer) =>
           answer && typeof answer === 'object' && 'status' in answer ? [answer.status] : [],
@@ -107,13 +197,14 @@ for (const [what, end] of Object.entries(ENDINGS)) {
           .select(['id'])
           .where('audience_id', '=', audience.id)
           .execute()
-        const owed = minted.some(({ agent_id }) => agent_id === agent.id)
+        const owed = minted.some(({ agent_id }) => ofAll || agent_id === agent.id)
         if (owed) assert.equal(events.length, 1)
         told += events.length
         if (events.length === 0) continue
         assert.deepEqual(await uncovered(audience.id), [], 'minted although an event waited')
       }
     }
+    assert.ok(told >= racers.length)
     t.diagnostic(`${granted} granted, ${waiting} had to wait, ${told} events`)
   })
 }
