@@ -5,7 +5,14 @@
  * An app writes whole milliseconds and cuts off the rest, so what it received is at least as late as it says.
  */
 
-import type { Watched, WatchedEvent, WatchedMint, Whom } from './event-watch.ts'
+import type {
+  Watched,
+  WatchedConsent,
+  WatchedEnding,
+  WatchedEvent,
+  WatchedMint,
+  Whom,
+} from './event-watch.ts'
 import type { Receipt } from './scripted-apps.ts'
 
 export type Evidence = Watched & {
@@ -19,12 +26,16 @@ type Read = Receipt & { jti: string }
 /** Milliseconds that an attempt may have been under way before the app had read the event. */
 const BEGUN = 3_000
 
+/** Microseconds by which what was written later may have committed before. */
+const MEANWHILE = 3_000_000
+
 /** Every fault, in words. */
 export function findFaults(evidence: Evidence): string[] {
   const receipts = evidence.receipts.filter((one): one is Read => one.jti !== undefined)
   const ofJti = Map.groupBy(receipts, ({ jti }) => jti)
   const eventsOf = Map.groupBy(evidence.events, ({ pair }) => pair)
   const mintsOf = Map.groupBy(evidence.mints, ({ pair }) => pair)
+  const consentsOf = Map.groupBy(evidence.consents, ({ pair }) => pair)
   const faults: string[] = []
   const judge = (event: WatchedEvent | undefined, fault: string | false | undefined) => {
     if (fault) faults.push(event ? `${event.id} (${event.status}): ${fault}` : fault)
@@ -39,7 +50,7 @@ export function findFaults(evidence: Evidence): string[] {
     }
     const received = [...jtis].flatMap((jti) => ofJti.get(jti) ?? [])
     const mints = (mintsOf.get(event.pair) ?? []).filter(isAbout(event))
-    judge(event, unfinished(event))
+    judge(event, unfinished(event, (consentsOf.get(event.pair) ?? []).filter(isAbout(event))))
     judge(event, notAccepted(event, ofJti.get(event.jti) ?? []))
     judge(event, renamed(event, ofJti))
     judge(event, takenForReplay(event, ofJti.get(event.jti) ?? []))
@@ -74,10 +85,15 @@ const isAbout =
 
 const queuedAt = ({ changes }: WatchedEvent): number => changes[0]?.at ?? Number.NaN
 
-/** Each event ends delivered, or failed for everyone to see. */
-function unfinished({ status, last_answer, resent }: WatchedEvent): string | undefined {
+/** Each event ends delivered, or failed for everyone to see: one that had failed may be dropped for a newer consent. */
+function unfinished(event: WatchedEvent, consents: readonly WatchedConsent[]): string | undefined {
+  const { status, last_answer, resent, changes } = event
   if (status === 'delivered') return undefined
-  if (status === 'superseded' && resent) return undefined
+  if (status === 'superseded' && resent) {
+    const until = changes.at(-1)?.at ?? Number.NaN
+    const overtaken = consents.some(({ at }) => queuedAt(event) - MEANWHILE < at && at <= until)
+    return overtaken ? undefined : 'it was dropped for a consent that nobody gave'
+  }
   if (status !== 'failed') return 'it is on its way for ever'
   return last_answer === null ? 'nothing says why' : undefined
 }
@@ -146,6 +162,20 @@ function waits({ changes }: WatchedEvent): { from: number; to: number; resent: b
   })
 }
 
+/**
+ * When it counts as saying what it says, about mints before `queued`: from then until it was given up. While it is
+ * being sent again nothing rests on it, for a newer consent would drop it.
+ */
+function stands(event: WatchedEvent): { queued: number; from: number; to: number }[] {
+  return waits(event).flatMap(({ from: queued, to, resent }) => {
+    const ended = event.changes.find(({ at }) => at === to)?.status
+    if (ended === 'delivered') {
+      return [{ queued, from: resent ? to : queued, to: Number.POSITIVE_INFINITY }]
+    }
+    return resent ? [] : [{ queued, from: queued, to }]
+  })
+}
+
 /** EV-14. Who sends an event again by hand holds up nobody. */
 function mintedMeanwhile(event: WatchedEvent, mints: readonly WatchedMint[]) {
   const [first] = waits(event)
@@ -153,7 +183,7 @@ function mintedMeanwhile(event: WatchedEvent, mints: readonly WatchedMint[]) {
   return mint && `an ID-JAG was minted under ${mint.delegation_id} while it waited`
 }
 
-/** EV-14: what an app had accepted before may come once more, for it knows the `jti`. */
+/** EV-14: what an app had accepted before may come once more, for it knows the `jti`; so may what is sent again by hand. */
 function receivedLate(
   event: WatchedEvent,
   received: readonly Read[],
@@ -164,7 +194,10 @@ function receivedLate(
   const acceptedBefore = new Set(
     received.filter(({ accepted, at }) => accepted && at < mintedAt).map(({ jti }) => jti),
   )
-  const late = received.find(({ jti, at }) => at > mintedAt && !acceptedBefore.has(jti))
+  const again = new Set(event.changes.flatMap(({ jti, resent }) => (resent ? [jti] : [])))
+  const late = received.find(
+    ({ jti, at }) => at > mintedAt && !acceptedBefore.has(jti) && !again.has(jti),
+  )
   return late && `${late.app} received it ${late.at - mintedAt} ms after a newer ID-JAG`
 }
 
@@ -176,10 +209,12 @@ function needless(
 ) {
   const at = queuedAt(event)
   const others = ofPair.filter((one) => one !== event && isAbout(one)(event) && queuedAt(one) <= at)
-  const before = others.find((one) => {
-    const stood = one.changes.findLast((change) => change.at <= at)?.status !== 'failed'
-    return stood && !mints.some((mint) => queuedAt(one) < mint.at && mint.at < at)
-  })
+  const before = others.find((one) =>
+    stands(one).some(
+      ({ queued, from, to }) =>
+        from <= at && at < to && !mints.some((mint) => queued < mint.at && mint.at < at),
+    ),
+  )
   return before && `it says again what ${before.id} said`
 }
 
@@ -194,15 +229,17 @@ function sentTwice(received: readonly Read[], blows: readonly number[]): string[
   })
 }
 
-/** What was minted before an ending is covered by an event since. */
+/** What was minted before an ending is covered by an event since, which stood when the ending looked for one. */
 function untold(
-  { at }: { at: number },
+  { began, at }: Pick<WatchedEnding, 'began' | 'at'>,
   mints: readonly WatchedMint[],
   events: readonly WatchedEvent[],
 ): string | undefined {
   if (mints.some((mint) => mint.at > at)) return 'an ID-JAG was minted after its end'
   if (mints.length === 0) return undefined
   const last = Math.max(...mints.map((mint) => mint.at))
-  const told = events.some((event) => last < queuedAt(event) && queuedAt(event) <= at)
+  const told = events.some((event) =>
+    stands(event).some(({ queued, from, to }) => last < queued && from <= at && began < to),
+  )
   return told ? undefined : 'its audience was not told of its end'
 }

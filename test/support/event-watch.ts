@@ -32,11 +32,20 @@ export type Change = {
   resent: boolean
 }
 export type WatchedMint = { pair: string; agent_id: string; delegation_id: string; at: Instant }
-export type WatchedEnding = { pair: string; agent_id: string; delegation_id: string; at: Instant }
+export type WatchedEnding = {
+  pair: string
+  agent_id: string
+  delegation_id: string
+  /** From when its transaction looked at anything. */
+  began: Instant
+  at: Instant
+}
+export type WatchedConsent = { pair: string; agent_id: string; at: Instant }
 export type Watched = {
   events: WatchedEvent[]
   mints: WatchedMint[]
   endings: WatchedEnding[]
+  consents: WatchedConsent[]
 }
 
 /** Before anything that counts happens. It needs a server with `track_commit_timestamp`. */
@@ -49,7 +58,8 @@ const WATCH = [
   `create table watch.events (
     n bigserial, event_id text, status text, attempts int, jti text, bytes text, remedies text[], resent boolean)`,
   'create index on watch.events (event_id, n)',
-  'create table watch.endings (delegation_id text)',
+  'create table watch.endings (delegation_id text, began timestamptz default now())',
+  'create table watch.consents (delegation_id text)',
   `create function watch.note_event() returns trigger language plpgsql as $$ begin
     insert into watch.events (event_id, status, attempts, jti, bytes, remedies, resent)
     values (new.id, new.status, new.attempts, new.jti, encode(sha256(convert_to(new.jws, 'UTF8')), 'hex'),
@@ -62,11 +72,17 @@ const WATCH = [
     when ((old.status, old.jti, old.jws) is distinct from (new.status, new.jti, new.jws))
     execute function watch.note_event()`,
   `create function watch.note_ending() returns trigger language plpgsql as $$ begin
-    insert into watch.endings values (new.id);
+    insert into watch.endings (delegation_id) values (new.id);
     return null;
   end $$`,
   `create trigger watch_ended after update on delegations for each row
     when (old.status <> 'revoked' and new.status = 'revoked') execute function watch.note_ending()`,
+  `create function watch.note_consent() returns trigger language plpgsql as $$ begin
+    insert into watch.consents values (new.id);
+    return null;
+  end $$`,
+  `create trigger watch_consented after insert on delegations
+    for each row execute function watch.note_consent()`,
 ]
 
 const AT = '(extract(epoch from pg_xact_commit_timestamp(xmin)) * 1e6)::float8'
@@ -87,8 +103,12 @@ export async function readWatched(pool: pg.Pool): Promise<Watched> {
   )
   const { rows: endings } = await pool.query<WatchedEnding>(
     `select d.audience_id || ' ' || d.sub_asserted as pair, d.agent_id, d.id as delegation_id,
-       ${AT.replace('xmin', 'w.xmin')} as at
+       (extract(epoch from w.began) * 1e6)::float8 as began, ${AT.replace('xmin', 'w.xmin')} as at
      from watch.endings w join delegations d on d.id = w.delegation_id`,
   )
-  return { events, mints, endings }
+  const { rows: consents } = await pool.query<WatchedConsent>(
+    `select d.audience_id || ' ' || d.sub_asserted as pair, d.agent_id, ${AT.replace('xmin', 'w.xmin')} as at
+     from watch.consents w join delegations d on d.id = w.delegation_id`,
+  )
+  return { events, mints, endings, consents }
 }
