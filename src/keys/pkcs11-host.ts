@@ -28,8 +28,11 @@ export type HostAnswers = {
   destroy: undefined
   close: undefined
 }
-/** `pin`: it must not be tried again. `lost`: another host may do what this one cannot do any more. */
-export type Fault = { message: string; kind: 'pin' | 'lost' | 'other' }
+/**
+ * `pin`: it must not be tried again. `lost`: another host may do what this one cannot do any more. `module`: nobody
+ * knows what the module meant; if it goes on so, another host may do better.
+ */
+export type Fault = { message: string; kind: 'pin' | 'lost' | 'module' | 'other' }
 export type Asked = { number: number; request: HostRequest }
 export type Answered = { number: number } & ({ answer: unknown } | { fault: Fault })
 
@@ -99,7 +102,7 @@ function reply(message: Answered): void {
 function faultOf(error: unknown): Fault {
   if (error instanceof PinRefusedError) return { message: error.message, kind: 'pin' }
   if (error instanceof CryptokiError) {
-    return { message: error.message, kind: LOST.has(error.ckr) ? 'lost' : 'other' }
+    return { message: error.message, kind: LOST.has(error.ckr) ? 'lost' : 'module' }
   }
   if (error instanceof CustodyError) return { message: error.message, kind: 'other' }
   return { message: `the PKCS#11 host failed: ${error}`, kind: 'other' }

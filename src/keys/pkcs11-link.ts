@@ -7,7 +7,8 @@ import { HostFault, type HostProcess } from './pkcs11-process.ts'
 /**
  * A host that is there when it is needed, one at a time: the first request starts it, and the one after it
  * ended starts the next. A host whose session with the token is lost answers what it can and is replaced;
- * what failed so is asked once more. A PIN that the token refused is not tried again.
+ * what failed so is asked once more. One whose module keeps failing is replaced as well. A PIN that the token
+ * refused is not tried again.
  */
 export type Link = {
   /** Starts the host before there is anything to ask. @throws {CustodyError} */
@@ -21,6 +22,8 @@ export type Link = {
 const LIMIT = 10_000
 const LIMIT_TO_GENERATE = 60_000
 const LONGEST_PAUSE = 5_000
+/** Failures of a module, without an answer between them, after which another host is tried. */
+const MOST_FAULTS = 3
 
 export function keepHost(
   requestToOpen: () => Promise<OpenRequest>,
@@ -30,6 +33,8 @@ export function keepHost(
   let closed = false
   /** In a row, without an answer between them. */
   let failures = 0
+  /** Of the module that runs, in a row. */
+  let faults = 0
   let refused: { pin: string; error: HostFault } | undefined
 
   return {
@@ -60,15 +65,23 @@ export function keepHost(
     try {
       const answer = await host.ask(request, request.op === 'generate' ? LIMIT_TO_GENERATE : LIMIT)
       failures = 0
+      faults = 0
       return answer
     } catch (error) {
-      if (error instanceof HostFault && error.kind === 'lost' && running === asked) {
+      if (running === asked && isUseless(error)) {
         running = undefined
         failures++
         host.retire()
       }
       throw error
     }
+  }
+
+  /** Whether another host is to be asked from now on. */
+  function isUseless(error: unknown): boolean {
+    if (!(error instanceof HostFault)) return false
+    if (error.kind === 'module') faults++
+    return error.kind === 'lost' || faults >= MOST_FAULTS
   }
 
   function current(): Promise<HostProcess> {
@@ -97,6 +110,7 @@ export function keepHost(
     try {
       await host.ask(request, LIMIT)
       opened = true
+      faults = 0
       return host
     } catch (error) {
       failures++

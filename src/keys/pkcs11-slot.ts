@@ -30,12 +30,16 @@ export function findSlot(cryptoki: Cryptoki, selector: TokenSelector): Handle {
   )
 }
 
-/** Holds the login: it lasts as long as a session is open. @throws {PinRefusedError|CryptokiError} */
+/**
+ * Holds the login: it lasts as long as a session is open.
+ * @throws {PinRefusedError|CryptokiError}; another {CustodyError} for a token that has to be mended: the same PIN is
+ *   to be tried after that
+ */
 export function logIn(cryptoki: Cryptoki, slot: Handle, pin: string): void {
   const { flags } = cryptoki.C_GetTokenInfo(slot)
-  if (flags & CKF_USER_PIN_LOCKED) throw new PinRefusedError(ADVICE.CKR_PIN_LOCKED)
+  if (flags & CKF_USER_PIN_LOCKED) throw new CustodyError(MENDING.CKR_PIN_LOCKED)
   if (flags & CKF_USER_PIN_FINAL_TRY) {
-    throw new PinRefusedError(
+    throw new CustodyError(
       'one more wrong PIN would lock the token, so this one was not tried: log in to it by other means first, which makes the token forget the wrong ones',
     )
   }
@@ -45,6 +49,8 @@ export function logIn(cryptoki: Cryptoki, slot: Handle, pin: string): void {
   } catch (error) {
     const { ckr, message } = error as CryptokiError
     if (ckr === 'CKR_USER_ALREADY_LOGGED_IN') return
+    const mending = MENDING[ckr as keyof typeof MENDING]
+    if (mending) throw new CustodyError(`${message}: ${mending}`)
     const advice = ADVICE[ckr as keyof typeof ADVICE]
     throw advice ? new PinRefusedError(`${message}: ${advice}`) : error
   }
@@ -55,8 +61,12 @@ const ADVICE = {
     'the PIN is wrong. It is not tried again, for that would lock the token: mend pin-source or pin-value in KEY_CUSTODY',
   CKR_PIN_INVALID: 'the PIN has characters that the token does not take',
   CKR_PIN_LEN_RANGE: 'the PIN is shorter or longer than the token takes',
-  CKR_PIN_LOCKED: 'the PIN is locked: the security officer of the token has to set it anew',
   CKR_PIN_EXPIRED: 'the PIN has expired: set a new one',
+}
+
+/** What is wrong with the token and not with the PIN. */
+const MENDING = {
+  CKR_PIN_LOCKED: 'the PIN is locked: the security officer of the token has to set it anew',
   CKR_USER_PIN_NOT_INITIALIZED: 'the token has no user PIN yet: its security officer has to set it',
 }
 

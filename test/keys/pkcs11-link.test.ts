@@ -115,6 +115,40 @@ test('a PIN that was refused is not tried again, also by a later request; anothe
   assert.equal(said('open'), 3)
 })
 
+test('a PIN that was not tried is tried when the token is mended, without a restart', async (t) => {
+  const { custody, plan, said } = await openFake(t)
+  const sign = await custody.open(await makeKey(custody))
+  plan('sign', 'crash')
+  // What a token that is locked, or about to be, has the host say.
+  plan('open', 'other')
+  await refused(Promise.resolve(sign(INPUT)))
+  await refused(Promise.resolve(sign(INPUT)), /PKCS#11: other/)
+  assert.equal((await sign(INPUT)).length, 64)
+  assert.equal(said('open'), 3)
+})
+
+test('a module that keeps failing is replaced after a few failures without an answer between them', async (t) => {
+  const { custody, plan, said } = await openFake(t)
+  const sign = await custody.open(await makeKey(custody))
+  plan('sign', 'module', 'module')
+  for (const _ of [1, 2]) await refused(Promise.resolve(sign(INPUT)), /PKCS#11: module/)
+  assert.equal((await sign(INPUT)).length, 64)
+  plan('sign', 'module', 'module', 'module')
+  for (const _ of [1, 2, 3]) await refused(Promise.resolve(sign(INPUT)), /PKCS#11: module/)
+  assert.equal(said('open'), 1)
+  assert.equal((await sign(INPUT)).length, 64)
+  assert.equal(said('open'), 2)
+})
+
+test('a host that keeps finding fault with what it is asked is not replaced', async (t) => {
+  const { custody, plan, said } = await openFake(t)
+  const sign = await custody.open(await makeKey(custody))
+  plan('sign', ...Array(9).fill('other'))
+  for (let time = 0; time < 9; time++) await refused(Promise.resolve(sign(INPUT)), /other/)
+  assert.equal((await sign(INPUT)).length, 64)
+  assert.equal(said('open'), 1)
+})
+
 test('a wrong PIN at the start is tried once', async (t) => {
   const { setting, said } = fakeFolder(t, 'wrong')
   await refused(openPkcs11Custody(setting, HOST), /PKCS#11: the PIN is wrong/)
