@@ -2,6 +2,7 @@ import { byAdmin, recordEvent } from '../audit/record.ts'
 import type { Db, Row } from '../db/tables.ts'
 import { violatedUnique } from '../db/unique.ts'
 import type { Deps } from '../deps.ts'
+import { hurryAll } from '../events/hurry.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { notFound, ProblemError } from '../http/problem.ts'
 import { eventsAfter, type Pending } from './discovery.ts'
@@ -75,6 +76,7 @@ export async function approveChange(
   }).catch((error) => {
     throw violatedUnique(error) === 'audiences_issuer' ? taken() : error
   })
+  if (followed.events_endpoint !== audience.events_endpoint) await hurryAll(tx, id)
   await recordApproval(tx, { audience, pending, at: now, resumed: discovery.stopped, told }, admin)
   return { ...(await requireAudience(tx, id)), ...told }
 }

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { byAdmin, recordEvent } from '../audit/record.ts'
 import type { Db } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
+import { hurryAll } from '../events/hurry.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { invalid, notFound, ProblemError, requireSigned } from '../http/problem.ts'
 import { readInstant } from '../http/shapes.ts'
@@ -68,6 +69,8 @@ export async function changeAudience(
     resources: JSON.stringify(next.resources),
     updated_at: now,
   })
+  // What waited may have waited for this.
+  if (changed.includes('events_endpoint')) await hurryAll(tx, id)
   await recordEvent(tx, {
     type: 'audience.updated',
     at: now,

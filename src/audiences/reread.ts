@@ -11,6 +11,7 @@
 import { recordEvent } from '../audit/record.ts'
 import type { Row } from '../db/tables.ts'
 import type { Deps } from '../deps.ts'
+import { hurryAll } from '../events/hurry.ts'
 import { repeatedly, type Worker } from '../http/repeatedly.ts'
 import {
   type Dispute,
@@ -181,6 +182,7 @@ async function followIn(tx: Tx, news: News): Promise<Outcome> {
   if (changed.length === 0) return { outcome: 'same', changed }
   const columns = Object.fromEntries(changed.map((name) => [name, told[name]]))
   await updateAudience(tx, id, { ...columns, updated_at: now })
+  if (changed.includes('events_endpoint')) await hurryAll(tx, id)
   await recordEvent(tx, { type: 'audience.updated', ...bySystem(news), detail: { changed } })
   return { outcome: 'moved', changed }
 }

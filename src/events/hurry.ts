@@ -1,23 +1,49 @@
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import type { Db } from '../db/tables.ts'
 
 /**
  * Has the events that wait for this pair tried at once, whatever they wait for: a user consents again, and no
  * ID-JAG is minted before the app has heard of what ended (EV-14), by this audience or by an earlier one of the same
- * issuer. Waits for nobody: an event that is being sent is left alone, for that is the attempt asked for. Within a
- * transaction it counts from the commit.
+ * issuer.
  * @returns how many it hurried.
  */
-export async function hurry(
+export const hurry = (
   db: Db,
   { audience_id, sub }: { audience_id: string; sub: string },
-): Promise<number> {
+): Promise<number> =>
+  hurryThose(
+    db,
+    sql`select event.id from audiences join event_deliveries event
+        on event.tenant_id = audiences.tenant_id and event.aud = audiences.issuer
+      where audiences.id = ${audience_id} and event.status = 'queued' and event.sub = ${sub}`,
+  )
+
+/** The same for what waits to go where this audience listens: it has another endpoint now. */
+export const hurryAll = (db: Db, audience_id: string): Promise<number> =>
+  hurryThose(
+    db,
+    sql`select event.id from audiences join event_deliveries event
+        on event.tenant_id = audiences.tenant_id and event.aud = audiences.issuer
+      where audiences.id = ${audience_id} and event.status = 'queued'
+        and event.dialect = audiences.events_dialect`,
+  )
+
+/** The same for one that is not due yet. */
+export const hurryOne = (db: Db, { id, now }: { id: string; now: Date }): Promise<number> =>
+  hurryThose(
+    db,
+    sql`select event.id from event_deliveries event
+      where event.id = ${id} and event.status = 'queued' and event.next_attempt_at > ${now}`,
+  )
+
+/**
+ * Waits for nobody: an event that is being sent is left alone, for that is the attempt asked for. Within a
+ * transaction it counts from the commit.
+ */
+async function hurryThose(db: Db, those: RawBuilder<unknown>): Promise<number> {
   const { rows } = await sql<{ hurried: number }>`
     with waiting as (
-      select event.id from audiences join event_deliveries event
-        on event.tenant_id = audiences.tenant_id and event.aud = audiences.issuer
-      where audiences.id = ${audience_id} and event.status = 'queued' and event.sub = ${sub}
-        and event.next_attempt_at > event.created_at
+      ${those} and event.next_attempt_at > event.created_at
       for update of event skip locked),
     hurried as (
       -- Due since it was queued, by whichever clock that was.

@@ -5,7 +5,7 @@ import type { Deps } from '../deps.ts'
 import { notFound, ProblemError } from '../http/problem.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import { GIVE_UP_AFTER } from './delivery.ts'
-import { findDelivery } from './list-queries.ts'
+import type { Delivery } from './list-queries.ts'
 import { findListenerNamed, type Listener, listListeners } from './queries.ts'
 import { type Failed, lockDelivery, resendDelivery } from './resend-queries.ts'
 import { chooseEventType } from './revocation-set.ts'
@@ -15,20 +15,22 @@ import { signEvents } from './sign.ts'
  * Sends an event that failed again, at somebody's word (EV-13): under a new `jti`, where and how its audience is
  * told by now, or the one that is registered in its place, for another 72 hours. Whom it is for stays: where the
  * audience has another issuer by now, which is another server, it goes where it went.
- * @throws {ProblemError} `not_found`; `invalid_transition` unless it failed, after a newer consent, and where the
- *   audience is told nothing any more; `unavailable` while no key can sign
+ * @throws {ProblemError} `invalid_transition` unless it failed, after a newer consent, and where the audience is told
+ *   nothing any more; `unavailable` while no key can sign
  */
 export async function resendEvent(
   deps: Pick<Deps, 'db' | 'keys' | 'config' | 'now'>,
-  id: string,
+  known: Delivery,
   actor: Actor,
 ): Promise<void> {
-  // One that is being sent is held, and its attempt is not waited for.
-  refuseUnlessFailed(await findDelivery(deps.db, id))
+  const { id } = known
+  refuseEnded(known)
   await deps.db.transaction().execute(async (tx) => {
     const now = deps.now()
     const event = await lockDelivery(tx, id, now)
-    refuseUnlessFailed(event)
+    // Somebody else has just sent it again.
+    if (event?.status === 'queued') return
+    refuseEnded(event)
     if (event.overtaken) throw refusal('overtaken')
     const [own] = await listListeners(tx, [event.audience_id])
     const listener = (await findListenerNamed(tx, event)) ?? own
@@ -53,20 +55,16 @@ export async function resendEvent(
   })
 }
 
-type Known = Pick<Failed, 'status' | 'next_attempt_at' | 'delivered_at'>
+type Known = Pick<Failed, 'status' | 'delivered_at'>
 
-function refuseUnlessFailed<Event extends Known>(event: Event | undefined): asserts event is Event {
+function refuseEnded<Event extends Known>(event: Event | undefined): asserts event is Event {
   if (event === undefined) throw notFound('event delivery')
-  const { status, next_attempt_at, delivered_at } = event
-  if (status === 'queued') {
-    throw refusal('queued', `, the next time at ${next_attempt_at?.toISOString()}`)
-  }
+  const { status, delivered_at } = event
   if (status === 'delivered') throw refusal('delivered', `, at ${delivered_at?.toISOString()}`)
   if (status === 'superseded') throw refusal('superseded')
 }
 
 const REFUSALS = {
-  queued: 'This event is on its way: it is tried by itself',
   delivered: 'The audience has accepted this event',
   superseded:
     'This event was dropped for another that says the same, or because its user has consented again',

@@ -15,7 +15,7 @@ import {
   listInterrupts,
   MOST_INTERRUPTS,
 } from './list-queries.ts'
-import { resendEvent } from './resend.ts'
+import { retryEvent } from './retry.ts'
 import { EventDeliveries, EventDelivery, EventDeliveryQuery, Retry } from './schema.ts'
 
 const tags = ['revocations']
@@ -68,9 +68,9 @@ export const eventRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
       config: { scope: 'revocations:write' },
       schema: {
         tags,
-        summary: 'Send an event again that failed',
+        summary: 'Send an event again that failed, or one that waits at once',
         description:
-          'A new token with a new jti, to the endpoint that the audience has now, tried for another 72 hours. Refused unless it failed, and after a newer consent of its user: it would end what that one gave.',
+          'One that waits is tried at once, and stays as it is. One that failed: a new token with a new jti, to the endpoint that the audience has now, tried for another 72 hours. Refused for one that was accepted or dropped, and after a newer consent: it would end what that one gave.',
         params,
         body: Retry,
         response: { 200: EventDelivery, '4xx': Problem },
@@ -79,7 +79,7 @@ export const eventRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     },
     async (request) => {
       const { id } = request.params
-      await resendEvent(deps, id, byAdmin(request.admin))
+      await retryEvent(deps, id, byAdmin(request.admin))
       return read(id)
     },
   )
