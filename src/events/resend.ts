@@ -67,10 +67,11 @@ function refuseEnded<Event extends Known>(event: Event | undefined): asserts eve
 const REFUSALS = {
   delivered: 'The audience has accepted this event',
   superseded:
-    'This event was dropped for another that says the same, or because its user has consented again',
+    'This event was dropped for another that says the same, or because access was given there again',
   overtaken:
-    'Its user has consented since: sent now, it would take away what that consent gave. Revoke the delegation if that is what you want',
-  nowhere: 'The audience has no events endpoint any more: set one first',
+    'Access was given there since, by its user or an administrator, and sent now it would take that away. Revoke the delegation if that is what you want',
+  nowhere:
+    'The audience is told nothing any more: it needs an events_endpoint, and an events_dialect other than none',
 } as const
 
 const refusal = (why: keyof typeof REFUSALS, more = '') =>

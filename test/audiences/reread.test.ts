@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { rereadAudience, rereadDue } from '../../src/audiences/reread.ts'
+import { newId } from '../../src/db/ids.ts'
+import { queueEvents } from '../../src/events/queue.ts'
 import {
   challenge,
   type DiscoverableApp,
@@ -336,4 +338,41 @@ test('what lies at the address may move by a challenge', async (t) => {
   app.api.put('/chat', challenge(`DPoP resource_metadata="${app.api.origin}/m.json"`))
   const { discovered } = await anHourLater(id)
   assert.equal(discovered.documents[0].url, `${app.api.origin}/m.json`)
+})
+
+test('what waits is tried at once when another endpoint is approved, and when one is followed (EV-11)', async (t) => {
+  const { app, id } = await approved(t)
+  const other = await openAppHost(t)
+  const { db } = house.deps
+  const event = { audience_id: id, user_id: newId('usr'), sub: newId('usr') }
+  const [queued] = await db.transaction().execute((tx) => queueEvents(tx, house.deps, [event]))
+  const events = db.selectFrom('event_deliveries').where('id', '=', queued?.id ?? '')
+  const put = (next_attempt_at: Date) =>
+    db
+      .updateTable('event_deliveries')
+      .set({ next_attempt_at })
+      .where('id', '=', queued?.id ?? '')
+      .execute()
+  const waits = async () => {
+    const { created_at, next_attempt_at } = await events
+      .select(['created_at', 'next_attempt_at'])
+      .executeTakeFirstOrThrow()
+    return Number(next_attempt_at) > Number(created_at)
+  }
+  const later = new Date(house.clock.now.getTime() + 24 * HOUR * 1000)
+  for (const [path, act] of [
+    ['/notify', () => approve(id)],
+    ['/moved', async () => undefined],
+  ] as const) {
+    await put(later)
+    app.server.agent_auth = {
+      ...app.server.agent_auth,
+      events_endpoint: `${other.origin}${path}`,
+    }
+    app.publish()
+    await anHourLater(id)
+    await act()
+    assert.equal((await read(id)).events_endpoint, `${other.origin}${path}`)
+    assert.equal(await waits(), false, path)
+  }
 })

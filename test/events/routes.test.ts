@@ -367,12 +367,15 @@ test('an event that did not fail is not sent again, and the answer says why (EV-
   for (const [id, why] of [
     [delivered, /has accepted this event, at 20/],
     [superseded, /was dropped/],
-    [nowhere, /no events endpoint/],
+    [nowhere, /needs an events_endpoint, and an events_dialect/],
   ] as const) {
     const { status, body } = await retry(id)
     assert.deepEqual([status, body.type], [409, '/problems/invalid_transition'])
     assert.match(body.detail, why)
   }
+  const silent = { events_dialect: 'none', events_endpoint: sour.url } as const
+  await db.updateTable('audiences').set(silent).where('id', '=', sour.audience_id).execute()
+  assert.match((await retry(nowhere)).body.detail, /events_dialect other than none/)
   assert.equal((await retry(newId('dlv'))).status, 404)
 })
 
@@ -490,7 +493,7 @@ test('after a newer consent an event is not sent again, nor tried again (EV-14)'
   await delegate({ ...parties, audience_id }, user_id)
   const { status, body } = await retry(two)
   assert.deepEqual([status, body.type], [409, '/problems/invalid_transition'])
-  assert.match(body.detail, /consented since/)
+  assert.match(body.detail, /access was given there since/i)
   const sent = bodies().length
   wait(10)
   await deliverDue(deps)
@@ -532,7 +535,7 @@ test('a consent counts by what the app sees, issuer and subject: by which audien
   assert.equal(issuer, `https://chat.example/${audience_id}`)
   const { status, body } = await retry(id)
   assert.equal(status, 409)
-  assert.match(body.detail, /consented since/)
+  assert.match(body.detail, /access was given there since/i)
 })
 
 test('of an event that names an agent only a newer consent to that agent counts (EV-14)', async (t) => {
