@@ -76,7 +76,7 @@ async function rewrap(): Promise<void> {
   const done = (await ask('POST', '/keys/rewrap')) as Record<string, unknown>
   if (values.json) return printJson(done)
   console.log(
-    `${done.private_keys} private keys and ${done.proofs} proofs were put under the key ${done.key_encryption_key}. ${afterwards(done.unproven as string[])}`,
+    `${done.private_keys} private keys, ${done.proofs} proofs and ${done.stream_headers} headers of streams were put under the key ${done.key_encryption_key}. ${afterwards(done.unproven as string[])}`,
   )
 }
 

@@ -1,6 +1,7 @@
 import { recordEvent } from '../audit/record.ts'
 import type { Deps } from '../deps.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
+import { resealHeaders } from '../streams/reseal-headers.ts'
 import { kekId } from './private-key-envelope.ts'
 import { provenBy } from './proof.ts'
 import { lockKeys, lockPrivateKeys, replacePrivateKey } from './queries.ts'
@@ -12,6 +13,8 @@ export type Rewrapped = {
   private_keys: number
   /** The same of the proofs that tell keys of this server from others. */
   proofs: number
+  /** The same of the headers that receivers of Shared Signals want to see. */
+  stream_headers: number
   /** Keys that no value here proves ours, and that stay as they are: somebody else's, or a value is missing. */
   unproven: string[]
   /** Name of the newest key encryption key; every value that does not begin with it may be dropped. */
@@ -19,7 +22,7 @@ export type Rewrapped = {
 }
 
 /**
- * Puts every private key and every proof under the newest key encryption key, while the server runs: what was
+ * Puts every private key and every proof, and what else is kept under it, under the newest key encryption key, while the server runs: what was
  * opened stays open, and the other replicas need the newest key at their next start at the latest.
  * @throws {KeyEncryptionError} when something is under a key that is not in KEY_ENCRYPTION_KEY; nothing is changed.
  */
@@ -29,10 +32,11 @@ export async function rewrapKeys(
 ): Promise<Rewrapped> {
   const keks = config.keyEncryptionKeys ?? []
   const key_encryption_key = kekId(keks[0] as Buffer)
+  const stream_headers = await resealHeaders({ db, config })
   const done = await db.transaction().execute(async (tx) => {
     await lockKeys(tx)
     const { renewed, unproven } = await renewProofs(tx, keks)
-    const counts = { private_keys: 0, proofs: renewed, unproven }
+    const counts = { private_keys: 0, proofs: renewed, stream_headers, unproven }
     for (const { private_key, ...key } of await lockPrivateKeys(tx)) {
       // What somebody else wrote is not made ours by this.
       if (!provenBy(keks, key)) continue

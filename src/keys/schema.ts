@@ -54,6 +54,9 @@ export const RewrapKeys = Type.Object({}, { additionalProperties: false })
 export const Rewrapped = Type.Object({
   private_keys: Type.Integer({ description: 'Private keys encrypted anew' }),
   proofs: Type.Integer({ description: 'Proofs of origin made anew' }),
+  stream_headers: Type.Integer({
+    description: 'Headers that receivers of Shared Signals want to see, encrypted anew',
+  }),
   unproven: Type.Array(Type.String(), {
     description:
       'Keys that no value of KEY_ENCRYPTION_KEY proves, left as they are. If one of them is yours, an earlier value is missing here: put it back and rewrap before any value goes',

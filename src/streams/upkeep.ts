@@ -4,9 +4,9 @@ import { repeatedly, type Worker } from '../http/repeatedly.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import { disableStream } from './change-status.ts'
 import { dropExcess } from './event-queries.ts'
-import { openHeader, sealHeader } from './sealed-header.ts'
+import { resealHeaders } from './reseal-headers.ts'
 import { HELD_FOR, INACTIVITY_TIMEOUT, MOST_HELD } from './stream.ts'
-import { listSealedHeaders, lockSilentStreams, replaceSealedHeader } from './stream-queries.ts'
+import { lockSilentStreams } from './stream-queries.ts'
 
 /** Milliseconds between two rounds; streams that one statement disables at the most. */
 const EVERY = 60_000
@@ -61,16 +61,4 @@ async function disableSilent(deps: Deps): Promise<void> {
 const REASON = {
   push: 'The endpoint has accepted nothing for a week',
   poll: 'Nobody has fetched events for a week',
-}
-
-/** Brings what an earlier key encryption key protects under the newest, so that the earlier one can go. */
-async function resealHeaders({ db, config }: Deps): Promise<void> {
-  const keks = config.keyEncryptionKeys ?? []
-  if (keks.length < 2) return
-  for (const { id, authorization_header } of await listSealedHeaders(db)) {
-    const from = authorization_header ?? ''
-    const opened = openHeader(keks, id, from)
-    if (!opened?.stale) continue
-    await replaceSealedHeader(db, id, { from, to: sealHeader(keks, id, opened.header) })
-  }
 }

@@ -7,7 +7,10 @@ import { openCustody } from '../../src/keys/open-custody.ts'
 import { KeyEncryptionError, kekId } from '../../src/keys/private-key-envelope.ts'
 import { rewrapKeys } from '../../src/keys/rewrap.ts'
 import { KEY_SLOTS } from '../../src/keys/schedule.ts'
+import { openHeader } from '../../src/streams/sealed-header.ts'
+import { openEndpoint, openReceiver, PUSH } from '../streams/receiver.ts'
 import { insertForeignKey } from '../support/foreign-key.ts'
+import { openHouse } from '../support/house.ts'
 import { findRow, kidOf, listEvents, listRows } from './ring-rows.ts'
 import { openRings } from './rings.ts'
 
@@ -41,6 +44,7 @@ test('everything comes under the newest, replicas sign on meanwhile, and the ear
   const made = {
     private_keys: count,
     proofs: count,
+    stream_headers: 0,
     unproven: [],
     key_encryption_key: kekId(NEW),
   }
@@ -70,6 +74,31 @@ test('everything comes under the newest, replicas sign on meanwhile, and the ear
   house.wait(CEILING + 10)
   await alone.rotate()
   await assert.rejects(house.open({}, false), KeyEncryptionError)
+})
+
+test('the headers that receivers want to see come under it too, so that the earlier one may go at once', async (t) => {
+  const house = await openHouse(t)
+  const endpoint = await openEndpoint(t)
+  const receiver = await openReceiver(house)
+  const header = 'Bearer a-secret-of-the-receiver-0123456789'
+  const delivery = { method: PUSH, endpoint_url: endpoint.url, authorization_header: header }
+  const { stream_id } = (await receiver.create(delivery)).body
+  const config = {
+    ...house.config,
+    keyEncryptionKeys: [NEW, ...(house.config.keyEncryptionKeys ?? [])],
+  }
+  const deps = { ...house.deps, config, custody: await openCustody(config) }
+  const rewrap = () => rewrapKeys(deps, { actor: { kind: 'system' } })
+  const counts = (await Promise.all([rewrap(), rewrap()])).map((done) => done.stream_headers)
+  assert.ok(counts.includes(1), `${counts}`)
+  assert.equal((await rewrap()).stream_headers, 0)
+  const { authorization_header } = await house.deps.db
+    .selectFrom('streams')
+    .select('authorization_header')
+    .where('id', '=', stream_id)
+    .executeTakeFirstOrThrow()
+  const opened = openHeader([NEW], stream_id, authorization_header ?? '')
+  assert.deepEqual(opened, { header, stale: false })
 })
 
 test('what is under a key that is not there stays as it is, and so does all the rest', async (t) => {
