@@ -36,7 +36,7 @@ export async function createOnce<Answer extends object>(
   }
   const now = deps.now()
   const id = { admin_key_id: request.admin.id, key }
-  const digest = bodyDigest(deps, request)
+  const [digest, ...earlier] = bodyDigests(deps, request)
   return deps.db.transaction().execute(async (tx) => {
     await tx
       .deleteFrom('idempotency_keys')
@@ -58,7 +58,8 @@ export async function createOnce<Answer extends object>(
         .where('admin_key_id', '=', id.admin_key_id)
         .where('key', '=', key)
         .executeTakeFirstOrThrow()
-      if (!before.body_digest.equals(digest)) {
+      const isSame = [digest, ...earlier].some((one) => before.body_digest.equals(one))
+      if (!isSame) {
         throw new ProblemError(
           'idempotency_conflict',
           'Use a new Idempotency-Key for another request',
@@ -85,12 +86,20 @@ export async function forgetIdempotencyKeys(tx: Transaction<Tables>): Promise<vo
   await tx.deleteFrom('idempotency_keys').execute()
 }
 
-/** Keyed, so that a password in a body cannot be guessed from the digest. */
-function bodyDigest({ config }: Surroundings, request: FastifyRequest): Buffer {
-  const [secret = ''] = config.keyEncryptionKeys ?? []
-  return createHmac('sha256', secret)
-    .update('idempotency\n')
-    .update(`${request.method} ${request.url}\n`)
-    .update(JSON.stringify(request.body ?? null))
-    .digest()
+/**
+ * Keyed, so that a password in a body cannot be guessed from the digest. By the newest key encryption key, and by
+ * those before it: the first call may have come before a change.
+ */
+function bodyDigests(
+  { config }: Surroundings,
+  { method, url, body }: FastifyRequest,
+): [Buffer, ...Buffer[]] {
+  const digestBy = (secret: Buffer | string) =>
+    createHmac('sha256', secret)
+      .update('idempotency\n')
+      .update(`${method} ${url}\n`)
+      .update(JSON.stringify(body ?? null))
+      .digest()
+  const [newest = '', ...earlier] = config.keyEncryptionKeys ?? []
+  return [digestBy(newest), ...earlier.map(digestBy)]
 }
