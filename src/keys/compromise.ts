@@ -6,7 +6,8 @@ import { ProblemError } from '../http/problem.ts'
 import { addSeconds } from '../oauth/numeric-date.ts'
 import type { SigningAlg } from '../oauth/signing-alg.ts'
 import { makeMissingKeys } from './ensure-keys.ts'
-import { provenBy } from './proof.ts'
+import { kekId } from './private-key-envelope.ts'
+import { kekIn, provenBy } from './proof.ts'
 import { activateKey, compromiseKey, findKey, listSigningKeys, lockKeys } from './queries.ts'
 import type { By } from './rotate.ts'
 import { planCompromise, replicaMargin, tokenLifetime } from './schedule.ts'
@@ -31,8 +32,8 @@ export const stillAcceptedUntil = (
 
 /**
  * Drops a key in an emergency (DS-26): from this commit on it signs nothing, it is in no key set and nothing it
- * signed is believed here. If it was the one that signs, the next one takes over, early or not; without a
- * usable one, a new one. A key that was dropped before stays as it is.
+ * signed is believed here. If it was the one that signs, the next one takes over, early or not, whether it can be
+ * opened or not; one that nothing here proves to be ours is dropped too, and a new one takes over. A key that was dropped before stays as it is.
  * @throws {ProblemError} `not_found`; `invalid_transition` for a key that nobody accepts any more.
  */
 export async function compromise(
@@ -61,12 +62,18 @@ export async function compromise(
     const at = addSeconds(now(), skew / 1_000)
     const next = planCompromise(await listSigningKeys(tx), key)
     await compromiseKey(tx, kid, { at, reason })
-    if (next && provenBy(config.keyEncryptionKeys ?? [], next)) {
-      await activateKey(tx, next.kid, at, tokenLifetime(config))
-    } else if (next) {
-      await compromiseKey(tx, next.kid, { at, reason: 'not made by this server' })
+    const fault = next && faultOf(config.keyEncryptionKeys ?? [], next)
+    if (next && fault) await compromiseKey(tx, next.kid, { at, reason: fault })
+    else if (next) await activateKey(tx, next.kid, at, tokenLifetime(config))
+    const also = next && fault && { also_dropped_kid: next.kid, because: fault }
+    const detail = {
+      kid,
+      was: key.status,
+      next_kid: fault ? undefined : next?.kid,
+      ...also,
+      ...slot,
     }
-    const detail = { kid, was: key.status, next_kid: next?.kid, ...slot }
+    if (also) log.error(also, 'the next signing key was dropped too')
     await recordEvent(tx, { type: 'key.compromised', at, detail, ...by })
     return { kid, ...slot, activated_at, compromised_at: at }
   })
@@ -74,6 +81,14 @@ export async function compromise(
   await keys.refresh()
   await Promise.race([makeUpFor(deps), pause(PATIENCE, undefined, { ref: false })])
   return dropped
+}
+
+/** Why a key must not take over: whoever may write rows may have written it, under whatever name. */
+function faultOf(keks: Buffer[], key: Parameters<typeof provenBy>[1]): string | undefined {
+  if (provenBy(keks, key)) return undefined
+  const known = keks.some((kek) => kekId(kek) === kekIn(key.proof))
+  if (known) return 'not made by this server'
+  return 'its proof is under a KEY_ENCRYPTION_KEY that the server which dropped it does not have'
 }
 
 /** Milliseconds. Whoever drops a key does not wait long for the making of another one. */

@@ -1,7 +1,7 @@
 import type { Deps } from '../deps.ts'
 import { listEventEnds } from '../events/key-queries.ts'
 import type { ListRequest } from '../http/list.ts'
-import { provenBy } from './proof.ts'
+import { kekIn, provenBy } from './proof.ts'
 import { listKeys, listSigningKeys } from './queries.ts'
 import { nextStep } from './schedule.ts'
 
@@ -27,12 +27,11 @@ export async function listedKeys(
       next_step_at: next?.at ?? null,
       custody: place,
       key_encryption_keys: [
-        ...new Set([proof, place === 'local' ? private_key : null].flatMap(kekIn)),
+        ...new Set(
+          [proof, place === 'local' ? private_key : null].flatMap((of) => (of && kekIn(of)) || []),
+        ),
       ],
       proven: provenBy(keks, { ...row, proof }) !== undefined,
     }
   })
 }
-
-/** The name of the key encryption key in `v1.<name>.…`. */
-const kekIn = (value: string | null): string[] => value?.split('.').slice(1, 2) ?? []

@@ -31,6 +31,9 @@ export function provenBy(keks: Buffer[], key: ProvenKey): Buffer | undefined {
   return given.length === expected.length && timingSafeEqual(given, expected) ? kek : undefined
 }
 
+/** The name of the key encryption key in `v1.<name>.…`. */
+export const kekIn = (value: string): string | undefined => value.split('.')[1]
+
 /** Whether the public key is the one that the `kid` names. */
 export function isNamedByThumbprint({
   kid,

@@ -1,6 +1,7 @@
 /** A key that somebody else may have: dropped at once, whatever it was (DS-26). */
 
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { CustodyError } from '../../src/keys/custody.ts'
 import type { KeyStore } from '../../src/keys/open-custody.ts'
@@ -108,6 +109,22 @@ test('a next key that this server did not make never signs: it is dropped too, a
   const signed = await ring.sign('id_jag', 'ES256', TYP, {})
   assert.ok(![kid, foreign].includes(signed.kid))
   assert.ok(kidsIn(ring.jwks()).includes(signed.kid))
+})
+
+test('a next key under a KEY_ENCRYPTION_KEY that this server lacks is dropped too, and that is said', async (t) => {
+  const house = await openRings(t)
+  const behind = await house.open({}, false)
+  const keyEncryptionKeys = [randomBytes(32), ...(house.config.keyEncryptionKeys ?? [])]
+  await (await house.open({ keyEncryptionKeys }, false)).rewrap()
+  const next = await kidOf(house, { ...SLOT, status: 'next' })
+  const active = await kidOf(house, { ...SLOT, status: 'active' })
+  await behind.drop(active)
+  const row = await findRow(house, next)
+  assert.equal(row.status, 'compromised')
+  assert.match(row.compromise_reason ?? '', /KEY_ENCRYPTION_KEY that the server .* does not have/)
+  assert.ok(house.logs.some((line) => line.includes(next) && line.includes('dropped too')))
+  const [event] = await listEvents(house, 'key.compromised')
+  assert.deepEqual([event?.kid, event?.also_dropped_kid], [active, next])
 })
 
 test('when no key can be made a bad one is dropped all the same, and the worker makes up for it', async (t) => {
