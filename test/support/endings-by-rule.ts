@@ -36,13 +36,16 @@ export const ENDINGS_BY_RULE: Ending[] = [
     refusals: ['invalid_request'],
     delegationsEnd: false,
   },
+  // With the actor its permission ends, and nobody may act for this agent any more.
   {
     ...ofActor('an actor is suspended', 'agent_id', 'agents'),
     end: (at, { actor }) => at.admin('POST', `/agents/${actor?.agent_id}/suspend`),
+    refusals: ['invalid_request'],
   },
   {
     ...ofActor('an actor is retired', 'agent_id', 'agents'),
     end: (at, { actor }) => at.admin('POST', `/agents/${actor?.agent_id}/retire`),
+    refusals: ['invalid_request'],
   },
   {
     ...ofActor('the credential of an actor is deleted', 'credential_id', 'credentials'),
@@ -53,6 +56,7 @@ export const ENDINGS_BY_RULE: Ending[] = [
   {
     ...ofActor('the owner of an actor is suspended', 'owner_id', 'users'),
     end: (at, { actor }) => at.admin('PATCH', `/users/${actor?.owner_id}`, { status: 'suspended' }),
+    refusals: ['invalid_request'],
   },
 
   {
