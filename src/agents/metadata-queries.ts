@@ -86,6 +86,18 @@ export async function isAllowed(db: Db, agentId: string, now: Date): Promise<boo
   return row.client_metadata_url === null || (row.until !== null && row.until > now)
 }
 
+/** Those among agents that are known by a URL whom no rule lets come now. */
+export async function listBarred(db: Db, ids: readonly string[], now: Date): Promise<string[]> {
+  const rows = await db
+    .selectFrom('agents')
+    .select('id')
+    .where(sql<boolean>`id = any(${ids}::text[])`)
+    .where(sql<boolean>`coalesce((${sql.raw(allowedUntil('agents'))}) <= ${now}, true)`)
+    .orderBy('id')
+    .execute()
+  return rows.map(({ id }) => id)
+}
+
 /** Undefined when there is an agent with this URL that is not retired. */
 export const insertKnownAgent = (
   db: Db,

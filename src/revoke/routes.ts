@@ -13,6 +13,7 @@ import { endDelegation } from './end-delegations.ts'
 import { readRevocation } from './proof.ts'
 import { listRevocations } from './queries.ts'
 import { requestRevocation } from './request.ts'
+import { ruleEndRoutes } from './rule-routes.ts'
 import {
   Compromise,
   CompromisedKey,
@@ -125,4 +126,5 @@ export const revokeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
   )
 
   await app.register(stateRoutes, deps)
+  await app.register(ruleEndRoutes, deps)
 }

@@ -16,6 +16,7 @@ export type Cause =
   | 'entitlement_ended'
   | 'refresh_token_reused'
   | 'code_reused'
+  | 'client_metadata_rule_ended'
   | 'expired'
   | 'restored'
   | 'audience_moved'

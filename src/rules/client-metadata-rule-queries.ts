@@ -13,12 +13,10 @@ export const findLiveMetadataRule = (
     .where('ended_at', 'is', null)
     .executeTakeFirst()
 
-/** Gives the agents that a rule lets come another version (agents/queries.ts), in the order of their ids. */
-export async function touchAgentsOf(
-  db: Db,
-  { tenant_id, url, host }: Pick<Row<'client_metadata_rules'>, 'tenant_id' | 'url' | 'host'>,
-): Promise<void> {
-  const held = db
+type Names = Pick<Row<'client_metadata_rules'>, 'tenant_id' | 'url' | 'host'>
+
+const agentsOf = (db: Db, { tenant_id, url, host }: Names) =>
+  db
     .selectFrom('agents')
     .select('id')
     .where('tenant_id', '=', tenant_id)
@@ -28,8 +26,16 @@ export async function touchAgentsOf(
         ? sql<SqlBool>`split_part(client_metadata_url, '/', 3) = ${host}`
         : sql<SqlBool>`client_metadata_url = ${url}`,
     )
-    .orderBy('id')
-    .forNoKeyUpdate()
+
+/** The agents that a rule is about, whether another one is too or not. */
+export async function listAgentsOf(db: Db, of: Names): Promise<string[]> {
+  const rows = await agentsOf(db, of).execute()
+  return rows.map(({ id }) => id)
+}
+
+/** Gives the agents that a rule lets come another version (agents/queries.ts), in the order of their ids. */
+export async function touchAgentsOf(db: Db, { tenant_id, url, host }: Names): Promise<void> {
+  const held = agentsOf(db, { tenant_id, url, host }).orderBy('id').forNoKeyUpdate()
   await db
     .with('held', () => held)
     .updateTable('agents')

@@ -56,7 +56,7 @@ export const CLIENT_METADATA_RULES: Kind = {
     end: 'End a client metadata rule; its clients are refused from then on',
   },
   description:
-    'Such a client is an agent of ours: entitle, suspend and retire it like any other. What its document says of name, keys, redirect URIs and grant types is followed. Ending the rule keeps the agents, and what users allowed them counts again once a rule lets them come.',
+    'Such a client is an agent of ours: entitle, suspend and retire it like any other. What its document says of name, keys, redirect URIs and grant types is followed. Ending the rule keeps the agents, tells the relying apps where one acted that no other rule lets come, and what users allowed them counts again once a rule lets them come.',
   check: checkClientMetadataRule,
   make: makeClientMetadataRule,
   ended: touchAgentsOf,

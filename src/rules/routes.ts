@@ -21,9 +21,12 @@ const tags = ['rules']
 
 /** Rules at the admin door: of each kind one makes, lists and ends them. */
 export const ruleRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
-  declareKind(app, deps, BLOCKS)
-  declareKind(app, deps, ACTOR_PERMISSIONS)
-  declareKind(app, deps, TRUSTED_ISSUERS)
+  for (const declare of [declareKind, declareEnd]) {
+    declare(app, deps, BLOCKS)
+    declare(app, deps, ACTOR_PERMISSIONS)
+    declare(app, deps, TRUSTED_ISSUERS)
+  }
+  // Its end is told of, and so lives with revocation (revoke/rule-routes.ts).
   declareKind(app, deps, CLIENT_METADATA_RULES)
   await app.register(upstreamAccountRoutes, deps)
 }
@@ -77,7 +80,14 @@ function declareKind<Table extends RuleTable, Given, Found>(
       return { ...page, data: page.data.map((rule) => describeRule(rule, now)) }
     },
   )
+}
 
+function declareEnd<Table extends RuleTable, Given, Found>(
+  app: FastifyInstance,
+  deps: Deps,
+  kind: RuleKind<Table, Given, Found>,
+): void {
+  const { path, summaries } = kind
   app.delete(
     `${path}/:id`,
     {
