@@ -5,7 +5,7 @@ import { type Html, html } from '../http/html.ts'
 import { instant } from '../http/instant.ts'
 import type { Page } from '../http/page.ts'
 import { hostOf } from '../oauth/uri.ts'
-import { reachedResources } from '../policy/ceiling.ts'
+import { allowedResources, reachedResources } from '../policy/ceiling.ts'
 import { leavingOf, leavingText } from '../policy/leaving.ts'
 import type { ActingAgent } from './queries.ts'
 
@@ -44,7 +44,7 @@ ${standing(one)}
 <dl>
 ${one.purpose !== null && html`<dt>Purpose</dt><dd>${one.purpose}</dd>`}
 <dt>Where</dt><dd>${one.audience} (${hostOf(one.issuer)})</dd>
-<dt>Resources</dt><dd>${one.resources === null ? 'everything there that the agent is admitted to' : one.resources.join(', ')}</dd>
+<dt>Resources</dt><dd>${resourcesText(one)}</dd>
 <dt>Rights</dt>${rights(one)}
 ${particulars(one)}
 <dt>What ${one.audience} is told about you</dt>${told(one).map((words) => html`<dd>${words}</dd>`)}
@@ -58,6 +58,15 @@ ${particulars(one)}
 </form>
 </section>
 `
+
+function resourcesText({ resources, entitlement_id, entitled, catalogue }: ActingAgent): string {
+  if (resources !== null) return resources.join(', ')
+  const everything = 'everything there that the agent is admitted to'
+  const now = entitlement_id
+    ? allowedResources({ resources: catalogue }, { resources: entitled })
+    : []
+  return now.length > 0 ? `${everything}, at the moment ${now.join(', ')}` : everything
+}
 
 /** In the words of the service, as on the page that asked. */
 function rights({ scopes, resources, entitled, catalogue }: ActingAgent): Html | Html[] {

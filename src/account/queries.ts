@@ -28,6 +28,7 @@ const COLUMNS = [
   'audiences.status as audience_status',
   'audiences.profile',
   'audiences.claims as wanted',
+  'entitlements.id as entitlement_id',
   'entitlements.resources as entitled',
   'users.name',
   'users.email',

@@ -9,6 +9,8 @@ import { type ConsentQuestion, questionDigest } from './question.ts'
 import { type Answered, type Place, type Standing, standingOf } from './standing.ts'
 import { ASK, DECIDED } from './text.ts'
 
+type Names = { agent: string; audience: string }
+
 /** The question, with everything that GR-03 wants named; again after an answer that cannot be taken. */
 export function consentPage(
   question: ConsentQuestion,
@@ -34,7 +36,7 @@ ${alertAt('top', standing)}
 ${agent.purpose !== null && html`<dt>${ASK.purpose}</dt><dd>${agent.purpose}</dd>`}
 <dt>${ASK.audience}</dt><dd>${audience.name} (${audience.host})</dd>
 <dt>${ASK.resources}</dt>
-${resources ? resources.map((resource) => html`<dd>${resource}</dd>`) : html`<dd>${ASK.everything(names)}</dd>`}
+${resources ? resources.map((resource) => html`<dd>${resource}</dd>`) : everythingOf(question, names)}
 </dl>
 ${scopes.length > 0 && scopeBoxes(scopes, standing)}
 ${details.length > 0 && html`<h2>${ASK.details}</h2><p>${ASK.together}</p>${detailsList(details, ASK.undescribed)}`}
@@ -42,9 +44,8 @@ ${scopes.length === 0 && details.length === 0 && html`<p>${ASK.noScopes}</p>`}
 <h2>${ASK.claims(names)}</h2>
 <ul>${question.leaving.map((one) => html`<li>${leavingText(one)}</li>`)}</ul>
 ${modeButtons(standing)}
-${endField(standing, form.now)}
-${question.offline && offlineBox(names, question.offline, standing)}
-<p class="soft">${ASK.replaces} ${ASK.stopAt} <a href="/account">/account</a>.</p>
+${moreChoices(question, names, standing, form.now)}
+<p class="soft">${ASK.replaces} ${ASK.stopAt} <a href="/account">${ASK.agentsPage}</a>.</p>
 <div class="actions">
 <button name="decision" value="allow">${ASK.allow}</button>
 <button name="decision" value="deny" class="second">${ASK.deny}</button>
@@ -54,7 +55,7 @@ ${question.offline && offlineBox(names, question.offline, standing)}
 }
 
 /** After the decision. Nothing leads anywhere by itself: the agent asks again on its own. */
-export function decidedPage(choice: Choice, names: { agent: string; audience: string }): Page {
+export function decidedPage(choice: Choice, names: Names): Page {
   const allowed = choice.decision === 'allow'
   const title = allowed ? DECIDED.allowedTitle : DECIDED.deniedTitle
   return {
@@ -67,6 +68,14 @@ ${allowed && choice.expires_at !== null && html`<p>${choice.offline ? DECIDED.of
 </div>`,
   }
 }
+
+const everythingOf = ({ everything }: ConsentQuestion, names: Names): Html => html`<dd>
+${ASK.everything(names)}${
+  everything.length > 0 &&
+  html`. ${ASK.atTheMoment}
+<ul>${everything.map((resource) => html`<li>${resource}</li>`)}</ul>`
+}
+</dd>`
 
 const scopeBoxes = (scopes: ConsentQuestion['scopes'], standing: Standing): Html => html`<fieldset>
 <legend>${ASK.scopes}</legend>
@@ -98,9 +107,21 @@ ${alertAt('end', standing)}
  min="${day(now)}" max="${day(latestEnd(now))}"${faulty('end', standing, 'end-means')}>
 <p class="soft" id="end-means">${ASK.endMeans}</p>`
 
+/** What most leave as it is, out of the way of the buttons; in sight as soon as something is said there. */
+function moreChoices(question: ConsentQuestion, names: Names, standing: Standing, now: Date): Html {
+  const { fault, end, offline } = standing
+  const open = end !== '' || offline || fault?.at === 'end' || fault?.at === 'offline'
+  return html`${question.offline && html`<p class="soft">${ASK.stops}</p>`}
+<details${open && html` open`}>
+<summary>${question.offline ? ASK.more : ASK.moreWithout}</summary>
+${endField(standing, now)}
+${question.offline && offlineBox(names, question.offline, standing)}
+</details>`
+}
+
 /** Unticked: to go on while nobody watches is asked for, not assumed. */
 const offlineBox = (
-  names: { agent: string; audience: string },
+  names: Names,
   { max_auth_age }: NonNullable<ConsentQuestion['offline']>,
   standing: Standing,
 ): Html => html`<fieldset>

@@ -4,7 +4,7 @@ import type { Interaction } from '../delegations/interaction-queries.ts'
 import { GRANT } from '../oauth/names.ts'
 import { type ClaimName, wantedClaims } from '../oauth/profile.ts'
 import { hostOf } from '../oauth/uri.ts'
-import { reachedResources, withinCeiling } from '../policy/ceiling.ts'
+import { allowedResources, reachedResources, withinCeiling } from '../policy/ceiling.ts'
 import { entitledDetails, withinCatalogue } from '../policy/details.ts'
 import { type Leaving, leavingOf } from '../policy/leaving.ts'
 import type { ConsentFacts } from './queries.ts'
@@ -17,6 +17,8 @@ export type ConsentQuestion = {
   audience: { name: string; issuer: string; host: string }
   /** Undefined: the agent named none, so it asks for the whole audience. */
   resources: string[] | undefined
+  /** What that is at the moment; empty where some are named. */
+  everything: string[]
   scopes: { name: string; description: string | undefined }[]
   /** Allowed all together or not at all. */
   details: DescribedDetail[]
@@ -57,6 +59,7 @@ export function consentQuestion(
     },
     audience: { name: audience.name, issuer: audience.issuer, host: hostOf(audience.issuer) },
     resources: named ? possible.resources : undefined,
+    everything: named ? [] : allowedResources(audience, entitlement),
     scopes: possible.scopes.map((name) => ({ name, description: describeScope(name, reached) })),
     details: describeDetails(details, reached),
     offline: agent.grant_types.includes(GRANT.refreshToken)

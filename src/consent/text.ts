@@ -4,7 +4,7 @@ import { MOST_YEARS, OFFLINE_DAYS } from './end-date.ts'
  * Every word of the consent page that a user agrees to, but for those of what leaves (policy/leaving.ts). A delegation keeps the version it was given under:
  * whoever changes what a sentence means gives the text a new version.
  */
-export const TEXT_VERSION = '2026-11-23'
+export const TEXT_VERSION = '2026-11-24'
 
 type Names = { agent: string; audience: string }
 
@@ -21,6 +21,7 @@ export const ASK = {
   resources: 'What it would reach there',
   everything: ({ audience }: Names) =>
     `everything of ${audience} that the agent is admitted to, now or later`,
+  atTheMoment: 'At the moment:',
   scopes: 'What it may do',
   noScopes: 'The agent asks for no particular right: what it may do is up to the service.',
   details: 'What it asks for in particular',
@@ -30,6 +31,9 @@ export const ASK = {
   mode: 'For how long',
   always: 'Until I stop it',
   once: 'Only once',
+  more: 'End date, and when you are signed out',
+  moreWithout: 'End date',
+  stops: 'The agent stops when you sign out, unless you say otherwise here:',
   end: 'End date, if you want one',
   endMeans:
     'The agent is stopped when that day ends (UTC). Without an end date, “Until I stop it” lasts until you or an administrator end it; “Only once” ends when the agent has used it.',
@@ -39,7 +43,8 @@ export const ASK = {
   freshness: ({ audience }: Names, seconds: number) =>
     `${audience} takes nobody who signed in more than ${inWords(seconds)} ago: then the agent has to ask you to sign in again in any case.`,
   replaces: 'It takes the place of anything you allowed this agent there before.',
-  stopAt: 'You can see it and stop it at any time on the page',
+  stopAt: 'You can see it and stop it at any time on',
+  agentsPage: 'your agents page',
   allow: 'Allow',
   deny: 'Do not allow',
 } as const

@@ -29,7 +29,8 @@ label.choice{display:flex;gap:.6rem;align-items:baseline;font-weight:400;margin:
 .choice span{min-width:0}
 fieldset{border:0;padding:0;margin:0 0 1rem;min-width:0}
 legend{font-size:1.15rem;font-weight:700;padding:0;margin:0 0 .5rem}
-summary{cursor:pointer}details[open]>summary{margin:0 0 .5rem}li{margin:0 0 .25rem}
+summary{cursor:pointer}details[open]>summary{margin:0 0 .5rem}form details{margin:0 0 1rem}form summary{font-weight:600;padding:.25rem 0}
+details:has(input:invalid,input:focus)::details-content{content-visibility:visible;display:block;height:auto}li{margin:0 0 .25rem}
 input[type=email],input[type=password],input[type=text],input[type=date],input[type=datetime-local],select{
 width:100%;font:inherit;color:inherit;background:var(--card);border:1px solid var(--soft);
 border-radius:.5rem;padding:.6rem .75rem;margin:0 0 1rem}

@@ -26,8 +26,14 @@ export const catalogueScopes = (audience: Catalogue, resources: readonly string[
 export const registeredResource = (audience: Catalogue, resource: string): string | undefined =>
   audience.resources.find((known) => identity(known.identifier) === identity(resource))?.identifier
 
+/** What a ceiling lets through of an audience, as the audience spells it. */
+export const allowedResources = (audience: Catalogue, ceiling: Pick<Ceiling, 'resources'>) =>
+  audience.resources
+    .map(({ identifier }) => identifier)
+    .filter((identifier) => allowsResource(ceiling, identifier))
+
 /** True when the ceiling lets this resource through; a ceiling of null lets every one. */
-export const allowsResource = (ceiling: Ceiling, resource: string): boolean =>
+export const allowsResource = (ceiling: Pick<Ceiling, 'resources'>, resource: string): boolean =>
   ceiling.resources === null ||
   ceiling.resources.some((allowed) => identity(allowed) === identity(resource))
 

@@ -6,6 +6,7 @@ import { openHouse } from '../support/house.ts'
 import {
   API,
   CATALOGUE_WITH_TYPES,
+  FILES,
   makeParties,
   type Parties,
   signedIn,
@@ -116,6 +117,22 @@ describe('the account page', () => {
     await delegate(of, { scopes: ['files.read'], resources: undefined })
     const { text } = await (await signedIn(house, of)).get('/account')
     assert.ok(text.includes('<dd>files.read</dd>'), text)
+  })
+
+  test('says what everything of a service is at the moment', async () => {
+    const of = await makeParties(house)
+    await delegate(of, { resources: undefined })
+    const user = await signedIn(house, of)
+    const entitle = (columns: object) =>
+      db.updateTable('entitlements').set(columns).where('id', '=', of.entitlement_id).execute()
+    const everything = 'everything there that the agent is admitted to'
+    const says = async (words: string) =>
+      assert.ok((await user.get('/account')).text.includes(`<dd>${everything}${words}</dd>`), words)
+    await says(`, at the moment ${API}, ${FILES}`)
+    await entitle({ resources: [FILES] })
+    await says(`, at the moment ${FILES}`)
+    await entitle({ ended_at: house.clock.now })
+    await says('')
   })
 
   test('says which agents go on while I am signed out, and until when', async () => {

@@ -174,10 +174,28 @@ describe('the consent page', () => {
     assert.ok(!text.includes('takes nobody'))
   })
 
+  test('keeps what most leave as it is out of the way of the buttons, and says what that is', async () => {
+    const { decide, page } = await asked()
+    const { text } = await page()
+    const [, hidden = ''] = /<details>(.*?)<\/details>/s.exec(text) ?? []
+    assert.ok(hidden.includes('<summary>End date, and when you are signed out</summary>'))
+    assert.ok(hidden.includes('name="expires_at"') && hidden.includes('name="offline"'))
+    assert.match(text, /The agent stops when you sign out, unless you say otherwise here/)
+    for (const fields of [
+      { offline: 'on' },
+      { expires_at: '2027-01-01' },
+      { offline: 'maybe', mode: 'always', scope: 'chat.read' },
+    ] as Record<string, string>[]) {
+      const again = await decide({ decision: 'allow', ...fields })
+      assert.match(again.text, /<details open>/)
+    }
+    assert.match((await decide({ decision: 'allow' })).text, /<details>/)
+  })
+
   test('has no such box for an agent that may hold no refresh token', async () => {
     const { page } = await asked({ agent: { grant_types: ['authorization_code'] } })
     const { text } = await page()
-    assert.ok(!text.includes('name="offline"'))
+    assert.ok(!text.includes('name="offline"') && !text.includes('signed out'))
     assert.ok(text.includes('name="expires_at"'))
   })
 
@@ -287,6 +305,7 @@ describe('the consent page', () => {
     const { text } = await page()
     assert.match(text, /no web address/)
     assert.match(text, /everything of Chat that the agent is admitted to, now or later/)
+    assert.ok(text.includes(`<ul><li>${API}</li><li>${FILES}</li></ul>`), text)
     assert.ok(!text.includes('name="scope"'))
   })
 
@@ -297,6 +316,7 @@ describe('the consent page', () => {
     )
     const { text } = await page()
     assert.ok(text.includes('value="chat.read"') && !text.includes('value="files.read"'))
+    assert.ok(text.includes(`<ul><li>${API}</li></ul>`) && !text.includes(FILES))
     assert.equal((await decide({ ...ALLOW, scope: 'chat.read' })).status, 200)
     const [delegation] = await delegationsOf(of)
     assert.equal(delegation?.resources, null)
@@ -691,6 +711,19 @@ describe('a decision to allow', () => {
       await refused(question, ALLOW, 409, /has changed/)
     })
   }
+
+  test('is refused when everything of an app has become more since the page was shown', async () => {
+    const question = await asked(
+      { entitlement: { resources: [API] } },
+      { scopes: ['chat.read'], resources: [] },
+    )
+    await db
+      .updateTable('entitlements')
+      .set({ resources: null })
+      .where('id', '=', question.of.entitlement_id)
+      .execute()
+    await refused(question, { ...ALLOW, scope: 'chat.read' }, 409, /has changed/)
+  })
 
   test('is refused when it does not say which page it answers', async () => {
     for (const shown of [undefined, '', 'x'.repeat(43), ['a', 'b']]) {

@@ -56,7 +56,7 @@ const STRUCTURE = `(() => {
     level = next
   }
   for (const field of all('input:not([type=hidden]), select, textarea')) {
-    const text = [...field.labels].map((label) => label.innerText.trim()).join(' ')
+    const text = [...field.labels].map((label) => label.textContent.trim()).join(' ')
     if (!text) faults.push('no label for ' + field.outerHTML)
   }
   for (const one of all('button, a[href], summary')) {

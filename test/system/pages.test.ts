@@ -183,30 +183,41 @@ test('a user reads what exactly is asked for, and lets the agent go on while sig
   })
   await page.goto(`${ISSUER}/consent/${id}`)
   const text = await page.getByRole('main').innerText()
-  for (const word of [
-    'Make one payment',
-    'initiate',
-    '"123.50"',
-    payment.note,
-    'more than 2 hours',
-  ]) {
+  for (const word of ['Make one payment', 'initiate', '"123.50"', payment.note]) {
     assert.ok(text.includes(word), `${word} is missing in ${text}`)
   }
   await assertGoodLooks(page, 'consent-details')
-  const offline = page.getByRole('checkbox', { name: 'when I am signed out' })
+  const offline = page.getByLabel('when I am signed out')
+  assert.equal(await offline.isVisible(), false)
+  const more = page.getByText('End date, and when you are signed out')
+  await tabTo(page, more)
+  await page.keyboard.press('Enter')
   assert.equal(await offline.isChecked(), false)
+  assert.match(await page.locator('details').innerText(), /more than 2 hours/)
+  await assertGoodLooks(page, 'consent-details-open')
   await tabTo(page, page.getByLabel('End date, if you want one'))
   const year = house.clock.now.getUTCFullYear() + 1
+  // A day half written holds the form, and would do so unseen in what is closed.
+  await page.keyboard.type('0301')
+  await tabTo(page, more)
+  await page.keyboard.press('Enter')
+  await tabTo(page, page.getByRole('button', { name: 'Allow', exact: true }))
+  await page.keyboard.press('Enter')
+  const end = page.getByLabel('End date, if you want one')
+  await page.waitForFunction(`document.activeElement?.id === 'expires_at'`)
+  assert.ok(await end.isVisible())
   await page.keyboard.type(`0301${year}`)
+  await tabTo(page, more)
+  await page.keyboard.press('Enter')
   await tabTo(page, offline)
   await page.keyboard.press('Space')
   await follow(page, page.getByRole('button', { name: 'Allow', exact: true }))
-  const end = `${year}-03-01 23:59 UTC`
-  assert.ok((await page.getByRole('main').innerText()).includes(end))
+  const lastMinute = `${year}-03-01 23:59 UTC`
+  assert.ok((await page.getByRole('main').innerText()).includes(lastMinute))
 
   await page.goto(`${ISSUER}/account`)
   const told = await page.locator('section').innerText()
-  for (const word of [end, 'also while you are signed out', 'Make one payment']) {
+  for (const word of [lastMinute, 'also while you are signed out', 'Make one payment']) {
     assert.ok(told.includes(word), `${word} is missing in ${told}`)
   }
   await assertGoodLooks(page, 'account-offline')
@@ -354,10 +365,13 @@ async function assertAsked(page: Page, story: Story & { host: string }): Promise
     'Read documents',
     `Your e-mail address: ${story.user.email}`,
     'Your name: Kim Reyes',
-    'Without an end date',
-    'may go on acting for me when I am signed out',
+    'unless you say otherwise here',
   ]) {
     assert.ok(text.includes(word), `${word} is missing in ${text}`)
+  }
+  const more = await page.locator('details').textContent()
+  for (const word of ['Without an end date', 'may go on acting for me when I am signed out']) {
+    assert.ok(more?.includes(word), `${word} is missing in ${more}`)
   }
   for (const name of ['docs.read', 'docs.write']) {
     assert.ok(await page.getByRole('checkbox', { name }).isChecked(), name)
