@@ -18,18 +18,45 @@ const shown = {
     description: 'The same as `id`, or the URL of its client metadata document',
     examples: ['agt_3kTMd0a1uQ4jZP5cYb7rxw'],
   }),
-  tenant_id: Type.String(),
-  name: Type.String({ examples: ['Travel planner'] }),
-  purpose: Nullable(Type.String()),
+  tenant_id: Type.String({
+    description: 'The tenant it belongs to',
+    examples: ['ten_AAAAAAAAAAAAAAAAAAAAAA'],
+  }),
+  name: Type.String({ description: 'What users call it', examples: ['Travel planner'] }),
+  purpose: Nullable(
+    Type.String({
+      description: 'What it is for, shown to users',
+      examples: ['Books trips you agreed to'],
+    }),
+  ),
   owner_id: Nullable(Type.String({ description: 'The user who answers for it' })),
   environment: Nullable(Type.String({ examples: ['production'] })),
   expires_at: Nullable(Instant({ description: 'From then on it is refused' })),
-  token_endpoint_auth_method: OneOf(AUTH_METHODS),
-  jwks_uri: Nullable(Type.String()),
-  redirect_uris: Type.Array(Type.String()),
-  grant_types: Type.Array(Type.String()),
-  id_token_signed_response_alg: Type.String(),
-  dpop_bound_access_tokens: Type.Boolean(),
+  token_endpoint_auth_method: OneOf(AUTH_METHODS, {
+    description: 'How it proves who it is',
+    examples: ['private_key_jwt'],
+  }),
+  jwks_uri: Nullable(
+    Type.String({
+      description: 'Where its public keys are read; null: they are credentials of its own here',
+      examples: ['https://planner.example/jwks.json'],
+    }),
+  ),
+  redirect_uris: Type.Array(Type.String(), {
+    description: 'Where users may come back to it',
+    examples: [['https://planner.example/callback']],
+  }),
+  grant_types: Type.Array(Type.String(), {
+    description: 'What it may ask the token endpoint for',
+    examples: [[GRANT.authorizationCode, GRANT.refreshToken, GRANT.tokenExchange]],
+  }),
+  id_token_signed_response_alg: Type.String({
+    description: 'What its ID tokens are signed with',
+    examples: ['RS256'],
+  }),
+  dpop_bound_access_tokens: Type.Boolean({
+    description: 'Whether all its access tokens are bound to a key of its own (DPoP)',
+  }),
   status: OneOf(STATUSES, { examples: ['active'] }),
   status_reason: Nullable(Type.String({ description: 'Why an administrator last changed it' })),
   last_used_at: Nullable(Instant({ description: 'When it was last issued an ID-JAG' })),

@@ -5,16 +5,40 @@ import { FLAGS } from './discovery.ts'
 
 const PROFILES = ['idjag', 'mcp-ema', 'authmd-0.1', 'authmd-0.2', 'authmd-head'] as const
 
+const WORDS: Record<(typeof ENDPOINTS)[number], [description: string, example: string]> = {
+  token_endpoint: ['Where agents send ID-JAGs (RFC 7523)', 'https://auth.chat.example/token'],
+  identity_endpoint: [
+    'Where agents send ID-JAGs, of an auth.md service',
+    'https://auth.chat.example/agent/identity',
+  ],
+  register_uri: ['The same, as auth.md v0.1 calls it', 'https://auth.chat.example/agent/auth'],
+  events_endpoint: [
+    'Where it takes revocation events',
+    'https://auth.chat.example/agent/event/notify',
+  ],
+  revocation_uri: [
+    'The same, as auth.md v0.1 calls it',
+    'https://auth.chat.example/agent/auth/revoke',
+  ],
+}
+
 const Endpoints = Type.Object(
-  Object.fromEntries(ENDPOINTS.map((name) => [name, Type.Optional(Type.String())])),
-  { additionalProperties: false },
+  Object.fromEntries(
+    ENDPOINTS.map((name) => {
+      const [description, example] = WORDS[name]
+      return [name, Type.Optional(Type.String({ description, examples: [example] }))]
+    }),
+  ),
+  { additionalProperties: false, description: 'Those that it has' },
 )
 
 /** What the documents of an audience say, where it was found by discovery. */
 export const Discovered = Type.Object(
   {
     url: Type.String({ description: 'Where it began', examples: ['https://api.chat.example/'] }),
-    approved_at: Nullable(Instant()),
+    approved_at: Nullable(
+      Instant({ description: 'When somebody approved what they say; null: nobody yet' }),
+    ),
     profile: Nullable(
       OneOf(PROFILES, { description: 'By the members of its documents; null: none is supported' }),
     ),
@@ -32,9 +56,15 @@ export const Discovered = Type.Object(
     documents: Type.Array(
       Type.Object(
         {
-          kind: OneOf(['protected_resource', 'authorization_server']),
-          url: Type.String(),
-          read_at: Instant(),
+          kind: OneOf(['protected_resource', 'authorization_server'], {
+            description: 'Metadata of a resource (RFC 9728), or of a server (RFC 8414)',
+            examples: ['authorization_server'],
+          }),
+          url: Type.String({
+            description: 'Where it was read',
+            examples: ['https://auth.chat.example/.well-known/oauth-authorization-server'],
+          }),
+          read_at: Instant({ description: 'When it was read' }),
           document: Type.Optional(
             Type.Object(
               {},
@@ -48,8 +78,10 @@ export const Discovered = Type.Object(
     fetched_at: Instant({ description: 'When they were last read' }),
     expires_at: Instant({ description: 'When they may be read again' }),
     failures: Type.Integer({ description: 'Times they could not be read since' }),
-    last_failure: Nullable(Type.String()),
-    failed_at: Nullable(Instant()),
+    last_failure: Nullable(
+      Type.String({ description: 'Why they could not be read last, in words' }),
+    ),
+    failed_at: Nullable(Instant({ description: 'When that was' })),
   },
   { additionalProperties: false },
 )
@@ -58,19 +90,37 @@ export type Discovered = Static<typeof Discovered>
 /** What waits for `approve-change`. */
 export const PendingChange = Type.Object(
   {
-    reason: OneOf(['registration', 'change']),
-    noticed_at: Instant(),
+    reason: OneOf(['registration', 'change'], {
+      description:
+        'registration: nothing was approved before. change: the documents are others by now',
+      examples: ['change'],
+    }),
+    noticed_at: Instant({ description: 'When it was found' }),
     digest: Type.String({ description: 'Of what would be approved; send it along to be sure' }),
-    issuer: Type.String(),
-    profile: Nullable(OneOf(PROFILES)),
+    issuer: Type.String({
+      description: 'The `aud` from then on',
+      examples: ['https://auth.chat.example'],
+    }),
+    profile: Nullable(
+      OneOf(PROFILES, { description: 'The profile from then on; null: none is supported' }),
+    ),
     endpoints: Endpoints,
-    unconfirmed_hosts: Type.Array(Type.String()),
+    unconfirmed_hosts: Type.Array(Type.String(), {
+      description: "Hosts of endpoints beside the issuer's own, which the approval confirms",
+      examples: [['events.chat.example']],
+    }),
     changes: Type.Array(
       Type.Object(
         {
-          member: OneOf(['issuer', 'resource', ...ENDPOINTS]),
-          from: Nullable(Type.String()),
-          to: Type.String(),
+          member: OneOf(['issuer', 'resource', ...ENDPOINTS], {
+            description: 'What is another',
+            examples: ['events_endpoint'],
+          }),
+          from: Nullable(Type.String({ description: 'What was approved; null: nothing' })),
+          to: Type.String({
+            description: 'What it says by now',
+            examples: ['https://events.chat.example/notify'],
+          }),
         },
         { additionalProperties: false },
       ),

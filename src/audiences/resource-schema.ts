@@ -27,11 +27,20 @@ export const ShownResource = Type.Object(
     identifier: Type.String({ examples: ['https://api.chat.example/'] }),
     scopes: Type.Array(
       Type.Object(
-        { name: Type.String(), description: Type.Optional(Type.String()) },
+        {
+          name: Type.String({ description: 'The scope', examples: ['chat.read'] }),
+          description: Type.Optional(
+            Type.String({ description: 'For the consent page', examples: ['Read your messages'] }),
+          ),
+        },
         { additionalProperties: false },
       ),
     ),
-    authorization_details_types: Type.Optional(Type.Array(DetailsType)),
+    authorization_details_types: Type.Optional(
+      Type.Array(DetailsType, {
+        description: 'The types of authorization details (RFC 9396) it knows',
+      }),
+    ),
   },
   { additionalProperties: false },
 )

@@ -10,37 +10,91 @@ const PROFILES = ['idjag', 'mcp-ema', 'authmd-0.1', 'authmd-0.2', 'authmd-head']
 const STATUSES = ['active', 'suspended', 'retired'] as const
 const CLAIMS = ['email', 'phone', 'name', 'tenant', 'act', 'aud_sub', 'aud_tenant'] as const
 
+const Texts = (description: string, examples: string[][]) =>
+  Type.Array(Type.String(), { description, examples })
+
 export const Audience = Type.Object(
   {
     id: Type.String({ examples: ['aud_3kTMd0a1uQ4jZP5cYb7rxw'] }),
-    tenant_id: Type.String(),
+    tenant_id: Type.String({
+      description: 'The tenant it belongs to',
+      examples: ['ten_AAAAAAAAAAAAAAAAAAAAAA'],
+    }),
     issuer: Type.String({ description: 'The `aud`', examples: ['https://auth.chat.example'] }),
-    aliases: Type.Array(Type.String()),
-    name: Type.String({ examples: ['Chat'] }),
-    profile: OneOf(PROFILES),
-    resources: Type.Array(ShownResource),
-    default_scopes: Type.Array(Type.String()),
-    default_resources: Type.Array(Type.String()),
-    claims: Type.Array(Type.String()),
-    subject_type: OneOf(['public', 'pairwise']),
+    aliases: Texts('Other names by which a request may ask for it', [['urn:example:chat']]),
+    name: Type.String({ description: 'What users call it', examples: ['Chat'] }),
+    profile: OneOf(PROFILES, { description: 'How it consumes ID-JAGs', examples: ['idjag'] }),
+    resources: Type.Array(ShownResource, {
+      description: 'Its resources (RFC 8707) with the scopes of each: the catalogue',
+    }),
+    default_scopes: Texts('Asked for when a request names no scope', [['chat.read']]),
+    default_resources: Texts('Meant when a request names no resource', [
+      ['https://api.chat.example/'],
+    ]),
+    claims: Texts(
+      'What its ID-JAGs say of the user beside `sub`; of auth.md profiles also the verified contact',
+      [['email']],
+    ),
+    subject_type: OneOf(['public', 'pairwise'], {
+      description:
+        'public: the `sub` is the id of the user. pairwise: it is known in one sector alone',
+      examples: ['public'],
+    }),
     sector: Nullable(
       Type.String({ description: 'Of a pairwise audience', examples: ['chat.example'] }),
     ),
-    acr_values: Type.Array(Type.String()),
-    dpop_required: Type.Boolean(),
-    max_auth_age: Nullable(Type.Integer({ description: 'Seconds' })),
-    id_jag_lifetime: Nullable(Type.Integer({ description: 'Seconds' })),
-    id_jag_signing_alg: Type.String({ examples: ['ES256'] }),
-    events_endpoint: Nullable(
-      Type.String({ examples: ['https://auth.chat.example/agent/event/notify'] }),
+    acr_values: Texts(
+      'Authentication context classes, one of which the sign-in of the user must have; none: any will do',
+      [['urn:example:acr:mfa']],
     ),
-    events_dialect: OneOf(['none', 'set', 'logout']),
-    event_type: Nullable(Type.String({ description: 'Null: the official one' })),
-    event_names_agent: Type.Boolean(),
-    notify_expiry: Type.Boolean(),
-    notify_when: OneOf(['each', 'last']),
-    owner_id: Nullable(Type.String()),
-    review_at: Nullable(Instant()),
+    dpop_required: Type.Boolean({
+      description: 'Whether its ID-JAGs are bound to a key of the agent (DPoP) without exception',
+    }),
+    max_auth_age: Nullable(
+      Type.Integer({
+        description: 'Seconds since the user signed in at which it refuses; null: it does not',
+        examples: [3600],
+      }),
+    ),
+    id_jag_lifetime: Nullable(
+      Type.Integer({ description: 'Seconds; null: as this server has it', examples: [300] }),
+    ),
+    id_jag_signing_alg: Type.String({
+      description: 'What its ID-JAGs are signed with',
+      examples: ['ES256'],
+    }),
+    events_endpoint: Nullable(
+      Type.String({
+        description: 'Where it is told of revocations; null: nowhere',
+        examples: ['https://auth.chat.example/agent/event/notify'],
+      }),
+    ),
+    events_dialect: OneOf(['none', 'set', 'logout'], {
+      description:
+        'set: security event tokens (RFC 8935). logout: those of auth.md v0.1. none: it is not told',
+      examples: ['set'],
+    }),
+    event_type: Nullable(
+      Type.String({ description: 'URI of the event; null: the official one', examples: [REVOKED] }),
+    ),
+    event_names_agent: Type.Boolean({
+      description: 'Whether it understands an event that names one agent',
+    }),
+    notify_expiry: Type.Boolean({
+      description: 'Whether it is also told when a delegation ends by time alone',
+    }),
+    notify_when: OneOf(['each', 'last'], {
+      description:
+        'each: it is told at every ending. last: when the last delegation of the user there has ended',
+      examples: ['each'],
+    }),
+    owner_id: Nullable(
+      Type.String({
+        description: 'The user who answers for it',
+        examples: ['usr_5Qn3w1cJm0s5kYdE0b2x7A'],
+      }),
+    ),
+    review_at: Nullable(Instant({ description: 'When someone should look at it again' })),
     status: OneOf(STATUSES, { examples: ['active'] }),
     status_reason: Nullable(Type.String({ description: 'Why an administrator last changed it' })),
     created_at: Instant(),

@@ -60,7 +60,10 @@ export const EventDelivery = Type.Object(
         'queued: it is tried until expires_at. delivered: the relying app accepted it. failed: it was refused for good, or given up. superseded: another one says the same, or the user has consented again',
       examples: ['delivered'],
     }),
-    tenant_id: Type.String({ examples: ['ten_AAAAAAAAAAAAAAAAAAAAAA'] }),
+    tenant_id: Type.String({
+      description: 'The tenant of the user',
+      examples: ['ten_AAAAAAAAAAAAAAAAAAAAAA'],
+    }),
     audience_id: named.audience_id,
     aud: Type.String({
       description: 'Whom the token is for: the issuer of the relying app',
@@ -87,8 +90,12 @@ export const EventDelivery = Type.Object(
       description: 'Where it was sent last, or will be',
       examples: ['https://auth.chat.example/agent/event/notify'],
     }),
-    dialect: OneOf(['set', 'logout'] as const, { examples: ['set'] }),
+    dialect: OneOf(['set', 'logout'] as const, {
+      description: 'set: a security event token (RFC 8935). logout: one of auth.md v0.1',
+      examples: ['set'],
+    }),
     event_type: Type.String({
+      description: 'URI of the event in it',
       examples: [REVOKED],
     }),
     jti: jti('`jti` of the token that is sent, or was'),
@@ -99,11 +106,14 @@ export const EventDelivery = Type.Object(
     attempts: Type.Integer({ description: 'Since it was queued, or sent again by hand' }),
     created_at: Instant({ description: 'When it was queued, with what gave rise to it' }),
     next_attempt_at: Nullable(Instant({ description: 'Not before then; null: it is over' })),
-    last_attempt_at: Nullable(Instant()),
-    last_answer: Nullable(LastAnswer),
+    last_attempt_at: Nullable(Instant({ description: 'When it was last tried; null: not yet' })),
+    last_answer: Nullable({
+      ...LastAnswer,
+      description: 'What the relying app said last; null: nothing was sent yet',
+    }),
     delivered_at: Nullable(Instant({ description: 'When the relying app had accepted it' })),
-    failed_at: Nullable(Instant()),
-    superseded_at: Nullable(Instant()),
+    failed_at: Nullable(Instant({ description: 'When it was refused for good, or given up' })),
+    superseded_at: Nullable(Instant({ description: 'When it was not needed any more' })),
     expires_at: Instant({ description: 'It is given up then' }),
     resent_at: Nullable(Instant({ description: 'When somebody had it sent again' })),
     seconds_to_acknowledgement: Nullable(
@@ -121,7 +131,7 @@ export type EventDelivery = Static<typeof EventDelivery>
 export const EventDeliveries = ListOf(EventDelivery)
 
 const asked = Type.Object({
-  status: OneOf(STATUSES),
+  status: OneOf(STATUSES, { description: 'Events of this status alone', examples: ['failed'] }),
   ...named,
   agent_id: {
     ...named.agent_id,

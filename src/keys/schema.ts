@@ -41,7 +41,12 @@ export const SigningKey = Type.Object({
       'Name the values of KEY_ENCRYPTION_KEY that it needs, to be proved ours and, if its private key is local, to sign; they tell nothing of them',
     examples: [['3f9c2a71be04']],
   }),
-  public_jwk: Type.Unsafe<Record<string, unknown>>({ type: 'object', additionalProperties: true }),
+  public_jwk: Type.Unsafe<Record<string, unknown>>({
+    type: 'object',
+    additionalProperties: true,
+    description: 'Its public part (RFC 7517), as the key set publishes it',
+    examples: [{ kty: 'EC', crv: 'P-256', x: '…', y: '…', kid: 'jJ1w…', alg: 'ES256', use: 'sig' }],
+  }),
 })
 
 export const SigningKeys = ListOf(SigningKey)

@@ -10,9 +10,20 @@ const EXAMPLES = ['rcv_3kTMd0a1uQ4jZP5cYb7rxw']
 const StreamOfReceiver = Type.Object(
   {
     id: Type.String({ examples: ['str_3kTMd0a1uQ4jZP5cYb7rxw'] }),
-    method: OneOf(['push', 'poll']),
-    status: OneOf(['enabled', 'paused', 'disabled']),
-    status_reason: Nullable(Type.String()),
+    method: OneOf(['push', 'poll'], {
+      description: 'push: we send its events (RFC 8935). poll: it fetches them (RFC 8936)',
+      examples: ['push'],
+    }),
+    status: OneOf(['enabled', 'paused', 'disabled'], {
+      description: 'A paused stream keeps its events for a while, a disabled one drops them',
+      examples: ['enabled'],
+    }),
+    status_reason: Nullable(
+      Type.String({
+        description: 'Why it was last changed, in the words of the receiver or ours',
+        examples: ['We move to another host'],
+      }),
+    ),
     queued: Type.Integer({ description: 'Events that wait' }),
     last_delivered_at: Nullable(Instant()),
     failed: Type.Integer({
@@ -33,7 +44,10 @@ export const Receiver = Type.Object(
   {
     id: Type.String({ examples: EXAMPLES }),
     client_id: Type.String({ description: 'The same', examples: EXAMPLES }),
-    tenant_id: Type.String(),
+    tenant_id: Type.String({
+      description: 'The tenant whose users it may hear of',
+      examples: ['ten_AAAAAAAAAAAAAAAAAAAAAA'],
+    }),
     name: Type.String({ examples: ['Paperclip sessions'] }),
     audience: Type.String({ description: 'The `aud` of its events' }),
     scopes: Type.Array(Type.String(), { examples: [[...SSF_SCOPES]] }),

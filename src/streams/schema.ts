@@ -66,19 +66,50 @@ export const StreamChange = Type.Object({ stream_id, ...given, ...ours })
 export type StreamChange = Static<typeof StreamChange>
 
 export const Configuration = Type.Object({
-  stream_id: Type.String({ examples: [example] }),
-  iss: Type.String(),
-  aud: Type.String(),
-  events_supported: Type.Array(Type.String()),
-  events_requested: Type.Array(Type.String()),
-  events_delivered: Type.Array(Type.String(), { description: 'Those of both' }),
-  delivery: Type.Object({ method: Type.String(), endpoint_url: Type.String() }),
+  stream_id: Type.String({ description: 'The stream', examples: [example] }),
+  iss: Type.String({
+    description: 'Our issuer, which its events come from',
+    examples: ['https://id.orbit.example'],
+  }),
+  aud: Type.String({
+    description: 'The receiver, whom its events are for: as an administrator enrolled it',
+    examples: ['https://auth.paperclip.example'],
+  }),
+  events_supported: Type.Array(Type.String(), {
+    description: 'All event types there are here',
+    examples: [
+      [...EXAMPLE, 'https://schemas.openid.net/secevent/caep/event-type/credential-change'],
+    ],
+  }),
+  events_requested: Type.Array(Type.String(), {
+    description: 'Those that the receiver asked for, known here or not',
+    examples: [EXAMPLE],
+  }),
+  events_delivered: Type.Array(Type.String(), {
+    description: 'Those of both',
+    examples: [EXAMPLE],
+  }),
+  delivery: Type.Object(
+    {
+      method: Type.String({
+        description: 'RFC 8935 (push) or RFC 8936 (poll)',
+        examples: [DELIVERY_METHOD.poll],
+      }),
+      endpoint_url: Type.String({
+        description: 'Push: where we send events. Poll: where they are fetched',
+        examples: ['https://id.orbit.example/ssf/poll/str_3kTMd0a1uQ4jZP5cYb7rxw'],
+      }),
+    },
+    { description: 'How events get to the receiver. A header given for push is never shown' },
+  ),
   min_verification_interval: Type.Integer({ description: 'Seconds' }),
   inactivity_timeout: Type.Integer({
     description:
       'Seconds without a poll, or of a push endpoint without success: then it is disabled',
   }),
-  description: Type.Optional(Type.String()),
+  description: Type.Optional(
+    Type.String({ description: 'For people, as it was given', examples: ['Sessions, push'] }),
+  ),
 })
 
 export const StreamQuery = Type.Object({
@@ -91,9 +122,14 @@ const status = OneOf(['enabled', 'paused', 'disabled'], {
 })
 
 export const Status = Type.Object({
-  stream_id: Type.String(),
+  stream_id: Type.String({ description: 'The stream', examples: [example] }),
   status,
-  reason: Type.Optional(Type.String()),
+  reason: Type.Optional(
+    Type.String({
+      description: 'Why it was last changed, in the words of whoever did it: the receiver or we',
+      examples: ['We move to another host'],
+    }),
+  ),
 })
 
 export const StatusChange = Type.Object({
