@@ -164,6 +164,7 @@ test('what the client has minted alone since an event about its actor is nothing
   assert.equal((await story.exchange()).status, 200)
   assert.equal((await revoke({ agent_id: actor.id })).events_queued, 0)
   await scene.permit()
+  house.wait(1)
   assert.equal((await scene.withActor()).status, 200)
   assert.equal((await revoke({ agent_id: actor.id })).events_queued, 1)
   await arrive(story)

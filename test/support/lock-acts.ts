@@ -154,6 +154,6 @@ export const actsOn = ({ jwksUri, clients }: ContestantSite): Act[] => [
         agent_expires_at: inAnHour(),
       })
     },
-    waits: 'tenant owner agent',
+    waits: 'tenant owner agent delegation',
   },
 ]
