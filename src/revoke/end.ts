@@ -47,6 +47,7 @@ export type Revoked = {
   delegations_revoked: number
   refresh_tokens_revoked: number
   events_queued: number
+  created_at: Date
   events_withheld?: number
   interrupts?: Interrupt[]
 }
@@ -98,6 +99,7 @@ export async function revoke(
   return {
     id,
     ...counts,
+    created_at: at,
     ...(told.withheld > 0 && { events_withheld: told.withheld }),
     ...showInterrupts(told.interrupted),
   }

@@ -1,6 +1,7 @@
 import type { Db } from '../db/tables.ts'
 import { listInterrupts, MOST_INTERRUPTS } from '../events/list-queries.ts'
 import { secondsBetween } from '../oauth/numeric-date.ts'
+import { statusOf } from './proof-status.ts'
 import { findProof, findRevocation } from './queries.ts'
 import { showInterrupts } from './tell.ts'
 import { countWithheld } from './withheld-queries.ts'
@@ -14,6 +15,7 @@ export async function readRevocation(db: Db, id: string) {
   const interrupted = await listInterrupts(db, { revocation_id: id }, MOST_INTERRUPTS)
   return {
     ...revocation,
+    status: statusOf(events),
     events,
     ...(withheld > 0 && { events_withheld: withheld }),
     ...showInterrupts(interrupted),

@@ -4,6 +4,8 @@ import type { Deps } from '../deps.ts'
 import type { Admin } from '../http/admin-door.ts'
 import { invalid } from '../http/problem.ts'
 import { type Revoked, revoke } from './end.ts'
+import { type ProofStatus, statusOf } from './proof-status.ts'
+import { findProof } from './queries.ts'
 import { REACHES } from './reach.ts'
 import type { NewRevocation } from './schema.ts'
 
@@ -16,7 +18,7 @@ export async function requestRevocation(
   deps: Deps,
   body: NewRevocation,
   admin: Admin,
-): Promise<Revoked> {
+): Promise<Revoked & { status: ProofStatus }> {
   const named = REACHES.flatMap((kind) => {
     const id = body[kind]
     return id === undefined ? [] : [{ kind, id }]
@@ -27,5 +29,5 @@ export async function requestRevocation(
   }
   const revoked = await revoke(tx, deps, { reach, reason: body.reason, admin })
   if (!revoked) throw invalid(`/${reach.kind}`, 'names nothing that exists')
-  return revoked
+  return { ...revoked, status: statusOf(await findProof(tx, revoked.id)) }
 }

@@ -48,9 +48,17 @@ const interrupts = Type.Optional(
   ),
 )
 
+const status = OneOf(['queued', 'delivered', 'failed'] as const, {
+  description:
+    'Of its events, all in all. queued: one is on its way. failed: none is, and one failed. delivered: every one was, or there was nobody to tell. What is withheld is not among them',
+  examples: ['queued'],
+})
+
 export const RequestedRevocation = Type.Object(
   {
     ...counts,
+    created_at: Instant(),
+    status,
     events_withheld: Type.Optional(Withheld),
     interrupts,
   },
@@ -73,13 +81,14 @@ const record = {
 export const Revocation = Type.Object(
   {
     ...record,
+    status,
     events: Type.Object(
       {
         delivered: Type.Integer({ description: 'The relying app confirmed them' }),
         pending: Type.Integer({ description: 'On their way' }),
         failed: Type.Integer({
           description:
-            'Refused for good or given up: GET /event-deliveries?revocation_id= says why',
+            'Refused for good or given up: GET /event-deliveries?revocation_id=&status=failed says why. Also what had failed, was sent again and was then dropped, for access was given anew: its status is superseded',
         }),
       },
       {

@@ -132,6 +132,8 @@ describe('a revocation', () => {
       delegations_revoked: 1,
       refresh_tokens_revoked: 1,
       events_queued: 0,
+      created_at: house.clock.now.toISOString(),
+      status: 'delivered',
     })
     assert.deepEqual(await living(of), ['entitlement', 'session'])
     assert.deepEqual(await living(other), ALL)
@@ -267,6 +269,7 @@ describe('a revocation', () => {
     }
     assert.deepEqual(body, {
       ...record,
+      status: 'delivered',
       events: { delivered: 0, pending: 0, failed: 0 },
       last_acknowledged_at: null,
       seconds_to_last_acknowledgement: null,

@@ -202,7 +202,7 @@ test('an event on its way proves a later revocation as well', async () => {
   const story = await minted()
   await act('DELETE', `/delegations/${story.delegation}`)
   const revoked = await revoke({ agent_id: story.agent.id })
-  assert.equal(revoked.events_queued, 0)
+  assert.deepEqual([revoked.events_queued, revoked.status], [0, 'queued'])
   const proof = async () => {
     const { events, last_acknowledged_at, seconds_to_last_acknowledgement } = await act(
       'GET',
@@ -222,6 +222,27 @@ test('an event on its way proves a later revocation as well', async () => {
     last_acknowledged_at: house.clock.now.toISOString(),
     seconds_to_last_acknowledgement: 7,
   })
+})
+
+test('a revocation waits while any of its events does, and then has failed if one of them has', async () => {
+  const { id: tenant_id } = await act('POST', '/tenants', { name: 'Two apps' })
+  const [one, other] = [await minted({ tenant_id }), await minted({ tenant_id })]
+  const { id, status, created_at } = await revoke({ tenant_id })
+  assert.deepEqual([status, created_at], ['queued', house.clock.now.toISOString()])
+  const now = async () => (await act('GET', `/revocations/${id}`)).status
+  await arrive(one, 'failed')
+  assert.equal(await now(), 'queued')
+  await arrive(other)
+  assert.equal(await now(), 'failed')
+  const again = { status: 'queued', failed_at: null, next_attempt_at: house.clock.now } as const
+  await db
+    .updateTable('event_deliveries')
+    .set(again)
+    .where('audience_id', '=', one.audience.id)
+    .execute()
+  assert.equal(await now(), 'queued')
+  await arrive(one)
+  assert.equal(await now(), 'delivered')
 })
 
 test('what failed, was sent again and then dropped for a newer consent has failed', async () => {
