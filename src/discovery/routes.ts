@@ -4,11 +4,12 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { Deps } from '../deps.ts'
 import { problemBody } from '../http/problem.ts'
+import { Problem } from '../http/problem-schema.ts'
 import type { KeySet } from '../keys/key-ring.ts'
 import { agentDocument, providerDocument } from './client-documents.ts'
 import { serverMetadata } from './metadata.ts'
 import { findPublicAgent } from './queries.ts'
-import { Jwks, Metadata, PublicClient, Transmitter } from './schema.ts'
+import { Jwks, Metadata, NotModified, PublicClient, Transmitter } from './schema.ts'
 import { transmitterMetadata } from './transmitter.ts'
 
 /** Seconds that a published document may be cached (DS-04, DS-24). */
@@ -19,6 +20,10 @@ const STALE_MAX_AGE = 10
 const MAX_STALE = 3600
 /** Shorter: a relying app should learn soon that an agent was stopped. */
 const AGENT_MAX_AGE = 60
+
+const KEPT = 'A copy may be kept for five minutes.'
+const KEY_SET =
+  'What ID tokens, ID-JAGs and events are verified with. A key is published before it signs and for as long as anything signed by it is good; look here again when a `kid` is unknown, not more often than the `Cache-Control` says. 503: it could not be read for so long that nobody may go by it.'
 
 /** What anyone may read: no authentication, no cookie, any origin. Nothing here changes anything. */
 export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
@@ -35,9 +40,10 @@ export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
     ['oauth-authorization-server', 'Authorization server metadata (RFC 8414)'],
     ['openid-configuration', 'The same metadata, where OpenID Connect looks for it'],
   ] as const) {
+    const description = `Where everything is, and what is supported: what is listed works. ${KEPT}`
     app.get(
       openTo(`/.well-known/${name}`),
-      { schema: { summary, response: { 200: Metadata } } },
+      { schema: { summary, description, response: { 200: Metadata, 304: NotModified } } },
       (request, reply) => sendDocument(request, reply, metadata),
     )
   }
@@ -49,7 +55,8 @@ export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
     {
       schema: {
         summary: 'Metadata of the Shared Signals transmitter (SSF 1.0)',
-        response: { 200: Transmitter },
+        description: `Where receivers make and keep a stream; tokens are had at the token endpoint of the server's metadata. ${KEPT}`,
+        response: { 200: Transmitter, 304: NotModified },
       },
     },
     (request, reply) => sendDocument(request, reply, transmitter),
@@ -64,7 +71,13 @@ export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
   let last: { keySet: KeySet; document: Document } | undefined
   app.get(
     openTo('/.well-known/jwks.json'),
-    { schema: { summary: 'Public signing keys', response: { 200: Jwks } } },
+    {
+      schema: {
+        summary: 'Public signing keys',
+        description: KEY_SET,
+        response: { 200: Jwks, 304: NotModified, 503: Problem },
+      },
+    },
     async (request, reply) => {
       const keySet = await deps.keys.freshJwks()
       if (keySet.expired) return sendUnavailable(reply)
@@ -81,7 +94,8 @@ export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
     {
       schema: {
         summary: 'Client metadata of the platform, the client_id that auth.md services see',
-        response: { 200: PublicClient },
+        description: KEPT,
+        response: { 200: PublicClient, 304: NotModified },
       },
     },
     (request, reply) => sendDocument(request, reply, provider),
@@ -94,7 +108,7 @@ export const discoveryRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
         summary: 'Client metadata of one agent',
         description: 'Of an agent that may act now and authenticates with a key; otherwise 404.',
         params: Type.Object({ agent_id: Type.String() }),
-        response: { 200: PublicClient },
+        response: { 200: PublicClient, 304: NotModified, 404: Problem },
       },
     },
     async (request, reply) => {

@@ -34,7 +34,11 @@ export type Parameter = {
 }
 export type Content = Record<string, { schema: JsonSchema }>
 export type Reference = { $ref: string }
-export type Response = { description: string; content?: Content }
+export type Response = {
+  description: string
+  headers?: Record<string, { description: string; schema: JsonSchema }>
+  content?: Content
+}
 
 export type Operation = {
   operationId: string

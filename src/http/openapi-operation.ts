@@ -101,6 +101,9 @@ function responsesOf({ schema, config }: Route, path: string): Operation['respon
     responses[status.toUpperCase()] = responseOf(status, body, schema.produces)
   }
   if (config.scope !== undefined) responses['4XX'] ??= responseNamed('Problem')
+  for (const status of '304' in responses ? ['200', '304'] : []) {
+    responses[status] = { ...(responses[status] as Response), headers: CACHED }
+  }
   return responses
 }
 
@@ -126,11 +129,21 @@ function pageResponses({ produces }: RouteSchema, path: string): Operation['resp
   }
 }
 
+/** Of what may be kept, and asked for again. */
+const CACHED = {
+  ETag: { description: 'Send it back as `If-None-Match`', schema: { type: 'string' } },
+  'Cache-Control': {
+    description: 'For how many seconds a copy may be kept',
+    schema: { type: 'string', examples: ['public, max-age=300'] },
+  },
+}
+
 const MEANINGS: Record<string, string> = {
   200: 'Done',
   201: 'Made',
   202: 'Accepted; what follows is on its way',
   204: 'Done, or done before',
+  304: 'What `If-None-Match` named is still so: no body',
   '4xx': 'Refused: why, and what to do',
   503: 'Not now',
 }

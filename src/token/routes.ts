@@ -24,6 +24,11 @@ import { OAuthErrorResponse, TokenRequest, TokenResponse } from './schema.ts'
 import { createSettleRefusal } from './settle-refusal.ts'
 import { statementsOn } from './statements.ts'
 
+const TOKEN_ENDPOINT = [
+  'By `grant_type`: an ID token or refresh token of a user for an ID-JAG for one relying app (RFC 8693); a code, or a refresh token, for tokens of this server; of receivers of Shared Signals, their secret for an access token.',
+  'Where the user has to say something first the answer is 400 `interaction_required` with an `interaction_uri`: open it in the browser of the user, then ask again. 429 and 503 say in `Retry-After` when to ask again; 500 is a fault of ours, which is in the log.',
+].join('\n\n')
+
 /** The token endpoint (RFC 6749 §3.2): one door for every grant. */
 export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   const statements = statementsOn(deps.hot)
@@ -36,10 +41,17 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
     {
       schema: {
         summary: 'Exchange an ID token for an ID-JAG, redeem a code, or refresh',
+        description: TOKEN_ENDPOINT,
         tags: ['clients'],
         consumes: ['application/x-www-form-urlencoded'],
         body: TokenRequest,
-        response: { 200: TokenResponse, '4xx': OAuthErrorResponse },
+        response: {
+          200: TokenResponse,
+          '4xx': OAuthErrorResponse,
+          429: OAuthErrorResponse,
+          500: OAuthErrorResponse,
+          503: OAuthErrorResponse,
+        },
       },
     },
     async (request, reply) => {

@@ -67,19 +67,34 @@ export const TokenResponse = Type.Object(
       description: 'The ID-JAG for a token exchange; an access token otherwise',
     }),
     issued_token_type: Type.Optional(
-      Type.String({ examples: ['urn:ietf:params:oauth:token-type:id-jag'] }),
+      Type.String({
+        description: 'Of a token exchange: what it is',
+        examples: ['urn:ietf:params:oauth:token-type:id-jag'],
+      }),
     ),
-    token_type: Type.String({ examples: ['N_A', 'Bearer', 'DPoP'] }),
+    token_type: Type.String({
+      description: 'N_A of an ID-JAG, which is no access token',
+      examples: ['N_A', 'Bearer', 'DPoP'],
+    }),
     expires_in: Type.Integer({ description: 'Seconds', examples: [300] }),
     scope: Type.Optional(Type.String({ description: 'What was granted', examples: ['docs.read'] })),
-    resource: Type.Optional(Type.Union([Type.String(), Type.Array(Type.String())])),
+    resource: Type.Optional(
+      Type.Union([Type.String(), Type.Array(Type.String())], {
+        description: 'What it is for at the relying app: one, or several',
+        examples: ['https://api.paperclip.example/'],
+      }),
+    ),
     authorization_details: Type.Optional(
       Type.Array(Type.Object({ type: Type.String() }, { additionalProperties: true }), {
         description: 'What of them was granted',
       }),
     ),
-    id_token: Type.Optional(Type.String()),
-    refresh_token: Type.Optional(Type.String()),
+    id_token: Type.Optional(
+      Type.String({ description: 'Who signed in, and when: to be exchanged for ID-JAGs' }),
+    ),
+    refresh_token: Type.Optional(
+      Type.String({ description: 'With the scope offline_access; good once' }),
+    ),
   },
   { additionalProperties: false },
 )

@@ -7,12 +7,18 @@ import Type from 'typebox'
 import { apiDocument, appRoutes } from '../../src/commands/api-document.ts'
 import { htmlText } from '../../src/http/html.ts'
 import { collectRoutes, openApiDocument } from '../../src/http/openapi.ts'
-import type { OpenApiDocument, Operation, Parameter } from '../../src/http/openapi-document.ts'
+import type {
+  OpenApiDocument,
+  Operation,
+  Parameter,
+  Response,
+} from '../../src/http/openapi-document.ts'
 import { membersOf } from '../../src/http/openapi-members.ts'
 import type { JsonSchema } from '../../src/http/openapi-schema.ts'
 import { PROBLEMS } from '../../src/http/problem.ts'
 import { referenceRoutes } from '../../src/http/reference.ts'
 import { referencePage } from '../../src/http/reference-page.ts'
+import { openHouse } from '../support/house.ts'
 
 const committed = new URL('../../docs/openapi.json', import.meta.url)
 const api = await apiDocument()
@@ -131,6 +137,24 @@ test('every member of a request explains itself: in words, by an example, or by 
       .map(({ path }) => `${where}: ${path}`)
   })
   assert.deepEqual(silent, [])
+})
+
+test('the published documents name every member they have, and how long they may be kept (DS-02, DS-04)', async (t) => {
+  const house = await openHouse(t, { DELEGATE_TOKENS: 'on' })
+  for (const path of [
+    '/.well-known/oauth-authorization-server',
+    '/.well-known/openid-configuration',
+    '/.well-known/ssf-configuration',
+    '/.well-known/jwks.json',
+  ]) {
+    const operation = api.paths[path]?.get as Operation
+    assert.ok(operation.description, path)
+    const kept = { ...operation.responses['200'], ...operation.responses['304'] } as Response
+    assert.deepEqual(Object.keys(kept.headers ?? {}), ['ETag', 'Cache-Control'])
+    const { schema } = (operation.responses['200'] as Response).content?.['application/json'] ?? {}
+    const { body } = await house.inject({ method: 'GET', url: path })
+    assert.deepEqual(Object.keys(schema?.properties ?? {}).sort(), Object.keys(body).sort(), path)
+  }
 })
 
 test('what is not for the reference stays out: HEAD, OPTIONS and undocumented routes', async () => {
