@@ -19,6 +19,8 @@ export const accountRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
     {
       schema: {
         summary: 'Show the agents that act for the user',
+        description:
+          'Where, with which rights, since when and when last, what the relying app is told, and where else the user is signed in.',
         tags: ['pages'],
         querystring: Type.Object({ notice: Type.Optional(Type.String()) }),
       },
@@ -51,6 +53,8 @@ export const accountRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
     {
       schema: {
         summary: 'Stop an agent',
+        description:
+          'Ends the delegation, and tells the relying app where that can be. 404 for that of somebody else. Takes the form of the page alone: with its hidden `csrf` and the cookie of the same browser, or 403.',
         tags: ['pages'],
         params: Type.Object({ id: Type.String() }),
       },

@@ -59,6 +59,8 @@ export const authorizeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
     {
       schema: {
         summary: 'Authorization request',
+        description:
+          'Code flow with PKCE (RFC 6749 §4.1, OpenID Connect Core §3.1). The browser is sent to sign in where it has to, then back to `redirect_uri` with `code`, `state` and `iss`, or with `error`. A page says what is wrong where nobody may be sent there.',
         tags: TAGS,
         querystring: AuthorizationParameters,
       },
@@ -72,6 +74,7 @@ export const authorizeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
     {
       schema: {
         summary: 'Authorization request, by form',
+        description: 'The same with its members in a form.',
         tags: TAGS,
         consumes: FORM,
         body: AuthorizationParameters,
@@ -88,7 +91,15 @@ export const authorizeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps
 
   app.post(
     `${PATH}/confirm`,
-    { schema: { summary: 'The answer to prompt=consent', tags: TAGS, consumes: FORM } },
+    {
+      schema: {
+        summary: 'The answer to prompt=consent',
+        description:
+          'Fields `decision` and `query`, the request that was asked about. Takes the form of the page alone: with its hidden `csrf` and the cookie of the same browser, or 403.',
+        tags: TAGS,
+        consumes: FORM,
+      },
+    },
     async (request, reply) => {
       requireCsrf(deps, request)
       const { query, decision } = request.body as FormFields

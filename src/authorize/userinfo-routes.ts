@@ -11,11 +11,19 @@ import { type Presented, type UserinfoFault, userinfo } from './userinfo.ts'
 
 const UserinfoResponse = Type.Object({
   sub: Type.String({ description: 'The same as in the ID token' }),
-  name: Type.Optional(Type.String()),
-  email: Type.Optional(Type.String()),
-  email_verified: Type.Optional(Type.Boolean()),
-  phone_number: Type.Optional(Type.String()),
-  phone_number_verified: Type.Optional(Type.Boolean()),
+  name: Type.Optional(
+    Type.String({ description: 'With the scope profile', examples: ['Kim Reyes'] }),
+  ),
+  email: Type.Optional(
+    Type.String({ description: 'With the scope email', examples: ['kim@orbit.example'] }),
+  ),
+  email_verified: Type.Optional(Type.Boolean({ description: 'Whether somebody has verified it' })),
+  phone_number: Type.Optional(
+    Type.String({ description: 'With the scope phone', examples: ['+4915123456789'] }),
+  ),
+  phone_number_verified: Type.Optional(
+    Type.Boolean({ description: 'Whether somebody has verified it' }),
+  ),
 })
 
 const TokenError = Type.Object({
@@ -54,6 +62,8 @@ export const userinfoRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps)
   const endpoint = dpopEndpoint(deps.config, '/oauth2/userinfo')
   const schema = {
     summary: 'Claims of the user whom an access token speaks of',
+    description:
+      'As the scopes of the token have it (OpenID Connect Core §5.4). An address or a phone number is there as it is known now, with whether it was verified.',
     tags: ['clients'],
     response: { 200: UserinfoResponse, 400: TokenError, 401: TokenError, 403: TokenError },
   }

@@ -25,7 +25,15 @@ const params = Type.Object({ interaction_id: Type.String() })
 export const consentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   app.get(
     '/consent/:interaction_id',
-    { schema: { params, summary: 'Ask the user', tags: ['pages'] } },
+    {
+      schema: {
+        params,
+        summary: 'Ask the user',
+        description:
+          'What `interaction_uri` leads to: who asks, for what, and what the relying app is told. 404 for anybody but the user it asks, 409 when it was answered, 410 when it has expired or nothing of it can be allowed.',
+        tags: ['pages'],
+      },
+    },
     async (request, reply) => {
       const session = await requireSession(deps, request)
       const { interaction_id } = request.params
@@ -42,7 +50,15 @@ export const consentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
 
   app.post(
     '/consent/:interaction_id',
-    { schema: { params, summary: "Take the user's decision", tags: ['pages'] } },
+    {
+      schema: {
+        params,
+        summary: "Take the user's decision",
+        description:
+          'Fields `decision` (`allow`, `deny`), `mode` (`once`, `always`), `scope` (each that is allowed), `offline`, `expires_at`. What cannot be taken is 400 with the form again; 409 where the question has become another. Takes the form of the page alone: with its hidden `csrf` and the cookie of the same browser, or 403.',
+        tags: ['pages'],
+      },
+    },
     async (request, reply) => {
       const session = await requireSession(deps, request)
       requireCsrf(deps, request)

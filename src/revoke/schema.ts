@@ -150,11 +150,14 @@ export const Compromise = Type.Optional(
 )
 
 export const CompromisedKey = Type.Object({
-  kid: Type.String(),
-  alg: Type.String({ examples: ['ES256'] }),
-  purpose: OneOf(['id_token', 'id_jag', 'seal'] as const),
-  status: OneOf(['compromised'] as const),
-  compromised_at: Instant(),
+  kid: Type.String({ description: 'The key that was dropped', examples: ['jJ1wP0x…'] }),
+  alg: Type.String({ description: 'What it signed with', examples: ['ES256'] }),
+  purpose: OneOf(['id_token', 'id_jag', 'seal'] as const, {
+    description: 'What it signed; a key for ID-JAGs signs events too',
+    examples: ['id_jag'],
+  }),
+  status: OneOf(['compromised'] as const, { description: 'From now on it is of no use' }),
+  compromised_at: Instant({ description: 'When it was first dropped' }),
   activated_at: Nullable(Instant({ description: 'Since then it signed. Null: it never did' })),
   sessions_ended: Type.Integer({ description: 'Sessions that this call ended' }),
   events_signed_anew: Type.Integer({
@@ -177,10 +180,18 @@ export const CompromisedKey = Type.Object({
   }),
   audiences: Type.Array(
     Type.Object({
-      id: Type.String(),
-      name: Type.String(),
-      issuer: Type.String(),
-      owner_id: Nullable(Type.String()),
+      id: Type.String({
+        description: 'The relying app',
+        examples: ['aud_b7Yd4PzR2mQe8HtX1uNc5w'],
+      }),
+      name: Type.String({ description: 'What users call it', examples: ['Chat'] }),
+      issuer: Type.String({ description: 'Its `aud`', examples: ['https://auth.chat.example'] }),
+      owner_id: Nullable(
+        Type.String({
+          description: 'The user who answers for it: somebody to ask; null: nobody is named',
+          examples: ['usr_5Qn3w1cJm0s5kYdE0b2x7A'],
+        }),
+      ),
       told: Type.Boolean({
         description:
           'An event was queued for it because of the key: GET /event-deliveries says when it has arrived',
@@ -189,7 +200,14 @@ export const CompromisedKey = Type.Object({
     { description: 'Relying apps that may hold a copy of the key set: tell their operators' },
   ),
   receivers: Type.Array(
-    Type.Object({ id: Type.String(), name: Type.String(), audience: Type.String() }),
+    Type.Object({
+      id: Type.String({ description: 'The receiver', examples: ['rcv_3kTMd0a1uQ4jZP5cYb7rxw'] }),
+      name: Type.String({ description: 'What it is', examples: ['Paperclip sessions'] }),
+      audience: Type.String({
+        description: 'The `aud` of its events',
+        examples: ['https://auth.paperclip.example'],
+      }),
+    }),
     {
       description:
         'Of a key for ID-JAGs, which signs events too: receivers of Shared Signals, who take events by a copy of the key set. Tell their operators',

@@ -37,7 +37,14 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
 
   app.get(
     '/sign-in',
-    { schema: { summary: 'The sign-in page', tags: TAGS } },
+    {
+      schema: {
+        summary: 'The sign-in page',
+        description:
+          'Leads to `return_to`, a path of this server, at once where the browser is signed in; `prompt=login` asks all the same. `login_hint` fills in the address.',
+        tags: TAGS,
+      },
+    },
     async (request, reply) => {
       const query = readQuery(request.url)
       const session = await recogniseSession(deps, request)
@@ -53,7 +60,15 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
 
   app.post(
     '/sign-in',
-    { schema: { summary: 'Sign in with e-mail and password', tags: TAGS, consumes: FORM } },
+    {
+      schema: {
+        summary: 'Sign in with e-mail and password',
+        description:
+          'Fields `email`, `password`, `return_to`. A wrong password is 403 and too many tries are 429, with the form again. Takes the form of the page alone: with its hidden `csrf` and the cookie of the same browser, or 403.',
+        tags: TAGS,
+        consumes: FORM,
+      },
+    },
     async (request, reply) => {
       requireCsrf(deps, request)
       const fields = request.body as FormFields
@@ -94,7 +109,15 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
 
   app.post(
     '/sign-out',
-    { schema: { summary: 'End the session', tags: TAGS, consumes: FORM } },
+    {
+      schema: {
+        summary: 'End the session',
+        description:
+          'Ends the sessions of this browser and what agents hold of them; agents that may go on while the user is signed out do. Takes the form of the page alone: with its hidden `csrf` and the cookie of the same browser, or 403.',
+        tags: TAGS,
+        consumes: FORM,
+      },
+    },
     async (request, reply) => {
       requireCsrf(deps, request)
       return leave(request, reply)
@@ -103,7 +126,15 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
 
   app.post(
     '/sign-out/everywhere',
-    { schema: { summary: 'End all sessions of the user', tags: TAGS, consumes: FORM } },
+    {
+      schema: {
+        summary: 'End all sessions of the user',
+        description:
+          'The same in every browser, wherever the user is signed in. Takes the form of the page alone: with its hidden `csrf` and the cookie of the same browser, or 403.',
+        tags: TAGS,
+        consumes: FORM,
+      },
+    },
     async (request, reply) => {
       requireCsrf(deps, request)
       const session = await recogniseSession(deps, request)
@@ -116,7 +147,14 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
   // OP-29. Where to go afterwards cannot be registered, so `post_logout_redirect_uri` leads nowhere.
   app.get(
     '/oauth2/logout',
-    { schema: { summary: 'RP-initiated logout', tags: TAGS } },
+    {
+      schema: {
+        summary: 'RP-initiated logout',
+        description:
+          'Asks the user first, unless `id_token_hint` is an ID token of this very session. Leads nowhere afterwards: `post_logout_redirect_uri` is not taken.',
+        tags: TAGS,
+      },
+    },
     async (request, reply) => {
       const session = await recogniseSession(deps, request)
       if (!session) return sendPage(reply, signedOutPage)
@@ -128,7 +166,14 @@ export const signInRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
 
   app.post(
     '/oauth2/logout',
-    { schema: { summary: 'RP-initiated logout, by form', tags: TAGS, consumes: FORM } },
+    {
+      schema: {
+        summary: 'RP-initiated logout, by form',
+        description: 'The same with the members in a form; also the answer of the page that asks.',
+        tags: TAGS,
+        consumes: FORM,
+      },
+    },
     async (request, reply) => {
       const { csrf, id_token_hint } = (request.body ?? {}) as FormFields
       if (csrf !== undefined) {

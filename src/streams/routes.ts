@@ -75,6 +75,8 @@ export const streamRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       config: read,
       schema: {
         summary: "Read a stream's configuration, or without its id those of all",
+        description:
+          'A receiver has one stream at the most, and sees no other. 404 for one that is not its own.',
         tags,
         querystring: StreamQuery,
         response: { 200: Type.Union([Configuration, Type.Array(Configuration)]), ...refused },
@@ -101,6 +103,7 @@ export const streamRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       config: manage,
       schema: {
         summary,
+        description: 'Members that are ours have to be as they are, or absent.',
         tags,
         body: StreamChange,
         response: { 200: Configuration, ...refused },
@@ -118,6 +121,7 @@ export const streamRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       config: manage,
       schema: {
         summary: 'End a stream; what waits on it is dropped',
+        description: 'Another one can be made then.',
         tags,
         querystring: StreamNamed,
         response: { 204: Type.Null(), ...refused },
@@ -135,6 +139,7 @@ export const streamRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       config: read,
       schema: {
         summary: "Read a stream's status",
+        description: 'Also why it was last changed, by its receiver or by us.',
         tags,
         querystring: StreamNamed,
         response: { 200: Status, ...refused },
@@ -150,6 +155,8 @@ export const streamRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       config: manage,
       schema: {
         summary: "Change a stream's status",
+        description:
+          'A paused stream keeps its events for a week, a disabled one drops what waits and hears of nothing more until it is enabled.',
         tags,
         body: StatusChange,
         response: { 200: Status, ...refused },
@@ -183,6 +190,7 @@ export const streamRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       config: manage,
       schema: {
         summary: 'Ask to hear no more of somebody',
+        description: 'The answer is the same whether or not it was asked for before.',
         tags,
         body: SubjectOfStream,
         response: { 204: Type.Null(), ...refused },
@@ -200,6 +208,8 @@ export const streamRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       config: manage,
       schema: {
         summary: 'Ask for an event that shows that events arrive',
+        description:
+          'The event carries the `state`, goes the way of the others, and is not more often to be had than `min_verification_interval` says.',
         tags,
         body: VerificationRequest,
         response: { 204: Type.Null(), ...refused },

@@ -34,6 +34,8 @@ export const revocationRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, dep
     {
       schema: {
         summary: 'Give up a refresh token',
+        description:
+          'RFC 7009. Ends the refresh token and all that came of the same code. 200 also for what is no token of this agent, or has ended; 400 for a signed token, which cannot be given up.',
         tags: ['clients'],
         consumes: ['application/x-www-form-urlencoded'],
         body: RevocationRequest,
