@@ -11,6 +11,7 @@
  *     before is kept, where a key was compromised (sign-anew.ts) or where §6.3 of the protocol asks for it.
  *  3. Whoever works on a queued event holds its row; whoever else comes by leaves it out.
  *  4. The key of a queued event stays published (key-queries.ts): what it signed may be read until then.
+ *  5. What was accepted is never undone: who wants it told once more has another event made (resend.ts).
  */
 
 /** Seconds after which an event that nobody accepted is given up (EV-11). */

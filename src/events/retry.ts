@@ -6,20 +6,21 @@ import { type Delivery, findDelivery } from './list-queries.ts'
 import { resendEvent } from './resend.ts'
 
 /**
- * Has an event tried at somebody's word (EV-13): one that waits at once, as it is, and one that failed anew. One that
- * is being sent is left alone.
+ * Has an event tried at somebody's word (EV-13): one that waits at once, as it is, one that failed anew, and one that
+ * was accepted by way of another. One that is being sent is left alone.
  * @throws {ProblemError} `not_found`; as `resendEvent` does for one that does not wait
+ * @returns the id of the event that is on its way
  */
 export async function retryEvent(
   deps: Pick<Deps, 'db' | 'keys' | 'config' | 'now'>,
   id: string,
   actor: Actor,
-): Promise<void> {
+): Promise<string> {
   const event = await findDelivery(deps.db, id)
   if (event === undefined) throw notFound('event delivery')
-  if (event.status === 'queued') await hastenEvent(deps, event, actor)
-  // It may be that somebody was faster: then it waits, and is due.
-  else await resendEvent(deps, event, actor)
+  if (event.status !== 'queued') return resendEvent(deps, event, actor)
+  await hastenEvent(deps, event, actor)
+  return id
 }
 
 /** It goes on holding up mints as it did: nothing changes but when it is tried (EV-14). */

@@ -115,7 +115,9 @@ export const EventDelivery = Type.Object(
     failed_at: Nullable(Instant({ description: 'When it was refused for good, or given up' })),
     superseded_at: Nullable(Instant({ description: 'When it was not needed any more' })),
     expires_at: Instant({ description: 'It is given up then' }),
-    resent_at: Nullable(Instant({ description: 'When somebody had it sent again' })),
+    resent_at: Nullable(
+      Instant({ description: 'When somebody had it sent again, or made to tell once more' }),
+    ),
     seconds_to_acknowledgement: Nullable(
       Type.Number({ description: 'From being queued to being accepted', examples: [0.21] }),
     ),

@@ -346,11 +346,8 @@ test('what was tried the first time can be tried again', async (t) => {
   assert.equal((await row(id)).status, 'delivered')
 })
 
-test('an event that did not fail is not sent again, and the answer says why (EV-12)', async (t) => {
-  const { app, tell, fail, deps, db, retry } = await openDesk(t)
-  const well = await app([202])
-  const delivered = await tell(well.audience_id)
-  await deliverDue(deps)
+test('an event that was dropped is not sent again, nor one to nowhere, and the answer says why (EV-12)', async (t) => {
+  const { app, fail, deps, db, retry } = await openDesk(t)
   const sour = await app(['access_denied'])
   const superseded = await fail(sour.audience_id)
   const nowhere = await fail(sour.audience_id)
@@ -365,7 +362,6 @@ test('an event that did not fail is not sent again, and the answer says why (EV-
     .where('id', '=', sour.audience_id)
     .execute()
   for (const [id, why] of [
-    [delivered, /has accepted this event, at 20/],
     [superseded, /was dropped/],
     [nowhere, /needs an events_endpoint, and an events_dialect/],
   ] as const) {
@@ -377,6 +373,40 @@ test('an event that did not fail is not sent again, and the answer says why (EV-
   await db.updateTable('audiences').set(silent).where('id', '=', sour.audience_id).execute()
   assert.match((await retry(nowhere)).body.detail, /events_dialect other than none/)
   assert.equal((await retry(newId('dlv'))).status, 404)
+})
+
+test('an event that its app accepted and lost is told of by another one (EV-13)', async (t) => {
+  const { app, queue, row, deps, db, wait, retry, delegate, auditTypes } = await openDesk(t)
+  const { audience_id, bodies, ...parties } = await app([202])
+  const { user_id } = parties
+  const revocation_id = newId('rev')
+  const about = { audience_id, user_id, sub: user_id, revocation_id }
+  const [{ id } = { id: '' }] = await queue([about])
+  await deliverDue(deps)
+  const before = await row(id)
+  wait(60)
+  const answers = await Promise.all([retry(id), retry(id)])
+  const [{ status, body } = { status: 0, body: { id: '' } }, other] = answers
+  assert.deepEqual([status, other?.body.id], [200, body.id], 'those who ask at once have one made')
+  assert.notEqual(body.id, id)
+  const { aud, sub, endpoint } = before
+  const told = { aud, sub, endpoint, user_id, revocation_id, status: 'queued' }
+  const shown = Object.fromEntries(Object.keys(told).map((name) => [name, body[name]]))
+  assert.deepEqual(shown, told)
+  assert.deepEqual([body.resent_at, body.created_at], Array(2).fill(deps.now().toISOString()))
+  assert.deepEqual(await row(id), before)
+  wait(1)
+  await deliverDue(deps)
+  const after = await row(body.id)
+  assert.deepEqual([after.status, bodies()], ['delivered', [before.jws, after.jws]])
+  assert.deepEqual(await auditTypes(), ['event.delivered', 'event.resent', 'event.delivered'])
+  wait(1)
+  await delegate({ ...parties, audience_id }, user_id)
+  const refused = await retry(id)
+  assert.deepEqual([refused.status, refused.body.type], [409, '/problems/invalid_transition'])
+  assert.match(refused.body.detail, /access was given there since/i)
+  const { length } = await db.selectFrom('event_deliveries').select('id').execute()
+  assert.equal(length, 2)
 })
 
 test('an event that waits is tried at once when somebody asks for it, and is the same event (EV-13)', async (t) => {
