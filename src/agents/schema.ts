@@ -196,12 +196,15 @@ export const AgentQuery = Type.Object(
 )
 export type AgentQuery = Static<typeof AgentQuery>
 
-const credentialStatus = OneOf(['active', 'ended'])
+const credentialStatus = OneOf(['active', 'ended'], {
+  description: 'Whether it still proves anything',
+  examples: ['active'],
+})
 
 export const Credential = Type.Object(
   {
     id: Type.String({ examples: ['crd_3kTMd0a1uQ4jZP5cYb7rxw'] }),
-    kind: OneOf(['jwk', 'secret']),
+    kind: OneOf(['jwk', 'secret'], { description: 'A public key, or a secret', examples: ['jwk'] }),
     kid: Nullable(Type.String({ description: 'Of a key' })),
     status: credentialStatus,
     created_at: Instant(),

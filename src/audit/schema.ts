@@ -32,11 +32,18 @@ export const Issuance = Type.Object(
     actor_ids: Nullable(
       Type.Array(id('agt', 'agent that acted for it'), { description: 'Newest first' }),
     ),
-    authorization_details_types: Nullable(Type.Array(Type.String())),
+    authorization_details_types: Nullable(
+      Type.Array(Type.String(), {
+        description: 'The types of the authorization details in it',
+        examples: [['payment']],
+      }),
+    ),
     dpop_jkt: Nullable(Type.String({ description: 'Thumbprint of the key it is bound to' })),
     auth_time: Nullable(Instant({ description: 'When the user had signed in' })),
     expires_at: Instant(),
-    agent_context_id: Nullable(Type.String()),
+    agent_context_id: Nullable(
+      Type.String({ description: 'As the agent gave it, for auth.md audiences' }),
+    ),
     request_id: requestId,
   },
   { additionalProperties: false },
@@ -55,7 +62,12 @@ export const AuditEvent = Type.Object(
     actor_kind: OneOf(['agent', 'user', 'admin', 'system', 'unknown'], {
       description: 'Who did it; unknown where a request failed before its caller was known',
     }),
-    actor_id: Nullable(Type.String()),
+    actor_id: Nullable(
+      Type.String({
+        description: 'The id of whoever did it, where there is one',
+        examples: ['usr_5Qn3w1cJm0s5kYdE0b2x7A'],
+      }),
+    ),
     agent_id: Nullable(id('agt', 'agent')),
     user_id: Nullable(id('usr', 'user')),
     audience_id: Nullable(id('aud', 'audience')),
@@ -112,7 +124,7 @@ export const Seal = Type.Object(
     ...head,
     previous_hash: hash('Hash of the seal before; zeros in the first'),
     root: hash('Merkle root over the rows'),
-    row_count: Type.Integer(),
+    row_count: Type.Integer({ description: 'Rows that it closes' }),
     snapshot: Type.String({
       description: 'PostgreSQL snapshot: the rows it sees, and the one before did not, are sealed',
       examples: ['7411:7413:7411'],
@@ -146,7 +158,7 @@ export const VerifyQuery = Type.Object(
 
 export const Verdict = Type.Object(
   {
-    ok: Type.Boolean(),
+    ok: Type.Boolean({ description: 'Whether everything that is sealed is as it was' }),
     sealed_through: Type.Union([Type.Object(head, { additionalProperties: false }), Type.Null()], {
       description:
         'The last seal that stands, with all before it. Keep it, and give it back as `head`',
@@ -155,7 +167,7 @@ export const Verdict = Type.Object(
     broken: Type.Optional(
       Type.Object(
         {
-          table: OneOf(['issuances', 'audit_events', 'seals']),
+          table: OneOf(['issuances', 'audit_events', 'seals'], { description: 'Where' }),
           id: Type.String({ description: '`jti`, id of the event, or position of the seal' }),
           kind: OneOf(['changed', 'missing', 'inserted'], {
             description: 'inserted: claims to be older than a seal that does not know it',

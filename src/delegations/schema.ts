@@ -34,7 +34,7 @@ export const Delegation = Type.Object(
       }),
     ),
     authorization_details: Nullable(
-      Type.Array(Detail(Type.String()), {
+      Type.Array(Detail(Type.String({ examples: ['payment'] })), {
         description: 'RFC 9396. Null: every type that the entitlement allows',
       }),
     ),

@@ -12,9 +12,15 @@ const consent = OneOf(['user', 'admin'], {
 export const Entitlement = Type.Object(
   {
     id: Type.String({ examples: ['ent_3kTMd0a1uQ4jZP5cYb7rxw'] }),
-    tenant_id: Type.String(),
-    agent_id: Type.String(),
-    audience_id: Type.String(),
+    tenant_id: Type.String({ examples: ['ten_AAAAAAAAAAAAAAAAAAAAAA'] }),
+    agent_id: Type.String({
+      description: 'Whom it is for',
+      examples: ['agt_9f2Kc0VxTq6nJ1r8LwZs3g'],
+    }),
+    audience_id: Type.String({
+      description: 'The relying app',
+      examples: ['aud_b7Yd4PzR2mQe8HtX1uNc5w'],
+    }),
     client_id: Nullable(Type.String({ description: 'What the agent is called there' })),
     scopes: Type.Array(Type.String(), { examples: [['chat.read']] }),
     resources: Nullable(

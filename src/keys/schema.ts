@@ -10,7 +10,7 @@ export const SigningKey = Type.Object({
   kid: Type.String({ description: 'RFC 7638 thumbprint' }),
   alg: Type.String({ examples: SIGNING_ALGS }),
   purpose: OneOf(PURPOSES, { description: 'The one kind of thing it signs' }),
-  status: OneOf(STATUSES),
+  status: OneOf(STATUSES, { description: 'Where it is in its life', examples: ['active'] }),
   proven: Type.Boolean({
     description:
       'Made by this server, as KEY_ENCRYPTION_KEY shows. False: somebody else wrote the row, and it counts for nothing',

@@ -3,13 +3,14 @@ import { Interrupts } from '../events/schema.ts'
 import { ListOf } from '../http/list.ts'
 import { Instant, Line, Nullable, OneOf } from '../http/shapes.ts'
 
-const Id = (example: string) => Type.String({ minLength: 1, maxLength: 64, examples: [example] })
+const Id = (example: string, description: string) =>
+  Type.String({ minLength: 1, maxLength: 64, description, examples: [example] })
 const named = {
-  agent_id: Id('agt_9f2Kc0VxTq6nJ1r8LwZs3g'),
-  user_id: Id('usr_5Qn3w1cJm0s5kYdE0b2x7A'),
-  audience_id: Id('aud_b7Yd4PzR2mQe8HtX1uNc5w'),
-  owner_id: Id('usr_5Qn3w1cJm0s5kYdE0b2x7A'),
-  tenant_id: Id('ten_AAAAAAAAAAAAAAAAAAAAAA'),
+  agent_id: Id('agt_9f2Kc0VxTq6nJ1r8LwZs3g', 'All that rests on this agent'),
+  user_id: Id('usr_5Qn3w1cJm0s5kYdE0b2x7A', 'All that rests on this user'),
+  audience_id: Id('aud_b7Yd4PzR2mQe8HtX1uNc5w', 'All that is for this relying app'),
+  owner_id: Id('usr_5Qn3w1cJm0s5kYdE0b2x7A', 'All agents of this owner'),
+  tenant_id: Id('ten_AAAAAAAAAAAAAAAAAAAAAA', 'Everything of this tenant'),
 }
 const Reason = () =>
   Line(1000, {
@@ -22,7 +23,7 @@ export const NewRevocation = Type.Object(
     agent_id: Type.Optional(named.agent_id),
     user_id: Type.Optional(named.user_id),
     audience_id: Type.Optional(named.audience_id),
-    owner_id: Type.Optional({ ...named.owner_id, description: 'All agents of this owner' }),
+    owner_id: Type.Optional(named.owner_id),
     tenant_id: Type.Optional(named.tenant_id),
     reason: Reason(),
   },
@@ -31,7 +32,7 @@ export const NewRevocation = Type.Object(
 export type NewRevocation = Static<typeof NewRevocation>
 
 const counts = {
-  id: Id('rev_Vh2Lq8ZtN0sKx4CwY6mJ1e'),
+  id: Id('rev_Vh2Lq8ZtN0sKx4CwY6mJ1e', 'The revocation'),
   delegations_revoked: Type.Integer({ description: 'Live delegations that it ended' }),
   refresh_tokens_revoked: Type.Integer({ description: 'Usable refresh tokens that it ended' }),
   events_queued: Type.Integer({ description: 'Events that it set on their way to relying apps' }),

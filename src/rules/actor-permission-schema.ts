@@ -17,7 +17,7 @@ const scopes = (options: object) =>
 export const ActorPermission = Type.Object(
   {
     id: Id('apm_1bGd7oNj4UiPqM9eTz3XwE'),
-    tenant_id: Type.String(),
+    tenant_id: Type.String({ examples: ['ten_AAAAAAAAAAAAAAAAAAAAAA'] }),
     agent_id: AgentId(agent),
     actor_id: AgentId(actor),
     user_id: Nullable(UserId({ description: 'Null: for any user' })),

@@ -14,7 +14,7 @@ import {
 export const Block = Type.Object(
   {
     id: Id('blk_8mZr2tQvW5xYcL0sHd6KfA'),
-    tenant_id: Type.String(),
+    tenant_id: Type.String({ examples: ['ten_AAAAAAAAAAAAAAAAAAAAAA'] }),
     user_id: Nullable(UserId({ description: 'Null: any' })),
     agent_id: Nullable(AgentId({ description: 'Null: any' })),
     audience_id: Nullable(AudienceId({ description: 'Null: any' })),

@@ -25,7 +25,7 @@ const agentEnd = {
 export const ClientMetadataRule = Type.Object(
   {
     id: Id('cmr_Pz6wLk1XeV9oRt3bYc8NdQ'),
-    tenant_id: Type.String(),
+    tenant_id: Type.String({ examples: ['ten_AAAAAAAAAAAAAAAAAAAAAA'] }),
     url: Nullable(Type.String(url)),
     host: Nullable(Type.String(host)),
     owner_id: UserId(owner),

@@ -70,7 +70,7 @@ const trustContacts = {
 export const TrustedIssuer = Type.Object(
   {
     id: Id('tis_Tq2vYc8LwR0xZk5eGm7HbA'),
-    tenant_id: Type.String(),
+    tenant_id: Type.String({ examples: ['ten_AAAAAAAAAAAAAAAAAAAAAA'] }),
     issuer: Type.String(issuer),
     jwks_uri: Nullable(Type.String({ description: 'Null: found by discovery', ...jwksUri })),
     clients,

@@ -195,7 +195,7 @@ export type PollRequest = Static<typeof PollRequest>
 
 export const PollAnswer = Type.Object({
   sets: Type.Record(Type.String(), Type.String(), { description: 'By `jti`: signed events' }),
-  moreAvailable: Type.Boolean(),
+  moreAvailable: Type.Boolean({ description: 'Whether more wait: ask again at once' }),
 })
 export type PollAnswer = Static<typeof PollAnswer>
 

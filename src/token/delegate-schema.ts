@@ -55,11 +55,22 @@ export const IdJagResponse = Type.Object(
     assertion: Type.String({ description: 'The ID-JAG' }),
     expires_in: Type.Integer({ description: 'Seconds', examples: [300] }),
     scope: Type.Optional(Type.String({ description: 'What was granted', examples: ['docs.read'] })),
-    resource: Type.Optional(Type.Union([Type.String(), Type.Array(Type.String())])),
-    authorization_details: Type.Optional(
-      Type.Array(Type.Object({ type: Type.String() }, { additionalProperties: true }), {
-        description: 'What of them was granted',
+    resource: Type.Optional(
+      Type.Union([Type.String(), Type.Array(Type.String())], {
+        description: 'What it is for at the relying app: one, or several',
+        examples: ['https://api.paperclip.example/'],
       }),
+    ),
+    authorization_details: Type.Optional(
+      Type.Array(
+        Type.Object(
+          { type: Type.String({ examples: ['payment'] }) },
+          { additionalProperties: true },
+        ),
+        {
+          description: 'What of them was granted',
+        },
+      ),
     ),
   },
   { additionalProperties: false },

@@ -116,9 +116,14 @@ export type Missing = Static<typeof Missing>
 
 export const Explanation = Type.Object(
   {
-    granted: Type.Boolean(),
+    granted: Type.Boolean({ description: 'Whether the exchange would be answered with an ID-JAG' }),
     scope: Type.Optional(Type.String({ examples: ['docs.read'] })),
-    resource: Type.Optional(Type.Union([Type.String(), Type.Array(Type.String())])),
+    resource: Type.Optional(
+      Type.Union([Type.String(), Type.Array(Type.String())], {
+        description: 'What it is for at the relying app: one, or several',
+        examples: ['https://api.paperclip.example/'],
+      }),
+    ),
     authorization_details: Type.Optional(Details()),
     claims: Type.Optional(
       Type.Array(Type.String(), {

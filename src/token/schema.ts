@@ -85,9 +85,15 @@ export const TokenResponse = Type.Object(
       }),
     ),
     authorization_details: Type.Optional(
-      Type.Array(Type.Object({ type: Type.String() }, { additionalProperties: true }), {
-        description: 'What of them was granted',
-      }),
+      Type.Array(
+        Type.Object(
+          { type: Type.String({ examples: ['payment'] }) },
+          { additionalProperties: true },
+        ),
+        {
+          description: 'What of them was granted',
+        },
+      ),
     ),
     id_token: Type.Optional(
       Type.String({ description: 'Who signed in, and when: to be exchanged for ID-JAGs' }),

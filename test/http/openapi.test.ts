@@ -139,6 +139,28 @@ test('every member of a request explains itself: in words, by an example, or by 
   assert.deepEqual(silent, [])
 })
 
+test('every member of an answer explains itself, and so does every operation', () => {
+  const silent = operations.flatMap(({ where, operation }) =>
+    Object.values(operation.responses).flatMap((response) =>
+      Object.values('content' in response ? (response.content ?? {}) : {}).flatMap(({ schema }) =>
+        membersOf(schema, api.components.schemas)
+          .filter((member) => !explains(member.schema))
+          .map(({ path }) => `${where}: ${path}`),
+      ),
+    ),
+  )
+  assert.deepEqual([...new Set(silent)], [])
+  const wordless = operations
+    .filter(
+      ({ path }) => !/^\/(admin\/v1\/)?(docs|openapi\.json|livez|readyz|problems\/)/.test(path),
+    )
+    .filter(({ operation }) => !operation.description)
+  assert.deepEqual(
+    wordless.map(({ where }) => where),
+    [],
+  )
+})
+
 test('the published documents name every member they have, and how long they may be kept (DS-02, DS-04)', async (t) => {
   const house = await openHouse(t, { DELEGATE_TOKENS: 'on' })
   for (const path of [
