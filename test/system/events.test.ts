@@ -216,7 +216,8 @@ async function resendForReturners(
 async function assertProofs(storm: Storm, pool: pg.Pool): Promise<void> {
   const { rows } = await pool.query<{ id: string; delivered: number; failed: number }>(
     `select r.id, count(*) filter (where e.status = 'delivered')::int as delivered,
-       count(*) filter (where e.status in ('failed', 'superseded'))::int as failed
+       count(*) filter (where e.status = 'failed'
+         or e.status = 'superseded' and e.resent_at is not null)::int as failed
      from revocations r left join event_deliveries e on e.revocation_id = r.id
        or exists (select from revocation_events p where (p.revocation_id, p.delivery_id) = (r.id, e.id))
      group by r.id`,
