@@ -74,7 +74,7 @@ const ROUTES = /(^|[/-])routes\.ts$/
 const QUERIES = /(^|[/-])queries\.ts$/
 const PAGES = /(^|[/-])pages?\.ts$/
 const NOUNS =
-  /^((oauth|policy)\/.*|token\/id-jag|delegations\/(delegation|excess)|keys\/(schedule|pkcs11-(uri|algorithm|public-key))|users\/user|agents\/agent|audiences\/(audience|described|discovered|discovery|found|kept-documents)|rules\/rule|consent\/(question|choice|end-date|text)|audit\/(chain|merkle|reason)|sessions\/family|events\/(revocation-set|answer|back-off|fair-share)|streams\/(stream|set|subject|endpoints|receiver)|http\/(html|details-list|instant|csrf|problem)|relying-app\/(assertion|unambiguous|times|rights|refusal|provider-document|event|revocation))\.ts$/
+  /^((oauth|policy)\/.*|token\/id-jag|delegations\/(delegation|excess)|keys\/(schedule|pkcs11-(uri|algorithm|public-key))|users\/user|agents\/agent|audiences\/(audience|described|discovered|discovery|found|kept-documents)|rules\/rule|consent\/(question|choice|standing|end-date|text)|audit\/(chain|merkle|reason)|sessions\/family|events\/(revocation-set|answer|back-off|fair-share)|streams\/(stream|set|subject|endpoints|receiver)|http\/(html|details-list|instant|csrf|problem)|relying-app\/(assertion|unambiguous|times|rights|refusal|provider-document|event|revocation))\.ts$/
 
 const RULES: Rule[] = [
   {
