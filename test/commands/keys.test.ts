@@ -171,7 +171,10 @@ test('compromise: a kid may begin as an option does', async () => {
 
 test('rewrap: says how much, and which value of KEY_ENCRYPTION_KEY is left', async () => {
   const out = assertDone(await keys(['rewrap']))
-  assert.match(out, /^0 private keys, 0 proofs and 0 headers of streams were put under the key [0-9a-f]{12}\./)
+  assert.match(
+    out,
+    /^0 private keys, 0 proofs and 0 headers of streams were put under the key [0-9a-f]{12}\./,
+  )
   const json = JSON.parse(assertDone(await keys(['rewrap', '--json'])))
   assert.deepEqual([json.private_keys, json.proofs], [0, 0])
 })

@@ -11,7 +11,7 @@ import { startReplicas } from '../support/server-process.ts'
 
 test('a server is killed right after it dropped keys, and what rested on them ends all the same', async (t) => {
   const database = await createTestDatabase()
-  const { db, pool } = openPool(database.connection, () => undefined, 8)
+  const { db } = openPool(database.connection, () => undefined, 8)
   t.after(async () => {
     await db.destroy()
     await database.drop()
