@@ -1,7 +1,7 @@
 import Type, { type Static, type TObject, type TProperties } from 'typebox'
 import { Interrupts } from '../events/schema.ts'
 import { ListOf } from '../http/list.ts'
-import { Instant, Line, Nullable, OneOf } from '../http/shapes.ts'
+import { Instant, Lines, Nullable, OneOf } from '../http/shapes.ts'
 
 const Id = (example: string, description: string) =>
   Type.String({ minLength: 1, maxLength: 64, description, examples: [example] })
@@ -12,8 +12,9 @@ const named = {
   owner_id: Id('usr_5Qn3w1cJm0s5kYdE0b2x7A', 'All agents of this owner'),
   tenant_id: Id('ten_AAAAAAAAAAAAAAAAAAAAAA', 'Everything of this tenant'),
 }
+/** Lines, for a tool hands on what it was given, and nothing is to stay alive for a line end. */
 const Reason = () =>
-  Line(1000, {
+  Lines(1000, {
     description: 'For those who read the record later; relying apps and users never see it',
     examples: ['Key found in a public repository'],
   })

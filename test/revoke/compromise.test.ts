@@ -146,7 +146,7 @@ test('a second call is harmless, says the same and changes nothing', async () =>
   await keyOf(house, 'id_jag', 'ES384', 'next')
   const before = await listRows(house)
   house.wait(5)
-  const again = await dropped(house, kid, { reason: 'another' })
+  const again = await dropped(house, kid, { reason: 'another\n' })
   assert.deepEqual(again, first)
   assert.deepEqual(await listRows(house), before)
   for (const type of ['key.compromised', 'key.cleared']) {

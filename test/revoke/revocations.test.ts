@@ -349,9 +349,23 @@ describe('a revocation', () => {
     const { agent_id } = await makeParties(house)
     const send = (body: object) => house.admin('POST', '/revocations', body)
     assertRefused(await send({ agent_id }), 422, 'validation_failed', '/reason')
-    for (const reason of ['', '   ', 'a\nb', '\u202eyek', '\u200b']) {
+    for (const reason of ['', '   ', ' \r\n\t', '\u202eyek', '\u200b', 'a\u2028b', 'a\bb']) {
       assertRefused(await send({ agent_id, reason }), 422, 'validation_failed', '/reason')
     }
+  })
+
+  test('takes a reason as a tool hands it on, with its tabs and line ends', async () => {
+    const { agent_id } = await makeParties(house)
+    for (const reason of ['INC-1\n', 'INC-1\r\nKey leaked', 'INC-1\tKey leaked']) {
+      const answer = await house.admin('POST', '/revocations', { agent_id, reason })
+      assert.equal(answer.status, 202, answer.text)
+      const { body } = await house.admin('GET', `/revocations/${answer.body.id}`)
+      assert.equal(body.reason, reason)
+    }
+    const { status, body } = await house.admin('POST', `/agents/${agent_id}/suspend`, {
+      reason: 'INC-1\n',
+    })
+    assert.deepEqual([status, body.status_reason], [200, 'INC-1\n'])
   })
 
   test('that nobody asked for is not found', async () => {
