@@ -56,11 +56,12 @@ const status = OneOf(['queued', 'delivered', 'failed'] as const, {
   examples: ['queued'],
 })
 
+/** What an earlier release did not say is left out where the same `Idempotency-Key` brings its answer again. */
 export const RequestedRevocation = Type.Object(
   {
     ...counts,
-    created_at: Instant(),
-    status,
+    created_at: Type.Optional(Instant()),
+    status: Type.Optional(status),
     events_withheld: Type.Optional(Withheld),
     interrupts,
   },

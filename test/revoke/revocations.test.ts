@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
+import { sql } from 'kysely'
 import { newId } from '../../src/db/ids.ts'
 import { openInteraction } from '../../src/delegations/interaction.ts'
 import { beginFamily } from '../../src/sessions/rotate.ts'
@@ -328,6 +329,21 @@ describe('a revocation', () => {
     const [first, again] = [await send(), await send()]
     assert.equal(again.status, 202)
     assert.deepEqual(again.body, first.body)
+  })
+
+  test('is the same one for a key that an earlier release has answered, without what it did not say', async () => {
+    const { agent_id } = await everything()
+    const key = `upgraded-${agent_id}`
+    const send = () =>
+      house.admin('POST', '/revocations', { agent_id, reason: 'x' }, { 'idempotency-key': key })
+    const { status: _status, created_at: _at, ...first } = (await send()).body
+    await db
+      .updateTable('idempotency_keys')
+      .set({ answer: sql`answer - 'status' - 'created_at'` })
+      .where('key', '=', key)
+      .execute()
+    const again = await send()
+    assert.deepEqual([again.status, again.body], [202, first])
   })
 
   test('is refused unless it names exactly one record', async () => {
