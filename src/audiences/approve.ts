@@ -76,7 +76,9 @@ export async function approveChange(
   }).catch((error) => {
     throw violatedUnique(error) === 'audiences_issuer' ? taken() : error
   })
-  if (followed.events_endpoint !== audience.events_endpoint) await hurryAll(tx, id)
+  // What waits for an app of before by this name may go to this one from now on.
+  const first = discovery.approved_at === null
+  if (first || followed.events_endpoint !== audience.events_endpoint) await hurryAll(tx, id)
   await recordApproval(tx, { audience, pending, at: now, resumed: discovery.stopped, told }, admin)
   return { ...(await requireAudience(tx, id)), ...told }
 }

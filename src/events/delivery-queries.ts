@@ -1,5 +1,6 @@
 import { type RawBuilder, sql, type Transaction } from 'kysely'
 import type { Db, EventAnswer, Row, Tables } from '../db/tables.ts'
+import { neverApproved } from './queries.ts'
 
 /**
  * Audiences with an event that is due, the one that waits longest first. It looks at each audience once, not at
@@ -29,7 +30,7 @@ export type Claimed = { id: string; audience_id: string; attempts: number; unkno
  * Begins an attempt at events that are due, so many of each audience, and commits that: whoever comes upon one of
  * them after a crash knows that it may have been sent. Where the audience has another endpoint by now, or the one
  * that is registered in its place, and is told in the same way, the event goes there; but not where it is another
- * server by now, of another issuer.
+ * server by now, of another issuer, nor where nobody has approved yet what was registered.
  * @param until when somebody else may try if nothing is heard of this attempt
  */
 export async function claimDue(
@@ -49,7 +50,7 @@ export async function claimDue(
         order by next_attempt_at limit wanted.most
         for update skip locked) as event
       left join audiences live on live.tenant_id = event.tenant_id and live.issuer = event.aud
-        and live.status <> 'retired'
+        and live.status <> 'retired' and not ${neverApproved('live')}
       left join audiences own on own.id = event.audience_id and own.issuer = event.aud)
     update event_deliveries event
     set attempts = attempts + 1, last_attempt_at = ${now}, next_attempt_at = ${until},

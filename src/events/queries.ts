@@ -30,8 +30,16 @@ export const listListeners = (db: Db, ids: readonly string[]): Promise<Listener[
   listeners(db).where(sql<boolean>`id = any(${ids}::text[])`).execute()
 
 /**
+ * Of this audience: that it was found by discovery and nobody has approved it yet. Whoever wrote its documents
+ * says where it is told, and what was given to the app of before is not for them to hear of, nor to accept.
+ */
+export const neverApproved = (audience: string) => sql<boolean>`exists (
+  select from audience_discoveries unseen
+  where unseen.audience_id = ${sql.ref(`${audience}.id`)} and unseen.approved_at is null)`
+
+/**
  * How the server of this name is told by now: by the audience that has it, be it another one than that of the event,
- * which was retired then. None where that one has another name by now, or is told nothing.
+ * which was retired then. None where that one has another name by now, or is told nothing, or awaits approval still.
  */
 export const findListenerNamed = (
   db: Db,
@@ -44,7 +52,12 @@ export const findListenerNamed = (
   listeners(db)
     .where('tenant_id', '=', tenant_id)
     .where('issuer', '=', aud)
-    .where((eb) => eb.or([eb('id', '=', audience_id), eb('status', '<>', 'retired')]))
+    .where((eb) =>
+      eb.or([
+        eb('id', '=', audience_id),
+        eb.and([eb('status', '<>', 'retired'), eb.not(neverApproved('audiences'))]),
+      ]),
+    )
     .orderBy(sql`status = 'retired'`)
     .limit(1)
     .executeTakeFirst()

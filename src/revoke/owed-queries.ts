@@ -1,6 +1,7 @@
-import { type RawBuilder, sql, type Transaction } from 'kysely'
+import { type RawBuilder, type SqlBool, sql, type Transaction } from 'kysely'
 import type { Tables } from '../db/tables.ts'
 import { type DelegationsOf, inReach } from '../delegations/queries.ts'
+import { neverApproved } from '../events/queries.ts'
 
 type Tx = Transaction<Tables>
 
@@ -55,7 +56,7 @@ export async function listOwed(
   const { rows } = await sql<Owed & { withheld: boolean }>`
     with named as materialized (${reached(of)}),
     -- One that was retired is told where the same issuer is registered now: to the app it is the same. Unless
-    -- nobody has said how it is told there.
+    -- nobody has said how it is told there, or approved what its documents say of that.
     reach as materialized (
       select named.*, au.tenant_id, au.issuer as aud, told.id as told_id,
         case when told.event_names_agent then named.agent_id end as about,
@@ -63,7 +64,8 @@ export async function listOwed(
       from named join audiences au on au.id = named.audience_id
       join lateral (
         select * from audiences t
-        where t.id = au.id or (t.tenant_id = au.tenant_id and t.issuer = au.issuer and t.status <> 'retired')
+        where t.id = au.id or (t.tenant_id = au.tenant_id and t.issuer = au.issuer and t.status <> 'retired'
+          and not ${neverApproved('t')})
         order by t.events_endpoint is null or t.events_dialect = 'none', t.status = 'retired' limit 1) told on true
       where told.events_endpoint is not null and told.events_dialect <> 'none'),
     judged as materialized (
@@ -170,12 +172,20 @@ function wholeAgents({ user_id, agent_ids, or_agent_ids, audience_id }: Delegati
   return user_id === undefined && audience_id === undefined ? (agent_ids ?? []) : []
 }
 
-/** Whether an agent may still come for a subject of an audience: what has run out by time does not count. */
+/** Whether an agent may still come for a subject of an audience. */
 export const mayCome = (pair: string, now: Date) => sql`
   select from delegations other
-  join agents a on a.id = other.agent_id and a.expires_at > ${now}
-  join entitlements e on e.agent_id = other.agent_id and e.audience_id = other.audience_id
-    and e.ended_at is null and (e.expires_at is null or e.expires_at > ${now})
   where other.user_id = ${sql.ref(`${pair}.user_id`)} and other.audience_id = ${sql.ref(`${pair}.audience_id`)}
-    and other.sub_asserted = ${sql.ref(`${pair}.sub`)} and other.status = 'active'
-    and (other.expires_at is null or other.expires_at > ${now})`
+    and other.sub_asserted = ${sql.ref(`${pair}.sub`)} and ${letsCome('other', now)}`
+
+/** Whether an agent may come by this delegation: what has run out by time does not count. */
+export const letsCome = (delegation: string, now: Date) => {
+  const of = (column: string) => sql.ref(`${delegation}.${column}`)
+  return sql<SqlBool>`(
+    ${of('status')} = 'active' and (${of('expires_at')} is null or ${of('expires_at')} > ${now})
+    and exists (select from agents a where a.id = ${of('agent_id')} and a.expires_at > ${now})
+    and exists (
+      select from entitlements e
+      where e.agent_id = ${of('agent_id')} and e.audience_id = ${of('audience_id')}
+        and e.ended_at is null and (e.expires_at is null or e.expires_at > ${now})))`
+}
