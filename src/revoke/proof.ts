@@ -15,7 +15,7 @@ export async function readRevocation(db: Db, id: string) {
   const interrupted = await listInterrupts(db, { revocation_id: id }, MOST_INTERRUPTS)
   return {
     ...revocation,
-    status: statusOf(events),
+    status: statusOf(events, withheld),
     events,
     ...(withheld > 0 && { events_withheld: withheld }),
     ...showInterrupts(interrupted),

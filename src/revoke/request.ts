@@ -29,5 +29,6 @@ export async function requestRevocation(
   }
   const revoked = await revoke(tx, deps, { reach, reason: body.reason, admin })
   if (!revoked) throw invalid(`/${reach.kind}`, 'names nothing that exists')
-  return { ...revoked, status: statusOf(await findProof(tx, revoked.id)) }
+  const status = statusOf(await findProof(tx, revoked.id), revoked.events_withheld ?? 0)
+  return { ...revoked, status }
 }

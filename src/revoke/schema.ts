@@ -52,7 +52,7 @@ const interrupts = Type.Optional(
 
 const status = OneOf(['queued', 'delivered', 'failed'] as const, {
   description:
-    'Of its events, all in all. queued: one is on its way. failed: none is, and one failed. delivered: every one was, or there was nobody to tell. What is withheld is not among them',
+    'Of its events, all in all. queued: one is on its way, or withheld. failed: none is, and one failed. delivered: every one was, or there was nobody to tell',
   examples: ['queued'],
 })
 

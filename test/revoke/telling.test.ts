@@ -381,6 +381,19 @@ test('an audience that waits for the last agent is told then, of all of them (GR
   assert.equal((await eventsAt(story)).length, 1, 'though the last one never minted')
 })
 
+test('a revocation has not arrived while an audience that waits for the last agent is not told (EV-13)', async () => {
+  const story = await minted({ audience: { notify_when: 'last' } })
+  const other = await sibling(story)
+  const answer = await revoke({ agent_id: story.agent.id })
+  assert.deepEqual([answer.status, answer.events_queued, answer.events_withheld], ['queued', 0, 1])
+  const status = async () => (await act('GET', `/revocations/${answer.id}`)).status
+  assert.equal(await status(), 'queued')
+  await act('DELETE', `/delegations/${other.id}`)
+  assert.equal(await status(), 'queued', 'it is on its way')
+  await arrive(story)
+  assert.equal(await status(), 'delivered')
+})
+
 test('a refresh token that comes back is told of at once, whoever waits for the last ending', async () => {
   const story = await minted({ audience: { notify_when: 'last' } })
   await reuse(story)
