@@ -78,7 +78,7 @@ const tellLeft = (deps: Deps, left: Withheld): Promise<number> =>
   deps.db.transaction().execute(async (tx) => {
     const reach = { user_id: left.user_id, audience_id: left.audience_id }
     await lockPairs(tx, reach)
-    const of = { ids: await listEnded(tx, left) }
+    const of = { ids: await listEnded(tx, left, deps.now()) }
     const { queued, withheld } = await tell(tx, deps, of, { cause: 'delegation_ended' })
     // Nothing is owed any more, or it is told now: unless something lives after all, that was it.
     if (withheld === 0) await forgetWithheld(tx, [left])

@@ -21,8 +21,16 @@ export type Cause =
   | 'restored'
   | 'audience_moved'
 
-/** What a thief may have been given does not wait for the last ending, and a server that is left hears of none. */
-const AT_ONCE: readonly Cause[] = ['refresh_token_reused', 'code_reused', 'audience_moved']
+/**
+ * What a thief may have been given does not wait for the last ending, and a server that is left hears of none.
+ * Nor waits an agent that no rule lets come any more: its delegation stays, so that none that ends would be the last.
+ */
+const AT_ONCE: readonly Cause[] = [
+  'refresh_token_reused',
+  'code_reused',
+  'audience_moved',
+  'client_metadata_rule_ended',
+]
 
 /** A member of an answer, where there is something to say. */
 export const showInterrupts = (interrupted: readonly Interrupt[]): { interrupts?: Interrupt[] } =>

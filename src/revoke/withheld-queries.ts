@@ -1,6 +1,6 @@
 import { sql, type Transaction } from 'kysely'
 import type { Db, Tables } from '../db/tables.ts'
-import { mayCome, type Owed } from './owed-queries.ts'
+import { letsCome, mayCome, type Owed } from './owed-queries.ts'
 import { MOST_RUN_OUT } from './run-out-queries.ts'
 
 type Tx = Transaction<Tables>
@@ -61,18 +61,21 @@ export async function listLeft(db: Db, now: Date): Promise<Withheld[]> {
   return rows
 }
 
-/** What has ended of a subject's delegations at an audience. */
+/**
+ * What a note may be about, of a subject's delegations at an audience: those that let nobody come any more, and
+ * those under which an agent acted for another one, which live on when that one ends.
+ */
 export async function listEnded(
   tx: Tx,
   { user_id, audience_id, sub }: Withheld,
+  now: Date,
 ): Promise<string[]> {
-  const rows = await tx
-    .selectFrom('delegations')
-    .select('id')
-    .where('user_id', '=', user_id)
-    .where('audience_id', '=', audience_id)
-    .where('sub_asserted', '=', sub)
-    .where('status', '<>', 'active')
-    .execute()
+  const { rows } = await sql<{ id: string }>`
+    select d.id from delegations d
+    where d.user_id = ${user_id} and d.audience_id = ${audience_id} and d.sub_asserted = ${sub}
+      and (not ${letsCome('d', now)} or exists (
+        select from issuances i where i.delegation_id = d.id and i.actor_ids is not null))`.execute(
+    tx,
+  )
   return rows.map(({ id }) => id)
 }

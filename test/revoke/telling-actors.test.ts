@@ -3,20 +3,28 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { TOKEN_TYPE } from '../../src/oauth/names.ts'
+import { tellExpired } from '../../src/revoke/tell-expired.ts'
 import { openHouse } from '../support/house.ts'
-import { clientAssertion, newAgent, newUser, type StoryAgent, tellStory } from '../support/story.ts'
+import {
+  clientAssertion,
+  entitle,
+  newAgent,
+  newUser,
+  type StoryAgent,
+  tellStory,
+} from '../support/story.ts'
 import { ENDPOINT, scenes } from './minted.ts'
 
 const house = await openHouse({ after })
 const { eventsAt, arrive, act, revoke } = scenes(house)
 
 /** An agent of somebody else has acted for the client of a mint. */
-async function acted({ audience = {}, user = {} } = {}) {
+async function acted({ audience = {}, user = {}, delegation = {} } = {}) {
   const story = await tellStory(house, {
     user,
     audience: { events_endpoint: ENDPOINT, ...audience },
   })
-  await story.delegate()
+  await story.delegate(delegation)
   await story.signIn()
   const boss = await newUser(house, user)
   const actor = await newAgent(house, boss)
@@ -170,3 +178,53 @@ test('what the client has minted alone since an event about its actor is nothing
   await arrive(story)
   assert.equal((await revoke({ agent_id: story.agent.id })).events_queued, 0, 'that covered all')
 })
+
+const proofOf = async (id: string) => {
+  const { events, events_withheld } = await act('GET', `/revocations/${id}`)
+  return [events.pending, events.delivered, events_withheld]
+}
+const inAnHour = () => new Date(house.clock.now.getTime() + 3_600_000).toISOString()
+const moveAgent = ({ story }: Scene, expires_at: string) =>
+  act('PATCH', `/agents/${story.agent.id}`, { expires_at })
+
+const RUNS_OUT: Record<string, () => Promise<Scene>> = {
+  'its delegation runs out': () =>
+    acted({ audience: { notify_when: 'last' }, delegation: { expires_at: inAnHour() } }),
+  'it is past its end': async () => {
+    const scene = await acted({ audience: { notify_when: 'last' } })
+    await moveAgent(scene, inAnHour())
+    return scene
+  },
+  'its entitlement runs out': async () => {
+    const scene = await acted({ audience: { notify_when: 'last' } })
+    const { agent, audience } = scene.story
+    await entitle(house, agent, audience, { expires_at: inAnHour() })
+    return scene
+  },
+}
+
+for (const [what, begin] of Object.entries(RUNS_OUT)) {
+  test(`where the last ending is waited for, the app hears of an actor when the client cannot come any more: ${what} (GR-08)`, async () => {
+    const scene = await begin()
+    const { id } = await revoke({ agent_id: scene.actor.id })
+    await tellExpired(house.deps)
+    assert.deepEqual(await proofOf(id), [0, 0, 1], 'the client may still come')
+    house.wait(3601)
+    await tellExpired(house.deps)
+    assert.deepEqual(await proofOf(id), [1, 0, undefined])
+    await arrive(scene.story)
+    await tellExpired(house.deps)
+    assert.equal((await eventsAt(scene.story)).length, 1)
+  })
+}
+
+for (const audience of [{ notify_when: 'each' }, { event_names_agent: true }]) {
+  const [how] = Object.keys(audience)
+  test(`an app that no longer waits for the last ending hears of the actor that it waited for, after a change of ${how} (GR-08)`, async () => {
+    const scene = await acted({ audience: { notify_when: 'last' } })
+    const { id } = await revoke({ agent_id: scene.actor.id })
+    await act('PATCH', `/audiences/${scene.story.audience.id}`, audience)
+    await tellExpired(house.deps)
+    assert.deepEqual(await proofOf(id), [1, 0, undefined])
+  })
+}

@@ -12,8 +12,8 @@ const { mint, eventsAt, arrive, act } = scenes(house)
 const site = await openClientSite({ after })
 
 /** A client that a rule for its URL lets come has an ID-JAG on the way to an app. */
-async function came() {
-  const story = await tellStory(house, { audience: { events_endpoint: ENDPOINT } })
+async function came(audience = {}) {
+  const story = await tellStory(house, { audience: { events_endpoint: ENDPOINT, ...audience } })
   const client = await site.publish()
   const allow = (members: object) =>
     act('POST', '/client-metadata-rules', {
@@ -58,4 +58,17 @@ test('nobody is told while another rule lets the agent come', async () => {
   await mint(story, client, id_token)
   await end(host)
   assert.equal((await eventsAt(story)).length, 1)
+})
+
+test('it is told at once where the last ending is waited for: no delegation ends that could be the last (GR-08)', async () => {
+  const { story, client, rule, id_token, allow } = await came({ notify_when: 'last' })
+  await end(rule)
+  const events = await eventsAt(story)
+  assert.deepEqual(
+    events.map(({ cause, sub }) => [cause, sub]),
+    [['client_metadata_rule_ended', story.user.id]],
+  )
+  await arrive(story)
+  await allow({ url: client.url })
+  await mint(story, client, id_token)
 })
