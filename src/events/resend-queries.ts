@@ -59,7 +59,7 @@ export async function resendDelivery(
 /** What already tells an audience once more of an event that it had accepted. */
 export const findSentAgain = (
   tx: Transaction<Tables>,
-  { aud, sub, audience_id, agent_id, revocation_id }: Failed,
+  { aud, sub, audience_id, agent_id }: Failed,
 ): Promise<{ id: string } | undefined> =>
   tx
     .selectFrom('event_deliveries')
@@ -67,22 +67,24 @@ export const findSentAgain = (
     .where('status', '=', 'queued')
     .where('resent_at', 'is not', null)
     .where((eb) => eb.and({ aud, sub, audience_id }))
-    .where(sql<boolean>`revocation_id is not distinct from ${revocation_id}`)
     .where(sql<boolean>`(agent_id is null or agent_id = ${agent_id})`)
     .orderBy('id')
     .limit(1)
     .executeTakeFirst()
 
-/** One more event that says the same. A compromised key is told of once, so that it is not named again. */
+/**
+ * One more event that says the same, of no revocation: that was proved by the one before, and what becomes of this
+ * one takes nothing back. A compromised key is told of once, so that it is not named again.
+ */
 export async function copyDelivery(
   tx: Transaction<Tables>,
-  { tenant_id, audience_id, user_id, sub, revocation_id, cause }: Failed,
+  { tenant_id, audience_id, user_id, sub, cause }: Failed,
   { resent_at, ...sent }: Resent & { id: string },
 ): Promise<void> {
   await tx
     .insertInto('event_deliveries')
     .values({
-      ...{ tenant_id, audience_id, user_id, sub, revocation_id, cause },
+      ...{ tenant_id, audience_id, user_id, sub, cause },
       ...sent,
       resent_at,
       created_at: resent_at,

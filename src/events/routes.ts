@@ -70,7 +70,7 @@ export const eventRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =>
         tags,
         summary: 'Send an event again that failed, or one that waits at once',
         description:
-          'One that waits is tried at once, and stays as it is. One that failed: a new token with a new jti, to the endpoint that the audience has now, tried for another 72 hours. One that was accepted stays as it is, and the answer is another one that says the same, for an app that has lost what it knew. Refused for one that was dropped, and after a newer consent: it would end what that one gave.',
+          'One that waits is tried at once, and stays as it is. One that failed: a new token with a new jti, to the endpoint that the audience has now, tried for another 72 hours. One that was accepted stays as it is, and the answer is another one that says the same, for an app that has lost what it knew; no revocation is proved by it. Refused for one that was dropped, and after a newer consent: it would end what that one gave.',
         params,
         body: Retry,
         response: { 200: EventDelivery, '4xx': Problem },

@@ -390,7 +390,7 @@ test('an event that its app accepted and lost is told of by another one (EV-13)'
   assert.deepEqual([status, other?.body.id], [200, body.id], 'those who ask at once have one made')
   assert.notEqual(body.id, id)
   const { aud, sub, endpoint } = before
-  const told = { aud, sub, endpoint, user_id, revocation_id, status: 'queued' }
+  const told = { aud, sub, endpoint, user_id, revocation_id: null, status: 'queued' }
   const shown = Object.fromEntries(Object.keys(told).map((name) => [name, body[name]]))
   assert.deepEqual(shown, told)
   assert.deepEqual([body.resent_at, body.created_at], Array(2).fill(deps.now().toISOString()))

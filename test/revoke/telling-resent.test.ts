@@ -71,6 +71,34 @@ test('a revocation is proved by its own event when a newer consent drops the one
   assert.deepEqual(proof.events, { delivered: 0, pending: 1, failed: 0 })
 })
 
+test('what is told once more, and what becomes of it, leaves the proof of a revocation as it was (EV-13)', async () => {
+  const story = await minted()
+  const { id } = await revoke({ agent_id: story.agent.id })
+  await arrive(story)
+  const proof = await act('GET', `/revocations/${id}`)
+  assert.equal(proof.status, 'delivered')
+  const [event] = await eventsAt(story)
+  const fates: Record<string, () => Promise<unknown>> = {
+    delivered: () => arrive(story),
+    failed: () => arrive(story, 'failed'),
+    superseded: async () => {
+      house.wait(1)
+      await story.delegate()
+      house.wait(60)
+      await deliverDue(house.deps)
+    },
+  }
+  for (const [status, become] of Object.entries(fates)) {
+    house.wait(86_400)
+    const copy = await act('POST', `/event-deliveries/${event?.id}/retry`)
+    assert.deepEqual([copy.status, copy.revocation_id], ['queued', null])
+    assert.deepEqual(await act('GET', `/revocations/${id}`), proof, 'while it waits')
+    await become()
+    assert.equal((await act('GET', `/event-deliveries/${copy.id}`)).status, status)
+    assert.deepEqual(await act('GET', `/revocations/${id}`), proof, status)
+  }
+})
+
 test('what was sent again and accepted covers all that was minted before (EV-13, GR-08)', async () => {
   const { story, other } = await withResent()
   await arrive(story)
