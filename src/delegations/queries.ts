@@ -164,23 +164,25 @@ export const findDelegation = (db: Db, id: string) =>
   db.selectFrom('delegations').select(DELEGATION_COLUMNS).where('id', '=', id).executeTakeFirst()
 
 /**
- * Gives the live delegations of these pairs another version, which says the same: a mint that rests on one and
- * has not seen yet that an event waits for its subject reads again. The caller holds them.
+ * Gives the live delegations of these pairs, or of one agent's part in them, another version, which says the same:
+ * a mint that rests on one and has not seen yet that an event waits for its subject reads again. The caller holds them.
  */
 export async function touchLive(
   tx: Transaction<Tables>,
-  pairs: readonly { user_id: string; audience_id: string }[],
+  pairs: readonly { user_id: string; audience_id: string; agent_id: string | null }[],
   now: Date,
 ): Promise<(Triple & { delegation_id: string })[]> {
   if (pairs.length === 0) return []
   const { rows } = await sql<Triple & { delegation_id: string }>`
     with pairs as materialized (
-      select distinct user_id, audience_id
-      from jsonb_to_recordset(${JSON.stringify(pairs)}::jsonb) as pair(user_id text, audience_id text)),
+      select distinct user_id, audience_id, agent_id
+      from jsonb_to_recordset(${JSON.stringify(pairs)}::jsonb)
+        as pair(user_id text, audience_id text, agent_id text)),
     live as (
       -- One that was made since is held here first, and in the order in which all are.
       select d.id from pairs
       join delegations d on d.user_id = pairs.user_id and d.audience_id = pairs.audience_id
+        and (pairs.agent_id is null or d.agent_id = pairs.agent_id)
       where d.status = 'active' and (d.expires_at is null or d.expires_at > ${now})
       order by d.id for update of d)
     update delegations d set scopes = d.scopes from live where d.id = live.id

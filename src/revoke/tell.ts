@@ -91,7 +91,9 @@ export async function tell(
     ]
     for (const waited of one.revocation_ids) await joinEvents(tx, waited, ids)
   }
-  const ofEveryAgent = unsaid.filter(({ agent_id }) => agent_id === null)
-  const interrupted = delegations === 'held' ? await touchLive(tx, ofEveryAgent, now) : []
+  const touched = delegations === 'held' ? await touchLive(tx, unsaid, now) : []
+  // Where the agent is named, the app drops what that one has, and interrupts nobody else.
+  const named = new Set(unsaid.flatMap((one) => (one.agent_id === null ? [] : one.audience_id)))
+  const interrupted = touched.filter(({ audience_id }) => !named.has(audience_id))
   return { queued: queued.length, withheld: withheld.length, interrupted }
 }

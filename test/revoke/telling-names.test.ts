@@ -4,8 +4,8 @@ import { after, test } from 'node:test'
 import { decodeJwt } from 'jose'
 import { reaches } from '../../src/relying-app/revocation.ts'
 import { openHouse } from '../support/house.ts'
-import { entitle } from '../support/story.ts'
-import { type Minted, scenes } from './minted.ts'
+import { entitle, newAudience } from '../support/story.ts'
+import { ENDPOINT, type Minted, scenes } from './minted.ts'
 
 const house = await openHouse({ after })
 const { minted, mint, eventsAt, arrive, act, revoke } = scenes(house)
@@ -83,4 +83,19 @@ test('one that was renamed before it ever minted is told of by its name', async 
   await revoke({ agent_id: other.agent.id })
   const [event] = await eventsAt(story)
   assert.equal(event?.agent_client_id, 'second-name')
+})
+
+test('where the agent is named, what it has anew at the same issuer is no interruption (GR-08)', async () => {
+  const story = await minted({ audience: { event_names_agent: true } })
+  await act('POST', `/audiences/${story.audience.id}/retire`, {})
+  await arrive(story, 'failed')
+  const audience = await newAudience(house, {
+    issuer: story.audience.issuer,
+    events_endpoint: ENDPOINT,
+    event_names_agent: true,
+  })
+  await entitle(house, story.agent, audience)
+  await story.delegate({ audience_id: audience.id })
+  const revoked = await revoke({ audience_id: story.audience.id })
+  assert.deepEqual([revoked.events_queued, revoked.interrupts], [1, undefined])
 })

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { sql } from 'kysely'
 import { GRANT, TOKEN_TYPE } from '../../src/oauth/names.ts'
+import { endReusedFamily } from '../../src/revoke/reused-family.ts'
 import { authorize } from '../support/browser.ts'
 import { type Answer, type Form, type House, openHouses } from '../support/house.ts'
 import {
@@ -262,6 +263,46 @@ for (const [what, comesBack] of Object.entries(REUSES)) {
       .where('audience_id', '=', story.audience.id)
       .execute()
     assert.deepEqual(events, [{ status: 'queued' }])
+    assert.deepEqual(await uncovered(story.audience.id), [])
+  })
+}
+
+for (const event_names_agent of [false, true]) {
+  const which = event_names_agent ? 'one that is told of the agent' : 'one that is told of all'
+  test(`what the same agent is minting in another session when a spent token comes back waits for the event, at ${which} (EV-14)`, async () => {
+    const story = await tellStory(one, {
+      audience: { events_endpoint: 'https://chat.example/events', event_names_agent },
+    })
+    await story.delegate()
+    await story.signIn()
+    assert.equal((await story.exchange()).status, 200)
+    const family = await db
+      .selectFrom('refresh_token_families')
+      .select('id')
+      .where('user_id', '=', story.user.id)
+      .executeTakeFirstOrThrow()
+    story.browser.cookies.clear()
+    const { id_token } = await story.signIn()
+
+    let answered = false
+    let answer: Promise<Answer> | undefined
+    await db.transaction().execute(async (tx) => {
+      const ended = await endReusedFamily(tx, one.deps, {
+        what: 'refresh_token',
+        family_id: family.id,
+        user_id: story.user.id,
+        agent_id: story.agent.id,
+      })
+      assert.ok(ended)
+      const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(tx)
+      // It has read its facts, of which no event is one, and waits for the delegation.
+      answer = story.exchange({ subject_token: id_token }).finally(() => {
+        answered = true
+      })
+      while (!answered && !(await isWaitedFor(rows[0]?.pid))) {}
+      assert.ok(!answered)
+    })
+    assert.equal((await answer)?.status, 503)
     assert.deepEqual(await uncovered(story.audience.id), [])
   })
 }
