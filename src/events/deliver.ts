@@ -12,6 +12,7 @@ import {
   type Held,
   holdClaimed,
   type Outcome,
+  type Party,
   writeOutcome,
 } from './delivery-queries.ts'
 import { lineOfEnd } from './end-line.ts'
@@ -25,7 +26,7 @@ export type Surroundings = Pick<Deps, 'db' | 'keys' | 'config' | 'now' | 'outbou
 export type Attempt = {
   event: Pick<
     Held,
-    'id' | 'audience_id' | 'agent_id' | 'user_id' | 'revocation_id' | 'attempts' | 'created_at'
+    'id' | 'agent_id' | 'user_id' | 'revocation_id' | 'attempts' | 'created_at' | keyof Party
   >
   status: Outcome['status']
   answer: EventAnswer | undefined

@@ -3,31 +3,39 @@ import type { Db, EventAnswer, Row, Tables } from '../db/tables.ts'
 import { neverApproved } from './queries.ts'
 
 /**
- * Audiences with an event that is due, the one that waits longest first. It looks at each audience once, not at
- * each event.
+ * The server that an event is for: its audience by a name, told in a way. An audience may be another server by now,
+ * and how the one of before answers says nothing of this one.
  */
-export async function listWaiting(db: Db, now: Date): Promise<string[]> {
-  const { rows } = await sql<{ audience_id: string }>`
-    with recursive audience as (
-      (select audience_id as id from event_deliveries where status = 'queued' order by audience_id limit 1)
+export type Party = Pick<Row<'event_deliveries'>, 'audience_id' | 'aud' | 'dialect'>
+
+/**
+ * Those with an event that is due, the one that waits longest first. It looks at each party once, not at each event.
+ */
+export async function listWaiting(db: Db, now: Date): Promise<Party[]> {
+  const { rows } = await sql<Party>`
+    with recursive party as (
+      (select audience_id, aud, dialect from event_deliveries
+        where status = 'queued' order by audience_id, aud, dialect limit 1)
       union all
-      select (select audience_id from event_deliveries
-        where status = 'queued' and audience_id > audience.id order by audience_id limit 1)
-      from audience where audience.id is not null)
-    select audience.id as audience_id
-    from audience cross join lateral (
+      select next.* from party cross join lateral (
+        select audience_id, aud, dialect from event_deliveries
+        where status = 'queued' and (audience_id, aud, dialect) > (party.audience_id, party.aud, party.dialect)
+        order by audience_id, aud, dialect limit 1) as next)
+    select party.*
+    from party cross join lateral (
       select next_attempt_at from event_deliveries
-      where status = 'queued' and audience_id = audience.id and next_attempt_at <= ${now}
+      where status = 'queued' and audience_id = party.audience_id and aud = party.aud and dialect = party.dialect
+        and next_attempt_at <= ${now}
       order by next_attempt_at limit 1) as due
-    order by due.next_attempt_at, audience.id`.execute(db)
-  return rows.map(({ audience_id }) => audience_id)
+    order by due.next_attempt_at, party.audience_id, party.aud, party.dialect`.execute(db)
+  return rows
 }
 
 /** An attempt that began: `unknown`, whether one by the same `jti` had begun before and nobody knows how it ended. */
-export type Claimed = { id: string; audience_id: string; attempts: number; unknown: boolean }
+export type Claimed = Party & { id: string; attempts: number; unknown: boolean }
 
 /**
- * Begins an attempt at events that are due, so many of each audience, and commits that: whoever comes upon one of
+ * Begins an attempt at events that are due, so many of each party, and commits that: whoever comes upon one of
  * them after a crash knows that it may have been sent. Where the audience has another endpoint by now, or the one
  * that is registered in its place, and is told in the same way, the event goes there; but not where it is another
  * server by now, of another issuer, nor where nobody has approved yet what was registered.
@@ -35,18 +43,19 @@ export type Claimed = { id: string; audience_id: string; attempts: number; unkno
  */
 export async function claimDue(
   db: Db,
-  { wanted, now, until }: { wanted: ReadonlyMap<string, number>; now: Date; until: Date },
+  { wanted, now, until }: { wanted: readonly (Party & { most: number })[]; now: Date; until: Date },
 ): Promise<Claimed[]> {
-  const [ids, most] = [[...wanted.keys()], [...wanted.values()]]
   const { rows } = await sql<Claimed>`
     with due as materialized (
       select event.id, event.outcome_unknown, case event.dialect
         when live.events_dialect then live.events_endpoint
         when own.events_dialect then own.events_endpoint else event.endpoint end as endpoint
-      from unnest(${ids}::text[], ${most}::int[]) as wanted(audience_id, most)
+      from jsonb_to_recordset(${JSON.stringify(wanted)}::jsonb)
+        as wanted(audience_id text, aud text, dialect text, most int)
       cross join lateral (
         select id, outcome_unknown, tenant_id, audience_id, aud, dialect, endpoint from event_deliveries
-        where status = 'queued' and audience_id = wanted.audience_id and next_attempt_at <= ${now}
+        where status = 'queued' and audience_id = wanted.audience_id and aud = wanted.aud
+          and dialect = wanted.dialect and next_attempt_at <= ${now}
         order by next_attempt_at limit wanted.most
         for update skip locked) as event
       left join audiences live on live.tenant_id = event.tenant_id and live.issuer = event.aud
@@ -57,9 +66,8 @@ export async function claimDue(
       -- What is not signed yet is not sent as it is.
       outcome_unknown = event.outcome_unknown or event.jws is not null, endpoint = due.endpoint
     from due where due.id = event.id
-    returning event.id, event.audience_id, event.attempts, due.outcome_unknown as unknown`.execute(
-    db,
-  )
+    returning event.id, event.audience_id, event.aud, event.dialect, event.attempts,
+      due.outcome_unknown as unknown`.execute(db)
   return rows
 }
 

@@ -1,11 +1,11 @@
 import { addSeconds } from '../oauth/numeric-date.ts'
 import { createAttempts } from './attempts.ts'
 import { type Attempt, deliver, type Surroundings } from './deliver.ts'
-import { type Claimed, claimDue, listWaiting, makeDue } from './delivery-queries.ts'
+import { type Claimed, claimDue, listWaiting, makeDue, type Party } from './delivery-queries.ts'
 import { giveUpOverdue } from './give-up.ts'
 import { type Count, logAttempt } from './log-attempt.ts'
 
-/** Attempts under way at a time at one audience. */
+/** Attempts under way at a time at one party. */
 const MOST_OF_ONE = 8
 
 /** Seconds after which somebody else may try an event if nothing was heard of an attempt: longer than one takes. */
@@ -39,7 +39,8 @@ export function createRounds(deps: Surroundings, { reread, count, most }: Option
       failure = undefined
       if (attempt !== undefined) logAttempt(log, count, attempt)
       if (attempt?.reread) rereadFor(claimed)
-      if (isTrouble(attempt) && !isOurs(attempt)) await giveUpOverdue(deps, claimed.audience_id)
+      if (attempt && isTrouble(attempt) && !isOurs(attempt))
+        await giveUpOverdue(deps, attempt.event)
       return !isTrouble(attempt)
     } catch (err) {
       brokenOff(err, claimed)
@@ -78,12 +79,16 @@ export function createRounds(deps: Surroundings, { reread, count, most }: Option
     /** Begins an attempt at what is due, as far as there is room. @returns at how many */
     async begin(): Promise<number> {
       if (attempts.size() >= most) return 0
-      const wanted = attempts.allot(await listWaiting(db, now()))
-      if (wanted.size === 0) return 0
+      const waiting = new Map((await listWaiting(db, now())).map((one) => [nameOf(one), one]))
+      const wanted = [...attempts.allot([...waiting.keys()])].flatMap(([name, most]) => {
+        const party = waiting.get(name)
+        return party ? [{ ...party, most }] : []
+      })
+      if (wanted.length === 0) return 0
       const at = now()
       const claimed = await claimDue(db, { wanted, now: at, until: addSeconds(at, ATTEMPT_TAKES) })
       for (const one of claimed) {
-        void attempts.begin(one.audience_id, () => follow(one)).then(() => told())
+        void attempts.begin(nameOf(one), () => follow(one)).then(() => told())
       }
       return claimed.length
     },
@@ -99,6 +104,8 @@ export function createRounds(deps: Surroundings, { reread, count, most }: Option
     },
   }
 }
+
+const nameOf = ({ audience_id, aud, dialect }: Party) => `${audience_id} ${dialect} ${aud}`
 
 /** Nothing was sent, for want of a key. */
 const isOurs = (attempt: Attempt | undefined): boolean => attempt?.answer?.failure === 'not_signed'

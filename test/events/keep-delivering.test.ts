@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test'
 import { decodeJwt } from 'jose'
 import { sql } from 'kysely'
 import { deliver } from '../../src/events/deliver.ts'
-import { claimDue } from '../../src/events/delivery-queries.ts'
+import { claimDue, listWaiting } from '../../src/events/delivery-queries.ts'
 import { hurry } from '../../src/events/hurry.ts'
 import { startDelivering } from '../../src/events/keep-delivering.ts'
 import type { Rereading } from '../../src/events/rounds.ts'
@@ -228,7 +228,10 @@ test('a server whose clock is wrong delivers nothing, for it would give up too e
 
 const claimOne = async ({ db, deps }: Delivery, audience_id: string) => {
   const now = deps.now()
-  const wanted = new Map([[audience_id, 1]])
+  const waiting = await listWaiting(db, now)
+  const wanted = waiting
+    .filter((party) => party.audience_id === audience_id)
+    .map((party) => ({ ...party, most: 1 }))
   const [claimed] = await claimDue(db, { wanted, now, until: addSeconds(now, 15) })
   assert.ok(claimed)
   return claimed
