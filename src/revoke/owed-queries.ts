@@ -162,8 +162,11 @@ const reached = (of: DelegationsOf) => {
     ? own
     : sql`${own} union
       select d.id, d.user_id, actor, d.audience_id, d.sub_asserted, actor
-      from issuances i join delegations d on d.id = i.delegation_id, unnest(i.actor_ids) as actor
-      where i.actor_ids && ${ids}::text[] and actor = any(${ids}::text[])`
+      -- Each once, however often it was: an agent that acts for others does little else.
+      from (
+        select distinct i.delegation_id, actor from issuances i, unnest(i.actor_ids) as actor
+        where i.actor_ids && ${ids}::text[] and actor = any(${ids}::text[])) acted
+      join delegations d on d.id = acted.delegation_id`
 }
 
 /** Agents that are stopped whomever they act for, and wherever. */

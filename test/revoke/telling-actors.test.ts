@@ -2,7 +2,10 @@
 // while that is on its way, and nobody is permitted to act any more (rule 4, GR-07, EV-14, TX-19).
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { sql, type Transaction } from 'kysely'
+import type { Tables } from '../../src/db/tables.ts'
 import { TOKEN_TYPE } from '../../src/oauth/names.ts'
+import { listOwed, lockPairs } from '../../src/revoke/owed-queries.ts'
 import { tellExpired } from '../../src/revoke/tell-expired.ts'
 import { openHouse } from '../support/house.ts'
 import {
@@ -228,3 +231,35 @@ for (const audience of [{ notify_when: 'each' }, { event_names_agent: true }]) {
     assert.deepEqual(await proofOf(id), [1, 0, undefined])
   })
 }
+
+test('a delegation under which an agent acted often is looked up once, not for each ID-JAG', async () => {
+  const { story, actor } = await acted()
+  /** How many delegations are read. The least of plans, so that the database does not come round it by a larger one. */
+  const readFor = (ask: (tx: Transaction<Tables>) => Promise<unknown>) =>
+    house.deps.db.transaction().execute(async (tx) => {
+      for (const way of ['hashjoin', 'mergejoin', 'memoize', 'material', 'seqscan']) {
+        await sql`set local ${sql.raw(`enable_${way}`)} = off`.execute(tx)
+      }
+      const soFar = async () => {
+        const { rows } = await sql<{ read: number }>`
+          select (coalesce(idx_tup_fetch, 0) + seq_tup_read)::int as read
+          from pg_stat_xact_user_tables where relname = 'delegations'`.execute(tx)
+        return rows[0]?.read ?? 0
+      }
+      const before = await soFar()
+      await ask(tx)
+      return (await soFar()) - before
+    })
+  const of = { agent_ids: [actor.id] }
+  const lock = () => readFor((tx) => lockPairs(tx, of))
+  const list = () => readFor((tx) => listOwed(tx, of, house.clock.now))
+  const few = [await lock(), await list()]
+  assert.ok(few.every((read) => read > 0))
+  await house.deps.pool.query(
+    `insert into issuances select (jsonb_populate_record(i, jsonb_build_object(
+       'jti', n || '-' || i.jti, 'xid', pg_current_xact_id()::text))).*
+     from issuances i, generate_series(1, 100) n where i.audience_id = $1`,
+    [story.audience.id],
+  )
+  assert.deepEqual([await lock(), await list()], few)
+})
