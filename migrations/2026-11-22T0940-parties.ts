@@ -11,4 +11,6 @@ const STATEMENTS = [
   `create index event_deliveries_waiting_party on event_deliveries (audience_id, aud, dialect, next_attempt_at)
     where status = 'queued'`,
   'drop index event_deliveries_waiting',
+  // By what is due whoever it is for, thousands of a dead party are read for each of another one.
+  'drop index event_deliveries_due',
 ]
