@@ -38,7 +38,8 @@ export const hurryOne = (db: Db, { id, now }: { id: string; now: Date }): Promis
 
 /**
  * Waits for nobody: an event that is being sent is left alone, for that is the attempt asked for. Within a
- * transaction it counts from the commit.
+ * transaction it counts from the commit. One whose app is to have read our keys first, or we its metadata, may be
+ * refused once more for that, and then has the whole wait again.
  */
 async function hurryThose(db: Db, those: RawBuilder<unknown>): Promise<number> {
   const { rows } = await sql<{ hurried: number }>`
@@ -47,7 +48,10 @@ async function hurryThose(db: Db, those: RawBuilder<unknown>): Promise<number> {
       for update of event skip locked),
     hurried as (
       -- Due since it was queued, by whichever clock that was.
-      update event_deliveries event set next_attempt_at = event.created_at
+      update event_deliveries event set next_attempt_at = event.created_at,
+        -- It had not its time to help, so that it has not failed to.
+        remedies = array_remove(event.remedies, case event.last_answer->>'err'
+          when 'authentication_failed' then 'cache_window' when 'invalid_audience' then 'metadata' end)
       from waiting where event.id = waiting.id
       returning event.id),
     woken as materialized (
