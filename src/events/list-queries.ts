@@ -81,29 +81,45 @@ type Page = { limit: number; after?: { created_at: Date; id: string } | undefine
 
 export function listDeliveries(
   db: Db,
-  { status, agent_id, revocation_id, ...about }: DeliveryFilter,
+  { agent_id, ...filter }: DeliveryFilter,
   page: Page,
 ): Promise<Delivery[]> {
-  let query = db.selectFrom('event_deliveries').select(COLUMNS)
-  for (const column of ['audience_id', 'user_id'] as const) {
-    const id = about[column]
-    if (id !== undefined) query = query.where(column, '=', id)
-  }
-  if (status !== undefined) query = query.where('status', '=', status)
-  if (agent_id !== undefined) query = query.$call(aboutAgent(agent_id))
-  if (revocation_id !== undefined) query = query.$call(askedForBy(revocation_id))
-  return query.$call(newestFirst(page)).execute()
+  const those = db.selectFrom('event_deliveries').select(COLUMNS).$call(matching(filter))
+  if (agent_id === undefined) return those.$call(newestFirst(page)).execute()
+  // A page of either is enough for one of both, and each is found in the order of an index.
+  const [named, unnamed] = [naming(agent_id), aboutAll(agent_id)].map((about) =>
+    those.where(about).$call(newestFirst(page)),
+  )
+  const either = sql<Delivery>`(${named} union all ${unnamed})`.as('event')
+  return db.selectFrom(either).select(COLUMNS).$call(newestFirst(page)).execute()
 }
 
-/** Those that name it, and those about every agent of a user where this one may have come before. */
-const aboutAgent =
-  (agent_id: string) =>
-  <Columns>(query: SelectQueryBuilder<Tables, 'event_deliveries', Columns>) =>
-    query.where(sql<boolean>`id in (
-      select id from event_deliveries where agent_id = ${agent_id}
-      union all select event.id from delegations d join event_deliveries event
-        on event.user_id = d.user_id and event.audience_id = d.audience_id
-      where d.agent_id = ${agent_id} and event.agent_id is null and d.created_at <= event.created_at)`)
+const matching =
+  ({ status, revocation_id, ...about }: Omit<DeliveryFilter, 'agent_id'>) =>
+  <Columns>(query: SelectQueryBuilder<Tables, 'event_deliveries', Columns>) => {
+    let those = query
+    for (const column of ['audience_id', 'user_id'] as const) {
+      const id = about[column]
+      if (id !== undefined) those = those.where(column, '=', id)
+    }
+    if (status !== undefined) those = those.where('status', '=', status)
+    if (revocation_id !== undefined) those = those.$call(askedForBy(revocation_id))
+    return those
+  }
+
+const naming = (agent_id: string) => sql<boolean>`agent_id = ${agent_id}`
+
+/**
+ * Those about every agent of a user where this one may have come before. A condition of each row, so that the events
+ * of an agent of many users are read from the newest until the page is full; by the users alone once more, so that
+ * those of an agent of few are looked up.
+ */
+const aboutAll = (agent_id: string) => sql<boolean>`agent_id is null
+  and user_id in (select user_id from delegations where agent_id = ${agent_id})
+  and exists (
+    select from delegations d
+    where d.agent_id = ${agent_id} and d.user_id = event_deliveries.user_id
+      and d.audience_id = event_deliveries.audience_id and d.created_at <= event_deliveries.created_at)`
 
 /** Those that it queued, and those that were on their way and prove it as well. */
 const askedForBy =

@@ -216,7 +216,13 @@ test('the events about an agent are also those about every agent of a user where
   assert.deepEqual(await ids(`agent_id=${another.agent_id}`), [last, other])
   assert.deepEqual(await ids(`agent_id=${there.agent_id}`), [])
   assert.deepEqual(await ids(`agent_id=${agent_id}&audience_id=${audience_id}`), [last, unnamed])
-  assert.deepEqual(await ids(`agent_id=${agent_id}&limit=1`), [last])
+  const seen: string[] = []
+  for (let cursor = ''; seen.length < 3; ) {
+    const { body } = await admin('GET', `/event-deliveries?agent_id=${agent_id}&limit=1${cursor}`)
+    seen.push(...body.data.map(({ id }: { id: string }) => id))
+    cursor = `&cursor=${body.next_cursor}`
+  }
+  assert.deepEqual(seen, [last, named, unnamed], 'page by page')
   assert.ok(!(await ids(`agent_id=${agent_id}`)).includes(before))
 })
 
