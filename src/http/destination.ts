@@ -46,8 +46,9 @@ export function refuseUrl(url: string, rules: DestinationRules): DestinationRefu
   const to = readDestination(url)
   if (typeof to === 'string') return to
   const addresses = knownAddresses(to.host)
-  // A name of some other kind may lead to loopback too, but nobody registers what only development would call.
-  const isLocal = addresses?.every(isLoopback) ?? false
+  // A name of some other kind may lead to loopback too, but nobody registers what only development would call. One
+  // under `test` (RFC 6761 §6.2) is nothing else, and leads wherever the hosts file says.
+  const isLocal = addresses?.every(isLoopback) ?? /(^|\.)test$/.test(to.host)
   const before = { ...rules, allowLoopbackHttp: rules.allowLoopbackHttp && isLocal }
   return refuseBeforeLookup(to, before) ?? refuseAddresses(to, addresses ?? [], rules)
 }

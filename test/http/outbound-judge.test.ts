@@ -64,6 +64,22 @@ test('names with a port that is listed for another host alone are not looked up 
   assert.deepEqual(asked, [])
 })
 
+test('in development a name that only a hosts file can lead anywhere is registered, and judged when it is called (DR-35)', async () => {
+  const { asked, lookup } = namesOf({ 'rp.test': ['10.1.2.3'] })
+  const outbound = createOutbound({ allow: [], allowLoopbackHttp: true, lookup })
+  for (const url of ['http://rp.test:4001/', 'https://RP.test.:8443/', 'http://rp.localhost/']) {
+    assert.equal(outbound.judge(url), undefined, url)
+  }
+  const call = outbound.getJson('https://rp.test:8443/', { maxBytes: 10 })
+  await assert.rejects(call, { reason: 'address_not_allowed' })
+  assert.deepEqual(asked, ['rp.test'])
+  const rules = { allow: [], allowLoopbackHttp: true }
+  for (const name of ['rptest.example', 'rp.contest', 'test.example', 'rp.test.example']) {
+    assert.equal(refuseUrl(`http://${name}/`, rules), 'scheme_not_allowed', name)
+  }
+  assert.equal(refuseUrl('http://rp.test/', RULES), 'scheme_not_allowed')
+})
+
 test('in development http and any port are registered for loopback alone (DR-35)', () => {
   const rules = { allow: [], allowLoopbackHttp: true }
   for (const url of ['http://localhost:4001/', 'http://127.0.0.1/', 'http://[::1]:9/']) {
