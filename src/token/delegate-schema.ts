@@ -1,5 +1,6 @@
 import Type, { type Static } from 'typebox'
 import { Instant, Nullable, OneOf } from '../http/shapes.ts'
+import { GRANTED } from './schema.ts'
 
 // The shapes of the auth.md provider guide's calls. Unknown members are ignored, as they are in forms.
 
@@ -53,25 +54,7 @@ export const IdJagResponse = Type.Object(
   {
     assertion_type: Type.String({ examples: ['urn:ietf:params:oauth:token-type:id-jag'] }),
     assertion: Type.String({ description: 'The ID-JAG' }),
-    expires_in: Type.Integer({ description: 'Seconds', examples: [300] }),
-    scope: Type.Optional(Type.String({ description: 'What was granted', examples: ['docs.read'] })),
-    resource: Type.Optional(
-      Type.Union([Type.String(), Type.Array(Type.String())], {
-        description: 'What it is for at the relying app: one, or several',
-        examples: ['https://api.paperclip.example/'],
-      }),
-    ),
-    authorization_details: Type.Optional(
-      Type.Array(
-        Type.Object(
-          { type: Type.String({ examples: ['payment'] }) },
-          { additionalProperties: true },
-        ),
-        {
-          description: 'What of them was granted',
-        },
-      ),
-    ),
+    ...GRANTED,
   },
   { additionalProperties: false },
 )

@@ -61,6 +61,26 @@ export const TokenRequest = Type.Object({
 })
 export type TokenRequest = Static<typeof TokenRequest>
 
+/** Of an answer: what was granted, and for how long. */
+export const GRANTED = {
+  expires_in: Type.Integer({ description: 'Seconds', examples: [300] }),
+  scope: Type.Optional(Type.String({ description: 'What was granted', examples: ['docs.read'] })),
+  resource: Type.Optional(
+    Type.Union([Type.String(), Type.Array(Type.String())], {
+      description: 'What it is for at the relying app: one, or several',
+      examples: ['https://api.paperclip.example/'],
+    }),
+  ),
+  authorization_details: Type.Optional(
+    Type.Array(
+      Type.Object({ type: Type.String({ examples: ['payment'] }) }, { additionalProperties: true }),
+      {
+        description: 'What of them was granted',
+      },
+    ),
+  ),
+}
+
 export const TokenResponse = Type.Object(
   {
     access_token: Type.String({
@@ -76,25 +96,7 @@ export const TokenResponse = Type.Object(
       description: 'N_A of an ID-JAG, which is no access token',
       examples: ['N_A', 'Bearer', 'DPoP'],
     }),
-    expires_in: Type.Integer({ description: 'Seconds', examples: [300] }),
-    scope: Type.Optional(Type.String({ description: 'What was granted', examples: ['docs.read'] })),
-    resource: Type.Optional(
-      Type.Union([Type.String(), Type.Array(Type.String())], {
-        description: 'What it is for at the relying app: one, or several',
-        examples: ['https://api.paperclip.example/'],
-      }),
-    ),
-    authorization_details: Type.Optional(
-      Type.Array(
-        Type.Object(
-          { type: Type.String({ examples: ['payment'] }) },
-          { additionalProperties: true },
-        ),
-        {
-          description: 'What of them was granted',
-        },
-      ),
-    ),
+    ...GRANTED,
     id_token: Type.Optional(
       Type.String({ description: 'Who signed in, and when: to be exchanged for ID-JAGs' }),
     ),
