@@ -6,7 +6,7 @@ import type {
   preValidationAsyncHookHandler,
 } from 'fastify'
 import { logFailure } from './error-log.ts'
-import { isUtf8Type, readUtf8 } from './json-object.ts'
+import { isUtf8, readUtf8 } from './json-object.ts'
 import { ProblemError, problemBody } from './problem.ts'
 import { faultsFound, sentenceOf } from './schema-fault.ts'
 import { isPassing, RETRY_AFTER } from './unavailable.ts'
@@ -61,7 +61,7 @@ export function readJson(app: FastifyInstance): void {
     { parseAs: 'buffer' },
     (request, body, done) => {
       const text = readUtf8(body)
-      if (!isUtf8Type(request.headers['content-type'])) {
+      if (!isUtf8(request.headers['content-type'], body)) {
         done(new ProblemError('unsupported_media_type', 'Send the body as JSON in UTF-8'))
       } else if (text === undefined) {
         done(

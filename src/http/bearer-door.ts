@@ -8,7 +8,7 @@ import { OAuthError, type OAuthErrorCode, type OAuthErrorDetails } from '../oaut
 import { asOAuthError, NO_STORE } from './client-door.ts'
 import { logFailure } from './error-log.ts'
 import { FORM_LIMIT } from './form.ts'
-import { isUtf8Type, type JsonFault, readJsonObject } from './json-object.ts'
+import { isUtf8, type JsonFault, readJsonObject } from './json-object.ts'
 
 export type BearerCode =
   | OAuthErrorCode
@@ -74,7 +74,7 @@ export function readJsonObjects(app: FastifyInstance): void {
     'application/json',
     { parseAs: 'buffer', bodyLimit: FORM_LIMIT },
     ({ headers }, body, done) => {
-      const fits = isUtf8Type(headers['content-type'])
+      const fits = isUtf8(headers['content-type'], body)
       const read = fits ? body.length === 0 || readJsonObject(body) : 'not_utf8'
       if (typeof read === 'string') done(new OAuthError('invalid_request', UNREADABLE[read]))
       else done(null, read === true ? undefined : read)

@@ -42,10 +42,19 @@ export function readUtf8(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** Whether a Content-Type names no other encoding than that of JSON (RFC 8259 §8.1), or a part of it. */
-export function isUtf8Type(contentType = ''): boolean {
-  const [, charset] = /;\s*charset\s*=\s*"?([^";\s]*)/i.exec(contentType) ?? []
-  return charset === undefined || /^(utf-?8|us-ascii)$/i.test(charset)
+/**
+ * Whether a Content-Type names no other encoding than that of JSON (RFC 8259 §8.1), or one by which these bytes say
+ * the same: clients that send plain ASCII name many. That the bytes are UTF-8 where it is named is not judged here.
+ */
+export function isUtf8(contentType: string | undefined, bytes: Uint8Array): boolean {
+  const [, charset] = /;\s*charset\s*=\s*"?([^";\s]*)/i.exec(contentType ?? '') ?? []
+  if (charset === undefined || /^utf-?8$/i.test(charset)) return true
+  try {
+    return new TextDecoder(charset).decode(bytes) === readUtf8(bytes)
+  } catch {
+    // An encoding that nobody here knows.
+    return false
+  }
 }
 
 /** Looks at every key and value, and drops `__proto__` on the way. */

@@ -35,7 +35,18 @@ test('JSON that is not UTF-8 is refused rather than kept with a hole in it', asy
   assert.match(bearer.json().error_description, /UTF-8/)
 })
 
-test('a media type that names another encoding is refused, whatever the bytes are', async () => {
+test('plain ASCII is taken by whatever name of it a client uses', async () => {
+  for (const door of ['admin', 'bearer'] as const) {
+    for (const charset of ['ascii', 'iso-8859-1']) {
+      const answer = await send(door, '{"a":"b"}', `; charset=${charset}`)
+      assert.deepEqual([answer.statusCode, answer.json()], [200, { a: 'b' }], `${door} ${charset}`)
+      const other = await send(door, NOT_UTF8, `; charset=${charset}`)
+      assert.equal(other.statusCode, door === 'admin' ? 415 : 400, other.body)
+    }
+  }
+})
+
+test('a media type that names an encoding by which it would say something else is refused', async () => {
   const admin = await send('admin', '{"a":"b"}', '; charset=utf-16')
   assert.equal(admin.statusCode, 415, admin.body)
   assert.match(admin.json().detail, /UTF-8/)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { isUtf8Type, parseJsonObject, readJsonObject } from '../../src/http/json-object.ts'
+import { isUtf8, parseJsonObject, readJsonObject } from '../../src/http/json-object.ts'
 
 const parse = (text: string) => parseJsonObject(Buffer.from(text))
 
@@ -54,11 +54,21 @@ test('says why there is no object', () => {
   assert.equal(said(`${'{"a":'.repeat(65)}1${'}'.repeat(65)}`), 'too_deep')
 })
 
-test('a media type may name UTF-8, or no encoding', () => {
-  for (const type of ['', '; charset=utf-8', ';charset="UTF-8"', '; charset=us-ascii', '; x=1']) {
-    assert.ok(isUtf8Type(`application/json${type}`), type)
+test('a media type may name UTF-8, no encoding, or one by which the same bytes read alike', () => {
+  const judge = (charset: string, body: string | Uint8Array = '{"a":"b"}') =>
+    isUtf8(`application/json${charset}`, Buffer.from(body))
+  for (const type of ['', '; charset=utf-8', ';charset="UTF-8"', '; x=1']) {
+    assert.ok(judge(type), type)
+    assert.ok(judge(type, '{"a":"ë"}'), type)
   }
-  for (const charset of ['utf-16', '"UTF-16LE"', 'iso-8859-1', 'utf-8x']) {
-    assert.ok(!isUtf8Type(`application/json; charset=${charset}`), charset)
+  for (const charset of ['us-ascii', 'ascii', 'iso-8859-1', '"ISO-8859-15"', 'windows-1252']) {
+    assert.ok(judge(`; charset=${charset}`), charset)
+    assert.ok(!judge(`; charset=${charset}`, '{"a":"ë"}'), charset)
+    assert.ok(!judge(`; charset=${charset}`, Buffer.from([0x22, 0xeb, 0x22])), charset)
   }
+  for (const charset of ['utf-16', '"UTF-16LE"', 'utf-32', 'utf-7', 'utf-8x', 'x']) {
+    assert.ok(!judge(`; charset=${charset}`), charset)
+  }
+  assert.ok(!judge('; charset=utf-16', Buffer.from('{}', 'utf16le')))
+  assert.ok(isUtf8(undefined, Buffer.from('{}')))
 })
