@@ -5,6 +5,7 @@ const WRITTEN_FOR_THEM = new Set([
   'InUseError',
   'KeyEncryptionError',
   'CustodyError',
+  'WrongClockError',
 ])
 
 /** Wrong role or password, no such database, no free connection, not up yet. */

@@ -7,6 +7,12 @@ import { provenBy } from './proof.ts'
 import { lengthenTokens, listSigningKeys, lockKeys, lockMaking } from './queries.ts'
 import { isOf, type KeySlot, slotsOf, tokenLifetime } from './schedule.ts'
 
+/** A key counts from its birth: by a wrong clock it would sign too early, or never. */
+class WrongClockError extends Error {
+  override name = 'WrongClockError'
+  override message = `No signing key is made while ${WRONG_CLOCK}: set both by a time server`
+}
+
 type Surroundings = Pick<Deps, 'db' | 'now' | 'clockSkew' | 'config' | 'custody' | 'log'>
 type Key = Awaited<ReturnType<typeof listSigningKeys>>[number]
 
@@ -14,6 +20,7 @@ type Key = Awaited<ReturnType<typeof listSigningKeys>>[number]
  * Makes what the first start lacks: an active and a next key for each purpose and algorithm. Replicas
  * that start at once wait for one another, and one of them makes the keys.
  * @throws {KeyEncryptionError|CustodyError} when a key that signs, or will, could not be opened or is not ours.
+ * @throws {WrongClockError} when one is lacking and this machine's clock is not the database's
  */
 export async function ensureKeys(deps: Surroundings): Promise<void> {
   const { db, config, custody } = deps
@@ -35,14 +42,14 @@ export async function ensureKeys(deps: Surroundings): Promise<void> {
 
 /**
  * Makes what a slot lacks since a key was dropped.
- * @throws also by a wrong clock, for the time from which a key may sign is reckoned from its birth
+ * @throws {WrongClockError}
  */
 export const makeMissingKeys = (deps: Surroundings): Promise<void> => fillSlots(deps, false)
 
 async function fillSlots(deps: Surroundings, first: boolean): Promise<void> {
   const slots = slotsOf(deps.config.signingAlgs)
   if (lacksOf(await listSigningKeys(deps.db), slots).length === 0) return
-  if ((await deps.clockSkew()) !== 0) throw new Error(WRONG_CLOCK)
+  if ((await deps.clockSkew()) !== 0) throw new WrongClockError()
   const born = await deps.db.transaction().execute(async (tx) => {
     await lockMaking(tx, first ? '10min' : undefined)
     const wanted = lacksOf(await listSigningKeys(tx), slots)
