@@ -1,5 +1,5 @@
 import Type, { type Static } from 'typebox'
-import { Instant, Line, Nullable, OneOf } from '../http/shapes.ts'
+import { Instant, Lines, Nullable, OneOf } from '../http/shapes.ts'
 import { ENDPOINTS } from '../oauth/server-metadata.ts'
 import { FLAGS } from './discovery.ts'
 
@@ -156,7 +156,7 @@ export const Approval = Type.Unsafe<{ digest?: string; reason?: string } | null>
           examples: ['k3Jc0pW3nJtVbV4m5yqC0kq1mX8dTz7o0b2c9f4h6gA'],
         }),
       ),
-      reason: Type.Optional(Line(500, { examples: ['They told us that they would move'] })),
+      reason: Type.Optional(Lines(500, { examples: ['They told us that they would move'] })),
     },
     { additionalProperties: false },
   ),

@@ -1,6 +1,6 @@
 import Type, { type Static } from 'typebox'
 import { ListQuery } from '../http/list.ts'
-import { GivenInstant, Instant, Line, Nullable, OneOf } from '../http/shapes.ts'
+import { GivenInstant, Instant, Lines, Nullable, OneOf } from '../http/shapes.ts'
 import { RULE_STATUSES } from './rule.ts'
 
 /** What the shapes of all kinds of rules share. */
@@ -30,7 +30,7 @@ export const ruleMembers = {
   ended_at: Nullable(Instant({ description: 'When it was ended by hand' })),
 }
 
-export const Reason = () => Line(1000, reason)
+export const Reason = () => Lines(1000, reason)
 
 export const GivenRule = Type.Object({
   expires_at: Type.Optional(
