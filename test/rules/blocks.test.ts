@@ -186,7 +186,7 @@ const REFUSED: [why: string, body: object, pointer: string][] = [
   ['without a reason', { user_id: of.user_id, reason: undefined }, '/reason'],
   ['with an empty reason', { user_id: of.user_id, reason: '' }, '/reason'],
   ['with a blank reason', { user_id: of.user_id, reason: '  ' }, '/reason'],
-  ['with a reason of two lines', { user_id: of.user_id, reason: 'a\nb' }, '/reason'],
+  ['with a reason that turns its text', { user_id: of.user_id, reason: 'a\u202eb' }, '/reason'],
   ['with an end that has come', { user_id: of.user_id, expires_at: inSeconds(0) }, '/expires_at'],
   ['with an end on no calendar', { user_id: of.user_id, expires_at: 'soon' }, '/expires_at'],
   ['with a tenant, which follows', { user_id: of.user_id, tenant_id: of.tenant_id }, '/tenant_id'],
