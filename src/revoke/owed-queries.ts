@@ -19,8 +19,9 @@ export type Owed = {
 }
 
 /**
- * Holds the live delegations in reach, those under which an agent in reach acted, and those of other agents that a mint for the same user at the same
- * audience rests on, in the order of their ids: what ends and what only hears of it wait for no mint after this.
+ * Holds the live delegations in reach, those under which an agent in reach acted, and those of other agents that
+ * a mint for the same user at the same audience rests on, in the order of their ids: what ends and what only hears
+ * of it wait for no mint after this.
  */
 export async function lockPairs(tx: Tx, of: DelegationsOf): Promise<void> {
   await sql`
