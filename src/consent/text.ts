@@ -1,8 +1,8 @@
 import { MOST_YEARS, OFFLINE_DAYS } from './end-date.ts'
 
 /**
- * Every word of the consent page that a user agrees to, but for those of what leaves (policy/leaving.ts). A delegation keeps the version it was given under:
- * whoever changes what a sentence means gives the text a new version.
+ * Every word of the consent page that a user agrees to, but for those of what leaves (policy/leaving.ts). A
+ * delegation keeps the version it was given under: whoever changes what a sentence means gives the text a new version.
  */
 export const TEXT_VERSION = '2026-11-24'
 

@@ -49,7 +49,10 @@ export class ProblemError extends Error {
   }
 }
 
-/** 422 `validation_failed` about one member. `pointer` is a JSON pointer (RFC 6901) into the body; the detail follows its name. */
+/**
+ * 422 `validation_failed` about one member. `pointer` is a JSON pointer (RFC 6901) into the body; the detail
+ * follows its name.
+ */
 export const invalid = (pointer: string, detail: string): ProblemError =>
   aboutOne('validation_failed', { pointer, detail })
 

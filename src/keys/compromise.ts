@@ -33,7 +33,8 @@ export const stillAcceptedUntil = (
 /**
  * Drops a key in an emergency (DS-26): from this commit on it signs nothing, it is in no key set and nothing it
  * signed is believed here. If it was the one that signs, the next one takes over, early or not, whether it can be
- * opened or not; one that nothing here proves to be ours is dropped too, and a new one takes over. A key that was dropped before stays as it is.
+ * opened or not; one that nothing here proves to be ours is dropped too, and a new one takes over. A key that was
+ * dropped before stays as it is.
  * @throws {ProblemError} `not_found`; `invalid_transition` for a key that nobody accepts any more.
  */
 export async function compromise(

@@ -22,8 +22,9 @@ export type Rewrapped = {
 }
 
 /**
- * Puts every private key and every proof, and what else is kept under it, under the newest key encryption key, while the server runs: what was
- * opened stays open, and the other replicas need the newest key at their next start at the latest.
+ * Puts every private key and every proof, and what else is kept under it, under the newest key encryption key,
+ * while the server runs: what was opened stays open, and the other replicas need the newest key at their next
+ * start at the latest.
  * @throws {KeyEncryptionError} when something is under a key that is not in KEY_ENCRYPTION_KEY; nothing is changed.
  */
 export async function rewrapKeys(

@@ -3,7 +3,8 @@
  *
  * Locks are taken in one order everywhere, rows of one table by id:
  *
- *   tenant → user, owner → agent → audience → entitlement → interaction → delegation → credential → session → code → family → actor permission
+ *   tenant → user, owner → agent → audience → entitlement → interaction → delegation
+ *     → credential → session → code → family → actor permission
  *
  * 1. A mint and a consent take what they rest on `for share` along this line. A revocation holds the tenant,
  *    to which its own row refers, takes the row it names `for update`, and then goes down the line: nobody
