@@ -272,9 +272,13 @@ test('an idle second writes nothing', async (t) => {
     sql<{ next: string }>`select pg_snapshot_xmax(pg_current_snapshot())::text as next`
       .execute(log.deps.db)
       .then(({ rows }) => rows[0]?.next)
-  const before = await written()
-  await sealIfDue(log.deps)
-  assert.equal(await written(), before, 'no transaction id was taken')
+  // Others on the same cluster write now and then, but not all the time; what always takes an id is always seen.
+  for (let attempt = 0; attempt < 200; attempt++) {
+    const before = await written()
+    await sealIfDue(log.deps)
+    if ((await written()) === before) return
+  }
+  assert.fail('a transaction id was taken each time')
 })
 
 test('the signature is one that a stock JOSE library verifies with the published seal key', async (t) => {
