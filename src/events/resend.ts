@@ -45,10 +45,9 @@ export async function resendEvent(
     const [own] = await listListeners(tx, [event.audience_id])
     const listener = (await findListenerNamed(tx, event)) ?? own
     if (listener === undefined) throw refusal('nowhere')
-    const { jti, kid, jws, ...how } = await signFor(tx, deps, event, listener)
-    const { aud, dialect, endpoint, event_type, agent_id, agent_client_id } = how
+    const { alg: _alg, sub: _sub, ...signed } = await signFor(tx, deps, event, listener)
     const sent = {
-      ...{ aud, jti, kid, jws, dialect, endpoint, event_type, agent_id, agent_client_id },
+      ...signed,
       resent_at: now,
       expires_at: addSeconds(now, GIVE_UP_AFTER),
     }
@@ -66,7 +65,8 @@ export async function resendEvent(
       detail: {
         event_delivery_id: again,
         ...(again !== id && { copy_of: id }),
-        ...{ jti, earlier_jti: event.jti },
+        jti: signed.jti,
+        earlier_jti: event.jti,
       },
     })
     return again
