@@ -7,7 +7,7 @@ import { CustodyError } from '../../src/keys/custody.ts'
 import type { KeyStore } from '../../src/keys/open-custody.ts'
 import { addSeconds } from '../../src/oauth/numeric-date.ts'
 import { assertOneOfEach, findRow, kidOf, kidsIn, listEvents, listRows } from './ring-rows.ts'
-import { openRings } from './rings.ts'
+import { openRings, unableTo } from './rings.ts'
 
 const CEILING = 86_400
 const MARGIN = 10
@@ -130,13 +130,11 @@ test('a next key under a KEY_ENCRYPTION_KEY that this server lacks is dropped to
 test('when no key can be made a bad one is dropped all the same, and the worker makes up for it', async (t) => {
   const house = await openRings(t)
   let broken = false
-  const ring = await house.open({}, false, (custody: KeyStore) => ({
-    ...custody,
-    async generate(slot) {
-      if (broken) throw new CustodyError('the custody makes no keys')
-      return custody.generate(slot)
-    },
-  }))
+  const ring = await house.open(
+    {},
+    false,
+    unableTo(() => broken),
+  )
   const { kid } = await ring.sign('id_jag', 'ES256', TYP, {})
   const next = await kidOf(house, { ...SLOT, status: 'next' })
   broken = true

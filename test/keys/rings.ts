@@ -6,6 +6,7 @@ import { type Config, loadConfig } from '../../src/config.ts'
 import { openPool, poolConfig } from '../../src/db/pool.ts'
 import type { Deps } from '../../src/deps.ts'
 import { compromise } from '../../src/keys/compromise.ts'
+import { CustodyError } from '../../src/keys/custody.ts'
 import { keepSchedule } from '../../src/keys/keep-schedule.ts'
 import { type KeyStore, openCustody } from '../../src/keys/open-custody.ts'
 import { openKeyRing } from '../../src/keys/open-key-ring.ts'
@@ -15,6 +16,17 @@ import { addSeconds } from '../../src/oauth/numeric-date.ts'
 import { keyPairsFor } from '../support/key-pairs.ts'
 import { testDatabase } from '../support/postgres.ts'
 import { databaseUrl } from '../support/test-server.ts'
+
+/** A custody that makes keys of no slot of which this says so, when it is asked. */
+export const unableTo =
+  (fails: (slot: Parameters<KeyStore['generate']>[0]) => boolean) =>
+  (custody: KeyStore): KeyStore => ({
+    ...custody,
+    async generate(slot) {
+      if (fails(slot)) throw new CustodyError('the custody makes no keys')
+      return custody.generate(slot)
+    },
+  })
 
 /** A database and any number of replicas' key rings on it, under one clock. */
 export async function openRings(t: TestContext, environment: NodeJS.ProcessEnv = {}) {

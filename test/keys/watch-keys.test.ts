@@ -3,11 +3,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Registry } from 'prom-client'
-import { CustodyError } from '../../src/keys/custody.ts'
-import type { KeyStore } from '../../src/keys/open-custody.ts'
 import { watchKeys } from '../../src/keys/watch-keys.ts'
 import { kidOf, type Ring, type Rings } from './ring-rows.ts'
-import { openRings } from './rings.ts'
+import { openRings, unableTo } from './rings.ts'
 
 const DAY = 86_400
 const MARGIN = 10
@@ -82,13 +80,11 @@ test('keys of an algorithm that is no longer wanted are never overdue', async (t
 test('a key that signs for too long, since none can be made to follow it, is overdue', async (t) => {
   const house = await openRings(t)
   let broken = false
-  const ring = await house.open({}, false, (custody: KeyStore) => ({
-    ...custody,
-    async generate(slot) {
-      if (broken) throw new CustodyError('the custody makes no keys')
-      return custody.generate(slot)
-    },
-  }))
+  const ring = await house.open(
+    {},
+    false,
+    unableTo(() => broken),
+  )
   broken = true
   await ring.drop(await kidOf(house, { ...SLOT, status: 'active' }))
   house.wait(INTERVAL + 3601)
